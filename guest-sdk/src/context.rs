@@ -1,0 +1,65 @@
+//! What a run may know about itself. All of it is the same in every replay.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::raw;
+
+/// The run's id, a UUID in its usual text form.
+///
+/// ```no_run
+/// let idempotency_key = format!("{}-charge", dacapo_guest::context::run_id());
+/// ```
+pub fn run_id() -> String {
+    raw::context::run_id()
+}
+
+/// The full name of the workflow, `ns:pkg/interface.function`.
+///
+/// ```no_run
+/// assert_eq!(dacapo_guest::context::workflow(), "shop:orders/orders.ship");
+/// ```
+pub fn workflow() -> String {
+    raw::context::workflow()
+}
+
+/// When the run was started, to the millisecond.
+///
+/// ```no_run
+/// use dacapo_guest::context;
+///
+/// let age = context::now().duration_since(context::created_at()).unwrap_or_default();
+/// ```
+pub fn created_at() -> SystemTime {
+    from_unix_ms(raw::context::created_at())
+}
+
+/// The time by the journal, to the millisecond: when the last outcome that the guest has been given was recorded. Inside a
+/// step: the real time.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let due = dacapo_guest::now() + Duration::from_secs(3_600);
+/// dacapo_guest::sleep_until("an-hour", due)?;
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn now() -> SystemTime {
+    from_unix_ms(raw::context::now())
+}
+
+/// The labels that the run was started with.
+///
+/// ```no_run
+/// let tenant = dacapo_guest::context::labels().remove("tenant");
+/// ```
+pub fn labels() -> BTreeMap<String, String> {
+    raw::context::labels().into_iter().collect()
+}
+
+fn from_unix_ms(ms: u64) -> SystemTime {
+    // A host never sends a time that a clock cannot hold; the epoch is what is left to say if one does.
+    UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .unwrap_or(UNIX_EPOCH)
+}

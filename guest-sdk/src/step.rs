@@ -1,0 +1,153 @@
+//! Steps: named units of work whose outcome is recorded once and handed back ever after.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::raw::steps::{self, Attempt, State};
+use crate::{Failure, StepError};
+
+/// Names a step; [`Step::run`] runs its body, or hands back what was recorded when it ran before.
+///
+/// Names are 1 to 200 bytes, without `/`, `#` and control characters. The same name may be used again, in a loop say: each use,
+/// in the order of the code, is a step of its own.
+///
+/// ```no_run
+/// use dacapo_guest::{Fatal, step};
+///
+/// # fn charge(amount: &str) -> u64 { 0 }
+/// let amount = "1200";
+/// let receipt: u64 = step("charge").run(|| {
+///     let cents: u64 = amount.parse()?;
+///     if cents == 0 {
+///         return Err(Fatal("there is nothing to charge").into());
+///     }
+///     Ok(charge(amount))
+/// })?;
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn step(name: &str) -> Step<'_> {
+    Step { name }
+}
+
+/// A named step that has not been run yet, made by [`step`].
+#[must_use = "a step does nothing until `run` is called"]
+pub struct Step<'a> {
+    name: &'a str,
+}
+
+impl Step<'_> {
+    /// Runs the body unless the step has a recorded outcome, and returns the outcome.
+    ///
+    /// The value is recorded as JSON, and what is returned has been through it even the first time, so that a replay never
+    /// sees something else. Inside the body the clock and randomness are real; nothing in it may start another step or a wait.
+    ///
+    /// # Errors
+    ///
+    /// What the body returned, as it was recorded; the code `encode` when the value cannot be written as JSON and read again;
+    /// the code `cancelled` when the run is being ended, in which case the body did not run, and steps that are run from here on
+    /// (to compensate) work as usual.
+    pub fn run<T, F>(self, body: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> Result<T, StepError>,
+    {
+        let attempt = match begin(self.name)? {
+            Begun::Recorded(text) => return decode(self.name, &text),
+            Begun::Execute(attempt) => attempt,
+        };
+        let (value, text) = match body()
+            .map_err(Failure::from)
+            .and_then(|value| through_json(&value))
+        {
+            Ok((value, text)) => (Some(value), Ok(text)),
+            Err(failure) => (None, Err(failure)),
+        };
+        let recorded = end(attempt, &text)?;
+        match value {
+            Some(value) if text.as_ref() == Ok(&recorded) => Ok(value),
+            // The host's word counts, should it ever differ from what it was told.
+            _ => decode(self.name, &recorded),
+        }
+    }
+}
+
+/// What is known about a step when the code comes to it.
+enum Begun {
+    /// It succeeded before; this is its value as JSON.
+    Recorded(String),
+    Execute(Attempt),
+}
+
+// What does not depend on the type of the outcome is kept apart, so that it is compiled once and not for every step.
+#[inline(never)]
+fn begin(name: &str) -> Result<Begun, Failure> {
+    match steps::step_run(name)? {
+        State::Recorded(outcome) => Ok(Begun::Recorded(outcome?)),
+        State::Execute(attempt) => Ok(Begun::Execute(attempt)),
+    }
+}
+
+#[inline(never)]
+fn end(attempt: Attempt, outcome: &Result<String, Failure>) -> Result<String, Failure> {
+    let recorded = match outcome {
+        Ok(text) => steps::step_end(attempt, Ok(text)),
+        Err(failure) => steps::step_end(attempt, Err(&failure.clone().into())),
+    };
+    Ok(recorded?)
+}
+
+/// Reads a recorded value. One that is not a `T` blocks the run, since guessing would be worse than waiting.
+fn decode<T: DeserializeOwned>(name: &str, recorded: &str) -> Result<T, Failure> {
+    serde_json::from_str(recorded).map_err(|error| reject(name, &error))
+}
+
+#[cold]
+fn reject(name: &str, error: &serde_json::Error) -> Failure {
+    let reason = format!("the recorded outcome does not fit the code's type: {error}");
+    steps::step_reject(name, &reason);
+    // Not reached: the host ends the instance in `step-reject`.
+    Failure::fatal("decode", reason)
+}
+
+/// The value as a replay will see it, and its JSON. A value that JSON cannot carry (a NaN, a map with keys that are not text)
+/// must fail its step now rather than block the run at the next replay.
+fn through_json<T: Serialize + DeserializeOwned>(value: &T) -> Result<(T, String), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| not_json(&error))?;
+    let value = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+    Ok((value, text))
+}
+
+#[cold]
+fn not_json(error: &serde_json::Error) -> Failure {
+    Failure::fatal(
+        "encode",
+        format!("the step's value cannot be recorded as JSON and read again: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_value_comes_back_as_a_replay_would_see_it() {
+        let (value, text) = through_json(&(7, "seven".to_owned())).expect("plain data");
+        assert_eq!(value, (7, "seven".to_owned()));
+        assert_eq!(text, r#"[7,"seven"]"#);
+    }
+
+    #[test]
+    fn a_value_that_json_cannot_carry_fails_its_step() {
+        assert_eq!(
+            through_json(&f64::NAN).expect_err("null is no number").code,
+            "encode"
+        );
+        let keys = BTreeMap::from([((1, 2), 3)]);
+        assert_eq!(
+            through_json(&keys).expect_err("keys must be text").code,
+            "encode"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The comparison itself.
+
+use std::collections::HashMap;
+
+use dacapo_model::{Kind, Outcome, Recorded, RecordedState, StepKey, Timestamp};
+
+use crate::mismatch::{Mismatch, Side};
+
+/// The journal of one run while its code is played from the top.
+///
+/// Each question costs O(1), however long the journal is; only building a [`Mismatch`] walks over what is left.
+#[derive(Debug)]
+pub struct Replay {
+    /// What the code has not asked for yet. Answering moves the row out, so an outcome is never copied.
+    pending: HashMap<StepKey, Recorded>,
+    /// How many of `pending` there are in each scope; scopes with none are left out.
+    pending_in_scope: HashMap<String, u32>,
+    /// How often each name was asked for, by scope and name in the form that keys have.
+    occurrences: HashMap<String, u32>,
+    now: Timestamp,
+    next_position: u32,
+}
+
+/// What the journal says to a durable call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It was done before; the outcome is to be handed to the guest. Journal time has moved on to when it was recorded.
+    Recorded {
+        /// The call's key.
+        key: StepKey,
+        /// What came out.
+        outcome: Outcome,
+    },
+    /// It was reached before and has no outcome yet.
+    Open {
+        /// The call's key.
+        key: StepKey,
+        /// The row's place in the journal, which it keeps when it is done.
+        position: u32,
+        /// When it was first reached.
+        started_at: Timestamp,
+        /// When it is over by itself, if ever.
+        due: Option<Timestamp>,
+    },
+    /// It was never reached before. The position is taken by it.
+    New {
+        /// The call's key.
+        key: StepKey,
+        /// The place in the journal that its row gets.
+        position: u32,
+    },
+}
+
+impl Replay {
+    /// Starts over a run's recorded rows, given in any order.
+    pub fn new(recorded: Vec<Recorded>, created_at: Timestamp) -> Replay {
+        let next_position = recorded.iter().map(|row| row.position.saturating_add(1)).max().unwrap_or(1);
+        let mut pending = HashMap::with_capacity(recorded.len());
+        let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
+        for row in recorded {
+            // Almost every row has a scope that is known already, so the name is copied only for the first one.
+            let scope = row.key.scope();
+            let count = match pending_in_scope.get_mut(scope) {
+                Some(count) => count,
+                None => pending_in_scope.entry(scope.to_owned()).or_default(),
+            };
+            *count += 1;
+            if let Some(duplicate) = pending.insert(row.key.clone(), row) {
+                // The journal's primary key rules this out; counting it once keeps the two maps agreed all the same.
+                if let Some(count) = pending_in_scope.get_mut(duplicate.key.scope()) {
+                    *count -= 1;
+                }
+            }
+        }
+        Replay { pending, pending_in_scope, occurrences: HashMap::new(), now: created_at, next_position }
+    }
+
+    /// Answers a durable call in a scope. The name must have been checked before.
+    ///
+    /// # Errors
+    /// The code contradicts the journal: the key is recorded with another kind, or it is new while the scope still has rows
+    /// that the code has not asked for. The second cannot tell an inserted step from a renamed one, and a renamed one must not run again.
+    pub fn ask(&mut self, scope: &str, kind: Kind, name: &str) -> Result<Answer, Mismatch> {
+        let key = self.next_key(scope, name);
+        let Some((key, row)) = self.pending.remove_entry(&key) else {
+            if self.pending_in_scope.contains_key(scope) {
+                let recorded = self.unconsumed(Some(scope));
+                return Err(Mismatch { key, recorded, asked: Side::Asked { kind } });
+            }
+            let position = self.next_position();
+            return Ok(Answer::New { key, position });
+        };
+        if row.kind != kind {
+            let recorded = Side::Recorded { kind: row.kind, position: row.position };
+            self.pending.insert(key.clone(), row);
+            return Err(Mismatch { key, recorded, asked: Side::Asked { kind } });
+        }
+        if let Some(count) = self.pending_in_scope.get_mut(scope) {
+            *count -= 1;
+            if *count == 0 {
+                self.pending_in_scope.remove(scope);
+            }
+        }
+        Ok(match row.state {
+            RecordedState::Done { outcome, finished_at } => {
+                self.now = self.now.max(finished_at);
+                Answer::Recorded { key, outcome }
+            }
+            RecordedState::Open { due } => {
+                Answer::Open { key, position: row.position, started_at: row.started_at, due }
+            }
+        })
+    }
+
+    /// Journal time: the latest of the run's start and of when the outcomes that the guest was handed were recorded.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Notes that the guest was handed an outcome which was recorded just now, so that journal time is the same when it is played again.
+    pub fn record(&mut self, key: &StepKey, finished_at: Timestamp) {
+        debug_assert!(!self.pending.contains_key(key), "an outcome is handed over only after its key was asked for");
+        self.now = self.now.max(finished_at);
+    }
+
+    /// Whether the journal has something that the code has not asked for yet: what the guest does now, it did before.
+    pub fn is_replaying(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Checks at the end of the workflow that the code asked for everything that is recorded.
+    ///
+    /// # Errors
+    /// The journal has rows, in any scope, that the code has not asked for.
+    pub fn finish(&self) -> Result<(), Mismatch> {
+        let Some(first) = self.pending.values().min_by_key(|row| row.position) else {
+            return Ok(());
+        };
+        Err(Mismatch { key: first.key.clone(), recorded: self.unconsumed(None), asked: Side::Returned })
+    }
+
+    /// Takes the next free place in the journal. Places start at 1 and only ever grow.
+    pub fn next_position(&mut self) -> u32 {
+        let position = self.next_position;
+        self.next_position = self.next_position.saturating_add(1);
+        position
+    }
+
+    fn next_key(&mut self, scope: &str, name: &str) -> StepKey {
+        let path = if scope.is_empty() { name.to_owned() } else { format!("{scope}/{name}") };
+        let count = self.occurrences.entry(path).or_default();
+        *count = count.saturating_add(1);
+        StepKey::new(scope, name, *count)
+    }
+
+    fn unconsumed(&self, scope: Option<&str>) -> Side {
+        let mut rows: Vec<&Recorded> =
+            self.pending.values().filter(|row| scope.is_none_or(|scope| row.key.scope() == scope)).collect();
+        rows.sort_unstable_by_key(|row| row.position);
+        Side::Unconsumed {
+            keys: rows.iter().take(Side::KEYS_MAX).map(|row| row.key.clone()).collect(),
+            count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        }
+    }
+}

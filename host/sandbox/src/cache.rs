@@ -1,0 +1,100 @@
+//! Compiled code on disk, so that a component is compiled once on each machine.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+const CHECKSUM_BYTES: usize = 32;
+
+/// A directory of compiled components, one file for each digest, apart for each kind of engine.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+impl Cache {
+    /// Opens or makes the directory for this engine's code. It belongs to this user alone, for whoever can write there can run code here.
+    pub(crate) fn open(root: &Path, engine: &Engine) -> io::Result<Cache> {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let dir = root.join(format!("{:016x}", hasher.finish()));
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(Cache { dir })
+    }
+
+    /// The compiled component with this digest, if there is one that is whole and fits this engine.
+    pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(digest)?;
+        let file = match fs::read(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled code could not be read; compiling anew");
+                return None;
+            }
+        };
+        let Some((checksum, code)) = file.split_first_chunk::<CHECKSUM_BYTES>() else {
+            tracing::warn!(path = %path.display(), "compiled code is damaged; compiling anew");
+            return None;
+        };
+        if Sha256::digest(code).as_slice() != checksum {
+            tracing::warn!(path = %path.display(), "compiled code is damaged; compiling anew");
+            return None;
+        }
+        match deserialize(engine, code) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled code does not fit this engine; compiling anew");
+                None
+            }
+        }
+    }
+
+    /// Keeps a compiled component. A cache that cannot be written costs time at the next start and nothing else.
+    pub(crate) fn store(&self, digest: &str, component: &Component) {
+        let Some(path) = self.path(digest) else { return };
+        let written = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
+        }
+    }
+
+    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        // Unique within the process and between processes: several workers on one machine share the directory.
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let unique = WRITES.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
+        let result = (|| {
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(&Sha256::digest(code))?;
+            file.write_all(code)?;
+            drop(file);
+            fs::rename(&temporary, path)
+        })();
+        if result.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    /// None if the digest is none, and could lead out of the directory.
+    fn path(&self, digest: &str) -> Option<PathBuf> {
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| self.dir.join(format!("{digest}.cwasm")))
+    }
+}
+
+/// Makes machine code that an engine of this kind wrote into a component again.
+#[allow(unsafe_code)]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: deserialising trusts the code to come from `Component::serialize`. The file is in a directory that only this user may write
+    // to, was written by `Cache::write`, and its checksum rules out damage; wasmtime itself refuses other versions and settings.
+    unsafe { Component::deserialize(engine, code) }
+}

@@ -1,0 +1,51 @@
+//! The limits under which guests run.
+
+use std::path::PathBuf;
+
+use dacapo_model::PayloadLimits;
+
+/// Everything about the sandbox that an operator may want to set. Each limit has a unit in its name and a default.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Where compiled code is kept between starts; none compiles every component anew in each process. Default: none.
+    ///
+    /// Whoever can write here can run any code as this process: it is created readable and writable by the owner alone.
+    pub cache_dir: Option<PathBuf>,
+    /// Linear memory that one guest may use, over all its memories, in bytes. Default: 256 MiB.
+    pub memory_max_bytes: usize,
+    /// Stack that a guest's own code may use, in bytes. Default: 1 MiB.
+    pub stack_max_bytes: usize,
+    /// How often a computing guest is interrupted to let others run, in milliseconds. Default: 10.
+    pub tick_ms: u64,
+    /// How long a guest may compute without a step or a wait, in milliseconds, before it is ended with the code `timeout`. Only its own
+    /// time on a thread is counted, not what it spends waiting. Default: 10,000.
+    pub cpu_between_calls_max_ms: u64,
+    /// Guests alive at the same time; further runs wait for a place. It sizes the pool of memories and stacks (address space, not memory).
+    /// Default: 1,000.
+    pub instances_max: u32,
+    /// Length of one line of a run's log, in bytes; longer ones are cut. Default: 16 KiB.
+    pub log_line_max_bytes: usize,
+    /// Log that one run may write in one go, in bytes; what comes after is dropped, and the log says so. Default: 16 MiB.
+    pub log_max_bytes: usize,
+    /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled. Default: 1.
+    pub compile_concurrency: u32,
+    /// Limits on every payload that a guest records or returns.
+    pub payload: PayloadLimits,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        SandboxConfig {
+            cache_dir: None,
+            memory_max_bytes: 256 << 20,
+            stack_max_bytes: 1 << 20,
+            tick_ms: 10,
+            cpu_between_calls_max_ms: 10_000,
+            instances_max: 1_000,
+            log_line_max_bytes: 16 << 10,
+            log_max_bytes: 16 << 20,
+            compile_concurrency: 1,
+            payload: PayloadLimits::default(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What goes into one go at a run, and how it can end.
+
+use std::fmt;
+
+use dacapo_model::{Failure, Payload, PayloadError, Recorded, RunId, Timestamp};
+
+use crate::journal::Stop;
+
+/// One go at a run: everything that the guest may know.
+#[derive(Debug, Clone)]
+pub struct RunSpec {
+    /// The run.
+    pub run_id: RunId,
+    /// The workflow's full name, `ns:pkg/interface.function`.
+    pub workflow: String,
+    /// The input as it was stored when the run was started.
+    pub input: Payload,
+    /// When the run was started.
+    pub created_at: Timestamp,
+    /// The run's labels.
+    pub labels: Vec<(String, String)>,
+    /// The journal so far, in any order.
+    pub recorded: Vec<Recorded>,
+}
+
+/// How one go at a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// The guest returned; the result as canonical JSON, `null` when there is none.
+    Completed(Payload),
+    /// The guest returned an error, or was ended for something that it did.
+    Failed(Failure),
+    /// A cancel was delivered to the guest and it has ended since, in whichever way. The failure says how.
+    Cancelled(Failure),
+    /// [`Journal::suspend`](crate::Journal::suspend) gave the run up.
+    Suspended,
+    /// The run cannot go on with this component, and nothing is lost: it waits until the cause is mended.
+    Blocked(BlockReason),
+    /// This process must not advance the run any further.
+    Stopped(Stop),
+}
+
+/// Why a run is blocked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockReason {
+    /// The kind of reason.
+    pub code: BlockCode,
+    /// One sentence for people.
+    pub message: String,
+    /// The reason as data, such as both sides of a mismatch.
+    pub details: Option<Payload>,
+}
+
+/// The kinds of reasons for which the sandbox blocks a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockCode {
+    /// The code asks for something that contradicts the journal.
+    Mismatch,
+    /// The guest cannot decode what was recorded.
+    Rejected,
+    /// The stored input does not fit the workflow's parameter, or the component has no such workflow.
+    Input,
+}
+
+impl BlockCode {
+    /// The code as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BlockCode::Mismatch => "mismatch",
+            BlockCode::Rejected => "rejected",
+            BlockCode::Input => "input",
+        }
+    }
+}
+
+impl fmt::Display for BlockCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The failure code for a payload that cannot be recorded: over a limit, or not what the guest promised.
+pub(crate) fn payload_code(error: &PayloadError) -> &'static str {
+    match error {
+        PayloadError::TooLarge { .. } | PayloadError::TooDeep { .. } => Failure::PAYLOAD_LIMIT,
+        _ => Failure::MISUSE,
+    }
+}

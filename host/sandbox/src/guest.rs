@@ -1,0 +1,222 @@
+//! What the host knows of one instance while it runs.
+
+use std::sync::Arc;
+
+use dacapo_model::{Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_replay::{Answer, Replay};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::config::SandboxConfig;
+use crate::console::Console;
+use crate::ending::RunSpec;
+use crate::host::wasi::Randomness;
+use crate::interrupt::Interrupt;
+use crate::journal::{Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write};
+use crate::memory::MemoryLimit;
+use crate::meter::Meter;
+
+/// The state of one instance: one go at one run.
+pub(crate) struct Guest {
+    pub(crate) run_id: String,
+    pub(crate) workflow: String,
+    pub(crate) created_at: Timestamp,
+    /// Sorted by name.
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) replay: Replay,
+    pub(crate) attempt: Option<OpenAttempt>,
+    /// The guest was told that its run is being cancelled, in this go or an earlier one.
+    pub(crate) cancel_delivered: bool,
+    pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) console: Console,
+    pub(crate) meter: Meter,
+    pub(crate) memory: MemoryLimit,
+    pub(crate) randomness: Randomness,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
+}
+
+/// The scope of everything that a workflow does outside of forks.
+const ROOT: &str = "";
+
+/// A step whose body is running now.
+#[derive(Debug)]
+pub(crate) struct OpenAttempt {
+    pub(crate) slot: Slot,
+    pub(crate) started_at: Timestamp,
+}
+
+/// The place in the journal of a durable call that has no outcome yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) key: StepKey,
+    pub(crate) kind: Kind,
+    pub(crate) position: u32,
+    /// What an earlier go wrote about it, if it got that far.
+    pub(crate) open: Option<OpenRow>,
+}
+
+/// A row of the journal that has no outcome yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenRow {
+    pub(crate) started_at: Timestamp,
+    pub(crate) due: Option<Timestamp>,
+}
+
+/// What the journal says to a durable call.
+pub(crate) enum Asked {
+    /// It has an outcome.
+    Recorded(Outcome),
+    /// It has none, and is to be done now.
+    Live(Slot),
+}
+
+impl Guest {
+    pub(crate) fn new(spec: RunSpec, journal: Arc<dyn Journal>, config: Arc<SandboxConfig>) -> Guest {
+        let console = Console::new(Arc::clone(&journal), config.log_line_max_bytes, config.log_max_bytes);
+        let replay = Replay::new(spec.recorded, spec.created_at);
+        console.enter(None, replay.is_replaying());
+        let mut labels = spec.labels;
+        labels.sort();
+        Guest {
+            run_id: spec.run_id.to_string(),
+            workflow: spec.workflow,
+            created_at: spec.created_at,
+            labels,
+            replay,
+            attempt: None,
+            cancel_delivered: false,
+            meter: Meter::new(),
+            memory: MemoryLimit::new(config.memory_max_bytes),
+            randomness: Randomness::new(spec.run_id, ROOT),
+            wasi: crate::host::wasi::context(&console),
+            table: ResourceTable::new(),
+            console,
+            journal,
+            config,
+        }
+    }
+
+    /// The time as the guest may see it: real inside an attempt, the journal's otherwise.
+    pub(crate) fn visible_now(&self) -> Timestamp {
+        let journal_now = self.replay.now();
+        match self.attempt {
+            // The clock of the worker that recorded the last outcome may have been ahead of this one's.
+            Some(_) => self.journal.now().max(journal_now),
+            None => journal_now,
+        }
+    }
+
+    /// A durable call: checks that it may be made, and asks the journal for it.
+    pub(crate) fn ask(&mut self, kind: Kind, name: &str) -> Result<Asked, Interrupt> {
+        self.meter.reset();
+        if let Err(error) = dacapo_model::check_name(name) {
+            return Err(Interrupt::misuse(error.to_string()));
+        }
+        if let Some(attempt) = &self.attempt {
+            return Err(nested(kind, name, &attempt.slot.key));
+        }
+        let answer = self.replay.ask(ROOT, kind, name)?;
+        self.console.enter(None, self.replay.is_replaying());
+        Ok(match answer {
+            Answer::Recorded { outcome, .. } => {
+                self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
+                Asked::Recorded(outcome)
+            }
+            Answer::Open { key, position, started_at, due } => {
+                Asked::Live(Slot { key, kind, position, open: Some(OpenRow { started_at, due }) })
+            }
+            Answer::New { key, position } => Asked::Live(Slot { key, kind, position, open: None }),
+        })
+    }
+
+    /// Obeys whoever wants something of the run from outside. True: the run is being cancelled and the guest does not know yet.
+    pub(crate) async fn heed_signals(&mut self) -> Result<bool, Interrupt> {
+        loop {
+            match self.journal.boundary() {
+                None => return Ok(false),
+                // Steps that compensate run as usual once the guest knows.
+                Some(Signal::Cancel) => return Ok(!self.cancel_delivered),
+                Some(Signal::Stop(stop)) => return Err(stop.into()),
+                Some(Signal::Pause) => self.suspend(SuspendReason::Paused, None).await?,
+            }
+        }
+    }
+
+    /// Gives the run up; returns only if there is a reason to look again.
+    pub(crate) async fn suspend(&mut self, reason: SuspendReason, wake_at: Option<Timestamp>) -> Result<(), Interrupt> {
+        match self.journal.suspend(Suspension { reason, wake_at }).await? {
+            Suspended::Gone => Err(Interrupt::Suspended),
+            Suspended::Woken => Ok(()),
+        }
+    }
+
+    /// Writes that a durable call was reached and has no outcome yet.
+    pub(crate) fn record_open(&mut self, slot: &mut Slot, row: OpenRow) {
+        self.append(RecordWrite {
+            recorded: Recorded {
+                key: slot.key.clone(),
+                kind: slot.kind,
+                position: slot.position,
+                started_at: row.started_at,
+                state: RecordedState::Open { due: row.due },
+            },
+            completes_open: false,
+            takes_event: None,
+        });
+        slot.open = Some(row);
+    }
+
+    /// Writes the outcome of a durable call that the guest is handed now. Nothing is awaited: what follows in the guest is awaited for.
+    pub(crate) fn record_done(&mut self, slot: Slot, started_at: Timestamp, outcome: Outcome, takes_event: Option<u32>) {
+        let finished_at = self.journal.now().max(started_at);
+        self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
+        self.replay.record(&slot.key, finished_at);
+        self.append(RecordWrite {
+            recorded: Recorded {
+                key: slot.key,
+                kind: slot.kind,
+                position: slot.position,
+                started_at,
+                state: RecordedState::Done { outcome, finished_at },
+            },
+            completes_open: slot.open.is_some(),
+            takes_event,
+        });
+    }
+
+    fn append(&self, write: RecordWrite) {
+        self.journal.append(Write::Record(write));
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// What a guest is told by every durable call that ends with its run being cancelled.
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(Failure::CANCELLED, "the run is being cancelled")
+}
+
+/// The outcome of a durable call that has nothing to say.
+pub(crate) fn nothing() -> Outcome {
+    Outcome::Ok(Payload::null())
+}
+
+fn nested(kind: Kind, name: &str, open: &StepKey) -> Interrupt {
+    let message = match kind {
+        Kind::Step => format!(
+            "step `{name}` was begun while step `{open}` is still running: steps do not nest; end the first one before, or make \
+             the inner work part of its body"
+        ),
+        Kind::Wait | Kind::Sleep | Kind::Pause => format!(
+            "a {} (`{name}`) was reached inside step `{open}`: a wait cannot be inside a step; end the step first and wait after it",
+            kind.as_str()
+        ),
+    };
+    Interrupt::misuse(message)
+}

@@ -1,0 +1,16 @@
+//! What wasmtime generates from `wit/`, fenced off: the rules for our own code do not hold here.
+#![allow(missing_docs, unsafe_code, clippy::all, clippy::unwrap_used)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "imports",
+    imports: {
+        "dacapo:workflow/steps.step-run": async | trappable,
+        "dacapo:workflow/waits": async | trappable,
+        "dacapo:workflow/log": async | trappable,
+        default: trappable,
+    },
+    with: {
+        "dacapo:workflow/steps.attempt": super::steps::Attempt,
+    },
+});

@@ -1,0 +1,79 @@
+//! `wasi:clocks`: the journal's time outside an attempt, real time inside.
+
+use std::time::Duration;
+
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Instant};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use crate::guest::Guest;
+
+const NANOS_PER_MICRO: u64 = 1_000;
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+impl wall_clock::Host for Guest {
+    fn now(&mut self) -> wasmtime::Result<Datetime> {
+        let micros = u64::try_from(self.visible_now().as_micros()).unwrap_or(0);
+        let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
+        Ok(Datetime { seconds: micros / MICROS_PER_SECOND, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) })
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<Datetime> {
+        Ok(Datetime { seconds: 0, nanoseconds: 1_000 })
+    }
+}
+
+impl monotonic_clock::Host for Guest {
+    fn now(&mut self) -> wasmtime::Result<Instant> {
+        Ok(self.since_start_ns())
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<Instant> {
+        Ok(NANOS_PER_MICRO)
+    }
+
+    fn subscribe_instant(&mut self, when: Instant) -> wasmtime::Result<Resource<DynPollable>> {
+        let delay_ns = when.saturating_sub(self.since_start_ns());
+        self.subscribe_delay(delay_ns)
+    }
+
+    fn subscribe_duration(&mut self, delay_ns: Instant) -> wasmtime::Result<Resource<DynPollable>> {
+        self.subscribe_delay(delay_ns)
+    }
+}
+
+impl Guest {
+    /// The monotonic clock starts with the run, not with the instance.
+    fn since_start_ns(&self) -> u64 {
+        let micros = self.visible_now().as_micros().saturating_sub(self.created_at.as_micros());
+        u64::try_from(micros).unwrap_or(0).saturating_mul(NANOS_PER_MICRO)
+    }
+
+    fn subscribe_delay(&mut self, delay_ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        // Outside an attempt time stands still, so waiting for it would hold the instance for nothing, in every replay again.
+        let delay = if self.attempt.is_some() { Duration::from_nanos(delay_ns) } else { Duration::ZERO };
+        let timer = match tokio::time::Instant::now().checked_add(delay) {
+            Some(at) => self.table.push(Timer::At(at))?,
+            None => self.table.push(Timer::Never)?,
+        };
+        subscribe(&mut self.table, timer)
+    }
+}
+
+/// Something that becomes ready when its time has come.
+enum Timer {
+    At(tokio::time::Instant),
+    Never,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        match self {
+            Timer::At(at) if *at <= tokio::time::Instant::now() => tokio::task::yield_now().await,
+            Timer::At(at) => tokio::time::sleep_until(*at).await,
+            Timer::Never => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What a running guest needs from whoever holds its journal.
+//!
+//! The sandbox decides *what* is written and *when* it has to be durable; it knows nothing of databases or leases. Those are
+//! behind [`Journal`], which the worker implements over a leased run.
+
+use async_trait::async_trait;
+use dacapo_model::{Payload, Recorded, StepKey, Timestamp};
+
+/// A run's journal, as the sandbox sees it.
+///
+/// All writes of one run are appended in the order in which the guest made them, and become durable in that order.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// The real time. It never goes back within a run.
+    fn now(&self) -> Timestamp;
+
+    /// Takes a write. It is buffered, keeps its place in the order, and never blocks.
+    fn append(&self, write: Write);
+
+    /// Starts to write what was appended, without waiting for it. Called while a guest computes on for long without a call to the host.
+    fn nudge(&self);
+
+    /// Returns when everything appended so far is durable.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run; nothing appended since the last success may be relied upon.
+    async fn settle(&self) -> Result<(), Stop>;
+
+    /// What somebody outside wants of the run, asked at each durable call that the journal does not answer.
+    fn boundary(&self) -> Option<Signal>;
+
+    /// The oldest buffered event of this name that was not taken yet and was received no later than `received_by`.
+    ///
+    /// The event counts as taken from now on in this instance; [`RecordWrite::takes_event`] makes it so for good.
+    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event>;
+
+    /// Makes everything appended durable and gives the run up until there is something to do.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run.
+    async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop>;
+}
+
+/// One thing to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A row of the journal.
+    Record(RecordWrite),
+    /// A line of the run's log.
+    Log(LogLine),
+}
+
+/// A row of the journal, and what else must happen in the same commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordWrite {
+    /// The row. Its position is the one that an open row of the same key had, if there was one.
+    pub recorded: Recorded,
+    /// The row was written as open before and is now done.
+    pub completes_open: bool,
+    /// [`Event::seq`] of the event that is used up by this row.
+    pub takes_event: Option<u32>,
+}
+
+/// A line of the run's log, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When the line was written, in real time.
+    pub at: Timestamp,
+    /// How much it matters.
+    pub level: Level,
+    /// The step whose attempt was open, if any.
+    pub step: Option<StepKey>,
+    /// The text, without NUL characters, at most [`SandboxConfig::log_line_max_bytes`](crate::SandboxConfig::log_line_max_bytes) long
+    /// (and a note when it was cut).
+    pub message: String,
+    /// Names and values for programs, without NUL characters.
+    pub fields: Vec<(String, String)>,
+    /// How the guest wrote it.
+    pub source: LogSource,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// For following every move.
+    Trace,
+    /// For finding a fault.
+    Debug,
+    /// For the record.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something went wrong.
+    Error,
+}
+
+impl Level {
+    /// The level as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}
+
+/// How a guest wrote a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogSource {
+    /// Through the `log` interface.
+    Log,
+    /// A line on its standard output.
+    Stdout,
+    /// A line on its standard error.
+    Stderr,
+}
+
+impl LogSource {
+    /// The source as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogSource::Log => "log",
+            LogSource::Stdout => "stdout",
+            LogSource::Stderr => "stderr",
+        }
+    }
+}
+
+/// What somebody outside wants of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Hold at this point until it is resumed.
+    Pause,
+    /// End, after the guest had its chance to compensate.
+    Cancel,
+    /// This process must not advance the run any further.
+    Stop(Stop),
+}
+
+/// Why this process stops advancing a run that is not at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// Another worker may have the run by now; nothing more may be written for it.
+    #[error("the lease on the run was lost")]
+    LeaseLost,
+    /// The worker is shutting down and hands the run back.
+    #[error("the worker is shutting down")]
+    Drained,
+    /// The journal cannot be reached for longer than is worth waiting.
+    #[error("the journal is unavailable")]
+    Unavailable,
+}
+
+/// An event that was sent to the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its number within the run.
+    pub seq: u32,
+    /// What was sent.
+    pub payload: Payload,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// A wish to give the run up until there is something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// What the run waits for.
+    pub reason: SuspendReason,
+    /// Names of the events that wake it; for [`SuspendReason::Event`], and empty otherwise.
+    pub events: Vec<String>,
+    /// The latest time at which it wants to be woken; none means never.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// What a suspended run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SuspendReason {
+    /// An event, or the wait's time-out.
+    Event,
+    /// A time.
+    Time,
+    /// A person: the guest called `pause`.
+    Pause,
+    /// A person: somebody outside paused the run.
+    Paused,
+}
+
+impl SuspendReason {
+    /// The reason as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SuspendReason::Event => "event",
+            SuspendReason::Time => "time",
+            SuspendReason::Pause => "pause",
+            SuspendReason::Paused => "paused",
+        }
+    }
+}
+
+/// What became of a wish to suspend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspended {
+    /// The run is given up; this instance must end.
+    Gone,
+    /// Something came in meanwhile, an event or a signal: look again.
+    Woken,
+}

@@ -1,0 +1,48 @@
+//! The limit on a guest's linear memory.
+
+use wasmtime::ResourceLimiter;
+
+/// Table elements that one table may grow to; the pool reserves room for as many.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Refuses growth beyond the limit, counted over all memories of a guest, and remembers that it did.
+///
+/// A refused growth is not an end by itself: a program may cope. Most abort, and then the remembered refusal names the cause.
+#[derive(Debug)]
+pub(crate) struct MemoryLimit {
+    max_bytes: usize,
+    used_bytes: usize,
+    refused: bool,
+}
+
+impl MemoryLimit {
+    pub(crate) fn new(max_bytes: usize) -> MemoryLimit {
+        MemoryLimit { max_bytes, used_bytes: 0, refused: false }
+    }
+
+    /// Whether the guest asked for more than it may have.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The limit in bytes.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.used_bytes.saturating_add(desired.saturating_sub(current));
+        if used > self.max_bytes {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used_bytes = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}

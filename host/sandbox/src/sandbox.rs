@@ -1,0 +1,305 @@
+//! The sandbox: one engine for all guests of a process.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use crate::cache::Cache;
+use crate::config::SandboxConfig;
+use crate::engine;
+use crate::guest::Guest;
+use crate::host;
+use crate::ticker::Ticker;
+
+/// Runs components. Cheap to clone; all clones are the same sandbox.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Arc<SandboxConfig>,
+    engine: Engine,
+    linker: Linker<Guest>,
+    cache: Option<Cache>,
+    compiling: Slots,
+    pub(crate) ticker: Ticker,
+    /// Places in the pool.
+    pub(crate) places: Semaphore,
+}
+
+/// A component that is ready to be instantiated. Cheap to clone.
+#[derive(Clone)]
+pub struct Prepared {
+    pub(crate) inner: Arc<PreparedInner>,
+}
+
+pub(crate) struct PreparedInner {
+    digest: String,
+    pub(crate) pre: InstancePre<Guest>,
+    /// Exported functions by the full names of their workflows.
+    pub(crate) workflows: HashMap<String, ComponentExportIndex>,
+    /// Places in the pool that an instance takes.
+    pub(crate) places: u32,
+}
+
+/// The sandbox could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// A limit in the configuration makes no sense; the text says which.
+    #[error("cannot set up the sandbox: {0}")]
+    Config(String),
+    /// The engine refused its settings, or the address space is not there.
+    #[error("cannot set up the wasm engine for {instances_max} instances")]
+    Engine {
+        /// The configured number of instances.
+        instances_max: u32,
+        /// What the engine said.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// The directory for compiled code cannot be used.
+    #[error("cannot use {} for compiled code", .path.display())]
+    Cache {
+        /// The configured directory.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the ticker thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A component could not be made ready. Trying again with the same bytes and limits does not help.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The bytes are not those that the digest names.
+    #[error("component {digest} is damaged: its bytes have the digest {actual}")]
+    Damaged {
+        /// The digest that was asked for.
+        digest: String,
+        /// The digest of the bytes.
+        actual: String,
+    },
+    /// The bytes are not a valid component, or it is larger than the limits allow.
+    #[error("component {digest} cannot be compiled: {source:#}")]
+    Compile {
+        /// The component.
+        digest: String,
+        /// What the compiler said.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// The component imports something that the host does not offer, or with another type.
+    #[error("component {digest} cannot be linked: {source:#}")]
+    Link {
+        /// The component.
+        digest: String,
+        /// What the linker said.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// An instance takes more of the pool than there is.
+    #[error("component {digest} has {memories} memories and {tables} tables, more than the pool of {instances_max} instances holds")]
+    TooBig {
+        /// The component.
+        digest: String,
+        /// The memories of one instance.
+        memories: u32,
+        /// The tables of one instance.
+        tables: u32,
+        /// The configured size of the pool.
+        instances_max: u32,
+    },
+}
+
+impl Sandbox {
+    /// Sets the sandbox up: the engine with its pool (address space, hardly memory), the host functions and the cache directory.
+    ///
+    /// # Errors
+    /// A limit that makes no sense, or a system that does not give what is needed.
+    pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
+        check(&config)?;
+        let in_engine = |source| SandboxError::Engine { instances_max: config.instances_max, source };
+        let engine = engine::engine(&config).map_err(in_engine)?;
+        let linker = host::linker(&engine).map_err(in_engine)?;
+        let cache = match &config.cache_dir {
+            Some(path) => Some(
+                Cache::open(path, &engine).map_err(|source| SandboxError::Cache { path: path.clone(), source })?,
+            ),
+            None => None,
+        };
+        let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms)).map_err(SandboxError::Thread)?;
+        Ok(Sandbox {
+            inner: Arc::new(Inner {
+                engine,
+                linker,
+                cache,
+                compiling: Slots::new(config.compile_concurrency),
+                ticker,
+                places: Semaphore::new(config.instances_max as usize),
+                config: Arc::new(config),
+            }),
+        })
+    }
+
+    /// The limits that the sandbox was set up with.
+    pub fn config(&self) -> &SandboxConfig {
+        &self.inner.config
+    }
+
+    /// Makes a component ready, from the cache or by compiling it. Blocks, for seconds when an interpreter is compiled.
+    ///
+    /// # Errors
+    /// The component is at fault; see [`PrepareError`].
+    pub fn prepare(&self, digest: &str, bytes: &[u8]) -> Result<Prepared, PrepareError> {
+        if let Some(prepared) = self.prepare_cached(digest)? {
+            return Ok(prepared);
+        }
+        let actual = sha256_hex(bytes);
+        if actual != digest {
+            return Err(PrepareError::Damaged { digest: digest.to_owned(), actual });
+        }
+        let slot = self.inner.compiling.take();
+        // Somebody else may have compiled it while this waited for its turn.
+        if let Some(prepared) = self.prepare_cached(digest)? {
+            return Ok(prepared);
+        }
+        let component = Component::from_binary(&self.inner.engine, bytes)
+            .map_err(|source| PrepareError::Compile { digest: digest.to_owned(), source })?;
+        drop(slot);
+        if let Some(cache) = &self.inner.cache {
+            cache.store(digest, &component);
+        }
+        self.link(digest, &component)
+    }
+
+    /// Makes a component ready if its compiled code is in the cache, so that its bytes need not be fetched. Blocks for a moment.
+    ///
+    /// # Errors
+    /// The component is at fault; see [`PrepareError`].
+    pub fn prepare_cached(&self, digest: &str) -> Result<Option<Prepared>, PrepareError> {
+        let Some(cache) = &self.inner.cache else { return Ok(None) };
+        cache.load(&self.inner.engine, digest).map(|component| self.link(digest, &component)).transpose()
+    }
+
+    fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
+        let pre = self
+            .inner
+            .linker
+            .instantiate_pre(component)
+            .map_err(|source| PrepareError::Link { digest: digest.to_owned(), source })?;
+        let (memories, tables) =
+            component.resources_required().map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));
+        let places = memories.max(tables.div_ceil(engine::TABLES_PER_PLACE)).max(1);
+        let instances_max = self.inner.config.instances_max;
+        if places > instances_max {
+            return Err(PrepareError::TooBig { digest: digest.to_owned(), memories, tables, instances_max });
+        }
+        let workflows = workflows(&self.inner.engine, component);
+        Ok(Prepared { inner: Arc::new(PreparedInner { digest: digest.to_owned(), pre, workflows, places }) })
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// The SHA-256 of the component's bytes, in hex.
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("digest", &self.inner.digest).finish_non_exhaustive()
+    }
+}
+
+/// Finds every exported function once, so that a run looks its own up by one hash.
+fn workflows(engine: &Engine, component: &Component) -> HashMap<String, ComponentExportIndex> {
+    let mut workflows = HashMap::new();
+    for (interface, item) in component.component_type().exports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        let Some(interface_index) = component.get_export_index(None, interface) else { continue };
+        let unversioned = interface.split('@').next().unwrap_or(interface);
+        for (function, item) in instance.exports(engine) {
+            if !matches!(item.ty, ComponentItem::ComponentFunc(_)) {
+                continue;
+            }
+            if let Some(index) = component.get_export_index(Some(&interface_index), function) {
+                workflows.insert(format!("{unversioned}.{function}"), index);
+            }
+        }
+    }
+    workflows
+}
+
+fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
+    let at_least = |name: &str, value: u64, min: u64| {
+        if value >= min {
+            return Ok(());
+        }
+        Err(SandboxError::Config(format!("{name} is {value}, it must be at least {min}")))
+    };
+    at_least("memory-max-bytes", config.memory_max_bytes as u64, 1 << 20)?;
+    at_least("stack-max-bytes", config.stack_max_bytes as u64, 64 << 10)?;
+    at_least("tick-ms", config.tick_ms, 1)?;
+    at_least("cpu-between-calls-max-ms", config.cpu_between_calls_max_ms, 1)?;
+    at_least("instances-max", u64::from(config.instances_max), 1)?;
+    at_least("log-line-max-bytes", config.log_line_max_bytes as u64, 64)?;
+    at_least("compile-concurrency", u64::from(config.compile_concurrency), 1)?;
+    Ok(())
+}
+
+/// A digest in the form in which components are known.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// A semaphore for blocking threads.
+#[derive(Debug)]
+struct Slots {
+    free: Mutex<u32>,
+    freed: Condvar,
+}
+
+struct Slot<'a>(&'a Slots);
+
+impl Slots {
+    fn new(count: u32) -> Slots {
+        Slots { free: Mutex::new(count), freed: Condvar::new() }
+    }
+
+    fn take(&self) -> Slot<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Slot(self)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}

@@ -1,0 +1,86 @@
+-- One flush: everything that a worker's runs have handed over, in one statement and so in one commit.
+-- Called by: the journal writer of a worker, one call at a time for each of its connections.
+-- Answers one row: `fenced` is true when the connection's fence is closed, and then nothing at all was written; `gone` holds the
+-- runs that were given up as asked. A run that asked to be suspended and is not in `gone` has something new in its inbox
+-- (or a new signal): it stays leased.
+-- Locks, in this order: the connection's own fence row (share), the task rows of its runs, their run rows.
+-- Indexes: fence_pkey, step_pkey, event_pkey, task_leased_pkey, run_pkey.
+with fence as materialized (
+    select worker_id
+    from dacapo.fence
+    where worker_id = $1 and connection = $2 and open
+    for share
+),
+recorded as (
+    insert into dacapo.step (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
+    select r.run_id, r.key, r.position, r.kind, r.outcome, r.payload,
+        r.due,
+        r.started_at,
+        r.finished_at
+    from fence, unnest(
+        $3::uuid[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]
+    ) as r (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
+),
+completed_open as (
+    update dacapo.step
+    set outcome = c.outcome, payload = c.payload, finished_at = c.finished_at
+    from fence, unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::timestamptz[])
+        as c (run_id, key, outcome, payload, finished_at)
+    where step.run_id = c.run_id and step.key = c.key and step.outcome is null
+),
+taken as (
+    update dacapo.event
+    set taken_by = t.key
+    from fence, unnest($17::uuid[], $18::integer[], $19::text[]) as t (run_id, seq, key)
+    where event.run_id = t.run_id and event.seq = t.seq and event.taken_by is null
+),
+logged as (
+    insert into dacapo.log (run_id, id, at, level, step, source, message, fields)
+    select l.run_id, l.id, l.at, l.level, l.step, l.source, l.message, l.fields
+    from fence, unnest(
+        $20::uuid[], $21::uuid[], $22::timestamptz[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[]
+    ) as l (run_id, id, at, level, step, source, message, fields)
+),
+finished as (
+    delete from dacapo.task_leased
+    using fence, unnest($28::uuid[], $29::text[], $30::text[], $31::text[]) as f (run_id, status, output, failure)
+    where task_leased.run_id = f.run_id and task_leased.worker_id = fence.worker_id
+    returning task_leased.run_id, task_leased.started_at, f.status, f.output, f.failure
+),
+ended as (
+    update dacapo.run
+    set status = finished.status, output = finished.output, failure = finished.failure,
+        started_at = finished.started_at, finished_at = clock_timestamp()
+    from finished
+    where run.id = finished.run_id
+    returning run.id
+),
+given_up as (
+    delete from dacapo.task_leased
+    using fence, unnest(
+        $32::uuid[], $33::text[], $34::text[], $35::timestamptz[], $36::boolean[], $37::text[], $38::integer[], $39::text[]
+    ) as s (run_id, reason, events, wake_at, paused, blocked, inbox_seq, signal)
+    where task_leased.run_id = s.run_id
+        and task_leased.worker_id = fence.worker_id
+        and (
+            s.reason = 'blocked'
+            or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
+        )
+    returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,
+        task_leased.started_at, task_leased.inbox_seq
+),
+suspended as (
+    insert into dacapo.task_suspended (run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq)
+    select run_id, reason, string_to_array(events, '#'),
+        wake_at,
+        paused, blocked, started_at, inbox_seq
+    from given_up
+),
+told as (
+    select pg_notify('dacapo_run', n.payload)
+    from fence, unnest($40::text[]) as n (payload)
+)
+select
+    not exists (select from fence) as "fenced!",
+    array(select run_id from given_up) || array(select id from ended) as "gone!",
+    (select count(*) from told) as "told!"

@@ -1,0 +1,25 @@
+-- One run. Called by: clients. Zero rows: there is no such run. Indexes: run_pkey, the keys of the task tables.
+select
+    run.id as "id!",
+    run.namespace as "namespace!",
+    run.workflow as "workflow!",
+    run.deployment_id as "deployment_id!",
+    deployment.package as "package!",
+    deployment.number as "number!",
+    run_status.status as "status!",
+    run.input as "input!",
+    run.output,
+    run.failure,
+    run.labels::text as "labels!",
+    run.created_at as "created_at!: Time",
+    run_status.started_at as "started_at: Time",
+    run.finished_at as "finished_at: Time",
+    run_status.waiting_for,
+    run_status.waiting_for_events,
+    run_status.wake_at as "wake_at: Time",
+    run_status.blocked,
+    (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done!"
+from dacapo.run
+join dacapo.run_status on run_status.run_id = run.id
+join dacapo.deployment on deployment.id = run.deployment_id
+where run.id = $1

@@ -1,0 +1,74 @@
+-- Leases up to $3 runs to a worker, the longest ready first, together with all that is needed to play them.
+-- Called by: a worker's claim tick. Zero rows: nothing is ready, or the worker's fence is closed.
+-- $4 is a lower bound of `ready_at` from which the index is read, so that a claim does not walk over entries of rows that are
+-- gone but still visible to somebody's old snapshot; the caller goes back to '-infinity' now and then.
+-- Locks: the connection's own fence row (share), the task_ready rows (skipping those locked by others).
+-- Indexes: task_ready_in_order, run_pkey, step_pkey, event_pkey.
+-- A task row that is visible has not moved since, so its journal in the same snapshot is whole; what was sent to the run
+-- after the snapshot shows when the worker compares `inbox_seq`.
+with fence as materialized (
+    select worker_id
+    from dacapo.fence
+    where worker_id = $1 and connection = $2 and open
+    for share
+),
+claimed as (
+    delete from dacapo.task_ready
+    using fence
+    where run_id = any (array(
+        select run_id
+        from dacapo.task_ready
+        where ready_at >= $4
+        order by ready_at, run_id
+        limit $3
+        for update skip locked
+    ))
+    returning run_id, ready_at, coalesce(started_at, clock_timestamp()) as started_at, inbox_seq, signal, takeovers, takeover_progress
+),
+leased as (
+    insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, signal, takeovers, takeover_progress)
+    select run_id, $1, started_at, inbox_seq, signal, takeovers, takeover_progress
+    from claimed
+)
+select
+    claimed.run_id as "run_id!",
+    claimed.ready_at as "ready_at!",
+    seen.inbox_seq as "inbox_seq!",
+    claimed.signal,
+    claimed.takeovers as "takeovers!",
+    run.namespace as "namespace!",
+    run.workflow as "workflow!",
+    run.deployment_id as "deployment_id!",
+    run.input as "input!",
+    run.labels::text as "labels!",
+    run.created_at as "created_at!: Time",
+    clock_timestamp() as "claimed_at!: Time",
+    journal.keys, journal.positions, journal.kinds, journal.outcomes, journal.payloads, journal.dues,
+    journal.started_ats, journal.finished_ats,
+    inbox.seqs, inbox.names, inbox.event_payloads, inbox.received_ats
+from claimed
+join dacapo.run on run.id = claimed.run_id
+-- As the snapshot has it, like the inbox below: what was sent later is not in either, and so will be looked for.
+join dacapo.task_ready as seen on seen.run_id = claimed.run_id
+cross join lateral (
+    select
+        array_agg(step.key) as "keys?: Vec<String>",
+        array_agg(step.position) as "positions?: Vec<i32>",
+        array_agg(step.kind) as "kinds?: Vec<String>",
+        array_agg(step.outcome) as "outcomes?: Vec<Option<String>>",
+        array_agg(step.payload) as "payloads?: Vec<Option<String>>",
+        array_agg(step.due) as "dues?: Vec<Option<Time>>",
+        array_agg(step.started_at) as "started_ats?: Vec<Option<Time>>",
+        array_agg(step.finished_at) as "finished_ats?: Vec<Option<Time>>"
+    from dacapo.step
+    where step.run_id = claimed.run_id
+) as journal
+cross join lateral (
+    select
+        array_agg(event.seq) as "seqs?: Vec<i32>",
+        array_agg(event.name) as "names?: Vec<String>",
+        array_agg(event.payload) as "event_payloads?: Vec<String>",
+        array_agg(event.received_at) as "received_ats?: Vec<Option<Time>>"
+    from dacapo.event
+    where event.run_id = claimed.run_id and event.taken_by is null
+) as inbox

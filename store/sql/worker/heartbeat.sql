@@ -1,0 +1,23 @@
+-- Renews a worker's lease and tells all that it might have missed: the safety net under the notifications.
+-- Called by: a worker's heartbeat tick. Zero rows: the worker was fenced; it must stop its runs and register anew.
+-- Locks: the worker row. Indexes: worker_pkey, fence_pkey, task_ready_in_order, task_suspended_by_time; it reads the whole of
+-- `worker` and `task_leased`, which are small.
+update dacapo.worker
+set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
+where id = $1 and not exists (select from dacapo.fence where worker_id = $1 and not open)
+returning
+    clock_timestamp() as "now!: Time",
+    -- Runs of its own with a signal.
+    array(select run_id from dacapo.task_leased where worker_id = $1 and signal is not null) as "signalled!",
+    -- Whether somebody's lease is over.
+    exists (select from dacapo.worker as other where other.lease_until < clock_timestamp()) as "expired!",
+    -- Whether anything is ready to be claimed.
+    exists (select from dacapo.task_ready) as "ready!",
+    -- When the next suspended run is due.
+    (
+        select wake_at
+        from dacapo.task_suspended
+        where wake_at is not null and not paused
+        order by wake_at
+        limit 1
+    ) as "next_due: Time"

@@ -1,0 +1,9 @@
+-- A worker announces itself, with one open fence for each of its $5 connections. Called once for each incarnation.
+with worker as (
+    insert into dacapo.worker (id, name, version, lease_until)
+    values ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond')
+    returning id
+)
+insert into dacapo.fence (worker_id, connection)
+select worker.id, connection
+from worker, generate_series(0, $5::integer - 1) as connection

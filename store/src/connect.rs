@@ -1,0 +1,71 @@
+//! Connections: a small pool for clients, and connections of its own for a worker's hot path.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::StoreError;
+
+/// A handle on one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    options: PgConnectOptions,
+    pool: PgPool,
+}
+
+/// A connection that one owner keeps. Statements on it are prepared once and planned for key look-ups.
+#[derive(Debug)]
+pub struct StoreConnection(pub(crate) PgConnection);
+
+impl Store {
+    /// A handle on the database at `url` (`postgres://…`), with at most `connections_max` pooled connections. Connects when first
+    /// used. Fails only if the URL cannot be understood.
+    pub fn new(url: &str, connections_max: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse().map_err(StoreError::Refused)?;
+        let options = options
+            .application_name("dacapo")
+            // Our statements are short look-ups by key; compiling their plans would cost far more than running them.
+            .options([("jit", "off")])
+            .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5))
+            .log_statements(tracing::log::LevelFilter::Trace);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(Duration::from_secs(10))
+            // A ping before each use doubles the round trips; a dead connection shows itself by its first error.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool })
+    }
+
+    /// The pool, for callers that bring their own statements or transactions.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// How to connect to the same database.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// A connection of its own, outside of the pool. Its planner is told to use indexes: the tables were analysed when they were
+    /// small or empty, and a plan made then must not scan them for ever after.
+    pub async fn connect(&self) -> Result<StoreConnection, StoreError> {
+        let options = self.options.clone().options([
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("synchronous_commit", "on"),
+            // A worker never keeps a transaction open; if it hangs in one, it must not hold others up.
+            ("idle_in_transaction_session_timeout", "10000"),
+        ]);
+        Ok(StoreConnection(PgConnection::connect_with(&options).await?))
+    }
+
+    /// One round trip, to see whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+}

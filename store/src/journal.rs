@@ -1,0 +1,343 @@
+//! The flush: everything that a worker's runs hand over, in one statement and so in one commit.
+
+use dacapo_model::{Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId};
+use uuid::Uuid;
+
+use crate::{StoreConnection, StoreError, Time};
+
+/// A row of the journal on its way to the database.
+#[derive(Debug, Clone)]
+pub struct RecordRow {
+    /// The row.
+    pub recorded: Recorded,
+    /// The row is there, open, and is to be completed.
+    pub completes_open: bool,
+    /// `seq` of the event that the outcome was taken from.
+    pub takes_event: Option<u32>,
+}
+
+/// A line of a run's log on its way to the database.
+#[derive(Debug, Clone)]
+pub struct LogRow {
+    /// UUIDv7; lines of one run sort by it.
+    pub id: Uuid,
+    /// When it was written.
+    pub at: Timestamp,
+    /// `trace`, `debug`, `info`, `warn`, `error`.
+    pub level: &'static str,
+    /// The step whose attempt was open.
+    pub step: Option<StepKey>,
+    /// `log`, `stdout`, `stderr`.
+    pub source: &'static str,
+    /// The text, without NUL.
+    pub message: String,
+    /// Names and values as a JSON object; none when there are none.
+    pub fields: Option<String>,
+}
+
+/// How a worker gives a run up.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// The workflow returned a value.
+    Completed(Payload),
+    /// The workflow failed.
+    Failed(Failure),
+    /// A cancel was delivered and the workflow has ended.
+    Cancelled(Option<Failure>),
+    /// Nothing can be done until something comes in. Refused when something has come in already: the inbox or the signal differ
+    /// from what the worker has seen.
+    Suspended {
+        /// `event`, `time`, `pause` or `boundary`.
+        reason: &'static str,
+        /// Names of the events that wake it; for reason `event`.
+        events: Vec<String>,
+        /// When time wakes it.
+        wake_at: Option<Timestamp>,
+        /// Only a person wakes it.
+        paused: bool,
+        /// Last `inbox_seq` that the worker has seen.
+        inbox_seq: i32,
+        /// Last signal that the worker has seen.
+        signal: Option<String>,
+    },
+    /// The run cannot go on until its trouble is mended: the reason, as JSON.
+    Blocked(String),
+}
+
+/// Everything of one run that is to be written.
+#[derive(Debug, Clone)]
+pub struct RunWrites {
+    /// The run.
+    pub run: RunId,
+    /// Rows of its journal.
+    pub records: Vec<RecordRow>,
+    /// Lines of its log.
+    pub logs: Vec<LogRow>,
+    /// The run is given up.
+    pub end: Option<End>,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlushResult {
+    /// All rows are durable, and these runs are given up.
+    Written {
+        /// Runs whose `end` took effect. Others that asked for one still belong to the worker: there is news for them, or they were
+        /// not its own.
+        gone: Vec<RunId>,
+    },
+    /// The connection's fence is closed: nothing was written, and nothing ever will be under this worker id.
+    Fenced,
+}
+
+/// Notifications carry at most 8,000 bytes; a run id with its comma takes 37.
+const RUNS_PER_NOTICE: usize = 200;
+
+/// Writes all of it in one statement, or nothing.
+///
+/// An open row may be completed only by a later flush than the one that inserted it. On [`StoreError::Refused`] nothing was
+/// written; the caller finds the run whose data is refused by halves. On [`StoreError::Unavailable`] it may have been written or
+/// not: repeating it with the same rows fails on the journal's key when it had been.
+pub async fn flush(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    fence: i16,
+    writes: &[RunWrites],
+) -> Result<FlushResult, StoreError> {
+    let c = Columns::of(writes);
+    let row = sqlx::query_file!(
+        "sql/journal/flush.sql",
+        worker.0,
+        fence,
+        &c.new.run,
+        &c.new.key as _,
+        &c.new.position,
+        &c.new.kind as _,
+        &c.new.outcome as _,
+        &c.new.payload as _,
+        &c.new.due as _,
+        &c.new.started_at as _,
+        &c.new.finished_at as _,
+        &c.open.run,
+        &c.open.key as _,
+        &c.open.outcome as _,
+        &c.open.payload as _,
+        &c.open.finished_at as _,
+        &c.taken.run,
+        &c.taken.seq,
+        &c.taken.key as _,
+        &c.log.run,
+        &c.log.id,
+        &c.log.at as _,
+        &c.log.level as _,
+        &c.log.step as _,
+        &c.log.source as _,
+        &c.log.message as _,
+        &c.log.fields as _,
+        &c.finished.run,
+        &c.finished.status as _,
+        &c.finished.output as _,
+        &c.finished.failure as _,
+        &c.given_up.run,
+        &c.given_up.reason as _,
+        &c.given_up.events as _,
+        &c.given_up.wake_at as _,
+        &c.given_up.paused,
+        &c.given_up.blocked as _,
+        &c.given_up.inbox_seq,
+        &c.given_up.signal as _,
+        &c.notices,
+    )
+    .fetch_one(&mut connection.0)
+    .await?;
+    Ok(if row.fenced { FlushResult::Fenced } else { FlushResult::Written { gone: row.gone.into_iter().map(RunId).collect() } })
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    new: NewSteps<'a>,
+    open: OpenSteps<'a>,
+    taken: Taken<'a>,
+    log: Logs<'a>,
+    finished: Finished<'a>,
+    given_up: GivenUp<'a>,
+    notices: Vec<String>,
+}
+
+#[derive(Default)]
+struct NewSteps<'a> {
+    run: Vec<Uuid>,
+    key: Vec<&'a str>,
+    position: Vec<i32>,
+    kind: Vec<&'a str>,
+    outcome: Vec<Option<&'a str>>,
+    payload: Vec<Option<String>>,
+    due: Vec<Option<Time>>,
+    started_at: Vec<Time>,
+    finished_at: Vec<Option<Time>>,
+}
+
+#[derive(Default)]
+struct OpenSteps<'a> {
+    run: Vec<Uuid>,
+    key: Vec<&'a str>,
+    outcome: Vec<&'a str>,
+    payload: Vec<Option<String>>,
+    finished_at: Vec<Time>,
+}
+
+#[derive(Default)]
+struct Taken<'a> {
+    run: Vec<Uuid>,
+    seq: Vec<i32>,
+    key: Vec<&'a str>,
+}
+
+#[derive(Default)]
+struct Logs<'a> {
+    run: Vec<Uuid>,
+    id: Vec<Uuid>,
+    at: Vec<Time>,
+    level: Vec<&'a str>,
+    step: Vec<Option<&'a str>>,
+    source: Vec<&'a str>,
+    message: Vec<&'a str>,
+    fields: Vec<Option<&'a str>>,
+}
+
+#[derive(Default)]
+struct Finished<'a> {
+    run: Vec<Uuid>,
+    status: Vec<&'a str>,
+    output: Vec<Option<&'a str>>,
+    failure: Vec<Option<String>>,
+}
+
+#[derive(Default)]
+struct GivenUp<'a> {
+    run: Vec<Uuid>,
+    reason: Vec<&'a str>,
+    events: Vec<Option<String>>,
+    wake_at: Vec<Option<Time>>,
+    paused: Vec<bool>,
+    blocked: Vec<Option<&'a str>>,
+    inbox_seq: Vec<i32>,
+    signal: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(writes: &'a [RunWrites]) -> Self {
+        let mut columns = Self::default();
+        for one in writes {
+            let run = one.run.0;
+            for record in &one.records {
+                columns.record(run, record);
+            }
+            for line in &one.logs {
+                columns.log(run, line);
+            }
+            if let Some(end) = &one.end {
+                columns.end(run, end);
+            }
+        }
+        let finished: Vec<String> = columns.finished.run.iter().map(Uuid::to_string).collect();
+        columns.notices = finished.chunks(RUNS_PER_NOTICE).map(|runs| runs.join(",")).collect();
+        columns
+    }
+
+    fn record(&mut self, run: Uuid, record: &'a RecordRow) {
+        let recorded = &record.recorded;
+        let key = recorded.key.as_str();
+        let (outcome, due, finished_at) = match &recorded.state {
+            RecordedState::Open { due } => (None, *due, None),
+            RecordedState::Done { outcome, finished_at } => (Some(outcome), None, Some(*finished_at)),
+        };
+        let payload = outcome.and_then(payload_of);
+        if let (true, Some(outcome), Some(finished_at)) = (record.completes_open, outcome, finished_at) {
+            self.open.run.push(run);
+            self.open.key.push(key);
+            self.open.outcome.push(outcome.code());
+            self.open.payload.push(payload);
+            self.open.finished_at.push(Time(finished_at));
+        } else {
+            // A sleep that is over at once has a time that it was due, too: when it was over.
+            let due = due.or(if recorded.kind == dacapo_model::Kind::Sleep { finished_at } else { None });
+            self.new.run.push(run);
+            self.new.key.push(key);
+            self.new.position.push(i32::try_from(recorded.position).unwrap_or(i32::MAX));
+            self.new.kind.push(recorded.kind.as_str());
+            self.new.outcome.push(outcome.map(Outcome::code));
+            self.new.payload.push(payload);
+            self.new.due.push(due.map(Time));
+            self.new.started_at.push(Time(recorded.started_at));
+            self.new.finished_at.push(finished_at.map(Time));
+        }
+        if let Some(seq) = record.takes_event {
+            self.taken.run.push(run);
+            self.taken.seq.push(i32::try_from(seq).unwrap_or(i32::MAX));
+            self.taken.key.push(key);
+        }
+    }
+
+    fn log(&mut self, run: Uuid, line: &'a LogRow) {
+        self.log.run.push(run);
+        self.log.id.push(line.id);
+        self.log.at.push(Time(line.at));
+        self.log.level.push(line.level);
+        self.log.step.push(line.step.as_ref().map(StepKey::as_str));
+        self.log.source.push(line.source);
+        self.log.message.push(&line.message);
+        self.log.fields.push(line.fields.as_deref());
+    }
+
+    fn end(&mut self, run: Uuid, end: &'a End) {
+        match end {
+            End::Completed(output) => self.finish(run, "completed", Some(output.as_str()), None),
+            End::Failed(failure) => self.finish(run, "failed", None, Some(failure.to_json())),
+            End::Cancelled(failure) => self.finish(run, "cancelled", None, failure.as_ref().map(Failure::to_json)),
+            End::Suspended { reason, events, wake_at, paused, inbox_seq, signal } => {
+                // `#` cannot stand in a name, so it can stand between names.
+                let events = (!events.is_empty()).then(|| events.join("#"));
+                self.give_up(run, reason, events, *wake_at, *paused, None, *inbox_seq, signal.as_deref());
+            }
+            End::Blocked(reason) => self.give_up(run, "blocked", None, None, false, Some(reason), 0, None),
+        }
+    }
+
+    fn finish(&mut self, run: Uuid, status: &'static str, output: Option<&'a str>, failure: Option<String>) {
+        self.finished.run.push(run);
+        self.finished.status.push(status);
+        self.finished.output.push(output);
+        self.finished.failure.push(failure);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one argument for each column")]
+    fn give_up(
+        &mut self,
+        run: Uuid,
+        reason: &'a str,
+        events: Option<String>,
+        wake_at: Option<Timestamp>,
+        paused: bool,
+        blocked: Option<&'a str>,
+        inbox_seq: i32,
+        signal: Option<&'a str>,
+    ) {
+        self.given_up.run.push(run);
+        self.given_up.reason.push(reason);
+        self.given_up.events.push(events);
+        self.given_up.wake_at.push(wake_at.map(Time));
+        self.given_up.paused.push(paused);
+        self.given_up.blocked.push(blocked);
+        self.given_up.inbox_seq.push(inbox_seq);
+        self.given_up.signal.push(signal);
+    }
+}
+
+fn payload_of(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Ok(payload) => Some(payload.as_str().to_owned()),
+        Outcome::Failed(failure) => Some(failure.to_json()),
+        Outcome::TimedOut | Outcome::Cancelled => None,
+    }
+}

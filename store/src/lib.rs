@@ -1,0 +1,31 @@
+//! Dacapo's tables and every statement that touches them.
+//!
+//! This crate is the only one that knows SQL. A statement that moves state is a file under `sql/` with a header that says who calls
+//! it, what it locks and what zero rows mean; it decides nothing beyond its own `where`. What is decided with the rows is the
+//! business of the callers: the worker and the client.
+
+mod code;
+mod connect;
+mod error;
+mod journal;
+mod listen;
+mod migrate;
+mod queue;
+mod requests;
+mod runs;
+mod time;
+
+pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
+pub use code::{active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows};
+pub use connect::{Store, StoreConnection};
+pub use error::StoreError;
+pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, flush};
+pub use listen::{Channel, Listener, Notice};
+pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
+pub use queue::{
+    Claimed, Heartbeat, InboxEvent, Look, TakeOver, Woken, claim, close_expired_fences, hand_back, heartbeat, look, register, retire,
+    take_over, vacuum_queue, wake_due,
+};
+pub use requests::{Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event};
+pub use runs::{ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, list_runs, log_lines, start_run, steps_of};
+pub use time::Time;

@@ -1,0 +1,77 @@
+//! Notifications. A lost one may cost latency, never a run: whoever listens looks by itself now and then too.
+
+use dacapo_model::RunId;
+use sqlx::postgres::PgListener;
+
+use crate::{Store, StoreError};
+
+/// What can be listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Runs are ready to be claimed.
+    Ready,
+    /// A leased run has a signal for its worker.
+    Signal,
+    /// Runs have finished.
+    Run,
+    /// A deployment was activated.
+    Deployment,
+}
+
+impl Channel {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "dacapo_ready",
+            Self::Signal => "dacapo_signal",
+            Self::Run => "dacapo_run",
+            Self::Deployment => "dacapo_deployment",
+        }
+    }
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Runs are ready to be claimed.
+    Ready,
+    /// This leased run has a signal for its worker.
+    Signal(RunId),
+    /// These runs have finished.
+    Finished(Vec<RunId>),
+    /// A deployment was activated.
+    Deployment,
+    /// The connection was lost and is there again: anything may have been missed.
+    Reconnected,
+}
+
+/// One connection that listens.
+#[derive(Debug)]
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// Listens on these channels, by a connection of its own.
+    pub async fn connect(store: &Store, channels: &[Channel]) -> Result<Self, StoreError> {
+        // A pool of one: the listener keeps its connection for good and must not use up a client's pool.
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with(store.options().clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen_all(channels.iter().map(|channel| channel.name())).await?;
+        Ok(Self(listener))
+    }
+
+    /// The next notice. An error means that the connection cannot be had back at the moment; call again after a pause.
+    pub async fn next(&mut self) -> Result<Notice, StoreError> {
+        loop {
+            let Some(notification) = self.0.try_recv().await? else { return Ok(Notice::Reconnected) };
+            let payload = notification.payload();
+            return Ok(match notification.channel() {
+                "dacapo_ready" => Notice::Ready,
+                "dacapo_deployment" => Notice::Deployment,
+                "dacapo_signal" => match payload.parse() {
+                    Ok(run) => Notice::Signal(run),
+                    Err(_) => continue,
+                },
+                _ => Notice::Finished(payload.split(',').filter_map(|id| id.parse().ok()).collect()),
+            });
+        }
+    }
+}

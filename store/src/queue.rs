@@ -1,0 +1,341 @@
+//! The queue and the workers: claims, timers, leases, takeovers.
+
+use std::time::Duration;
+
+use dacapo_model::{DeploymentId, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId};
+use dacapo_model::Failure;
+use sqlx::Executor;
+
+use crate::{Store, StoreConnection, StoreError, Time};
+
+/// A run that a worker has just leased, with all that is needed to play it.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The run.
+    pub run: RunId,
+    /// Its tenant.
+    pub namespace: String,
+    /// Full name of its workflow.
+    pub workflow: String,
+    /// The deployment that it is pinned to.
+    pub deployment: DeploymentId,
+    /// Its input as given.
+    pub input: Payload,
+    /// Its labels, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// The database's time of the claim.
+    pub claimed_at: Timestamp,
+    /// When it became ready.
+    pub ready_at: Timestamp,
+    /// What its inbox counted when it was claimed.
+    pub inbox_seq: i32,
+    /// A request that its worker has yet to act on.
+    pub signal: Option<String>,
+    /// How often in a row it was taken over from a dead worker without anything new in its journal.
+    pub takeovers: i16,
+    /// Its journal.
+    pub recorded: Vec<Recorded>,
+    /// Events that no wait has taken yet.
+    pub inbox: Vec<InboxEvent>,
+}
+
+/// An event that no wait has taken yet.
+#[derive(Debug, Clone)]
+pub struct InboxEvent {
+    /// Its place in the run's inbox.
+    pub seq: u32,
+    /// Its name.
+    pub name: String,
+    /// Its payload as given.
+    pub payload: Payload,
+    /// When the database received it.
+    pub received_at: Timestamp,
+}
+
+/// Leases up to `limit` runs that have been ready since `floor` or later. See `sql/task_ready/claim.sql`.
+pub async fn claim(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    fence: i16,
+    limit: u32,
+    floor: Option<Timestamp>,
+) -> Result<Vec<Claimed>, StoreError> {
+    // 'epoch' stands for "from the very first": no run of ours is older.
+    let floor = Time(floor.unwrap_or(Timestamp::from_micros(0)));
+    let rows = sqlx::query_file!("sql/task_ready/claim.sql", worker.0, fence, i64::from(limit), floor as _)
+        .fetch_all(&mut connection.0)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let journal = journal_of(
+                row.keys,
+                row.positions,
+                row.kinds,
+                row.outcomes,
+                row.payloads,
+                row.dues,
+                row.started_ats,
+                row.finished_ats,
+            )?;
+            Ok(Claimed {
+                run: RunId(row.run_id),
+                namespace: row.namespace,
+                workflow: row.workflow,
+                deployment: DeploymentId(row.deployment_id),
+                input: Payload::from_trusted(row.input),
+                labels: labels_of(&row.labels)?,
+                created_at: row.created_at.0,
+                claimed_at: row.claimed_at.0,
+                ready_at: row.ready_at.0,
+                inbox_seq: row.inbox_seq,
+                signal: row.signal,
+                takeovers: row.takeovers,
+                recorded: journal,
+                inbox: inbox_of(row.seqs, row.names, row.event_payloads, row.received_ats),
+            })
+        })
+        .collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "one argument for each column")]
+fn journal_of(
+    keys: Option<Vec<String>>,
+    positions: Option<Vec<i32>>,
+    kinds: Option<Vec<String>>,
+    outcomes: Option<Vec<Option<String>>>,
+    payloads: Option<Vec<Option<String>>>,
+    dues: Option<Vec<Option<Time>>>,
+    started_ats: Option<Vec<Option<Time>>>,
+    finished_ats: Option<Vec<Option<Time>>>,
+) -> Result<Vec<Recorded>, StoreError> {
+    let (Some(keys), Some(positions), Some(kinds), Some(outcomes), Some(payloads), Some(dues), Some(starts), Some(finishes)) =
+        (keys, positions, kinds, outcomes, payloads, dues, started_ats, finished_ats)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut journal = Vec::with_capacity(keys.len());
+    let columns = keys.into_iter().zip(positions).zip(kinds).zip(outcomes).zip(payloads).zip(dues).zip(starts).zip(finishes);
+    for (((((((key, position), kind), outcome), payload), due), started_at), finished_at) in columns {
+        journal.push(recorded_of(key, position, &kind, outcome.as_deref(), payload, due, started_at, finished_at)?);
+    }
+    Ok(journal)
+}
+
+/// A row of the journal, from its columns.
+#[expect(clippy::too_many_arguments, reason = "one argument for each column")]
+pub(crate) fn recorded_of(
+    key: String,
+    position: i32,
+    kind: &str,
+    outcome: Option<&str>,
+    payload: Option<String>,
+    due: Option<Time>,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+) -> Result<Recorded, StoreError> {
+    let unreadable = |what: &str, got: &str| StoreError::Unreadable(format!("step {key}: unknown {what} {got:?}"));
+    let kind: Kind = kind.parse().map_err(|_| unreadable("kind", kind))?;
+    let state = match (outcome, finished_at) {
+        (Some(outcome), Some(finished_at)) => {
+            let payload = payload.unwrap_or_else(|| "null".to_owned());
+            let outcome = match outcome {
+                "ok" => Outcome::Ok(Payload::from_trusted(payload)),
+                "failed" => Outcome::Failed(Failure::from_json(&payload).map_err(|_| unreadable("failure", &payload))?),
+                "timed-out" => Outcome::TimedOut,
+                "cancelled" => Outcome::Cancelled,
+                other => return Err(unreadable("outcome", other)),
+            };
+            RecordedState::Done { outcome, finished_at: finished_at.0 }
+        }
+        _ => RecordedState::Open { due: due.map(|due| due.0) },
+    };
+    let position = u32::try_from(position).map_err(|_| unreadable("position", &position.to_string()))?;
+    let started_at = started_at.map_or(Timestamp::from_micros(0), |time| time.0);
+    Ok(Recorded { key: StepKey::from_trusted(key), kind, position, started_at, state })
+}
+
+pub(crate) fn inbox_of(
+    seqs: Option<Vec<i32>>,
+    names: Option<Vec<String>>,
+    payloads: Option<Vec<String>>,
+    received_ats: Option<Vec<Option<Time>>>,
+) -> Vec<InboxEvent> {
+    let (Some(seqs), Some(names), Some(payloads), Some(received_ats)) = (seqs, names, payloads, received_ats) else {
+        return Vec::new();
+    };
+    let mut inbox: Vec<InboxEvent> = seqs
+        .into_iter()
+        .zip(names)
+        .zip(payloads)
+        .zip(received_ats)
+        .filter_map(|(((seq, name), payload), received_at)| {
+            Some(InboxEvent {
+                seq: u32::try_from(seq).ok()?,
+                name,
+                payload: Payload::from_trusted(payload),
+                received_at: received_at?.0,
+            })
+        })
+        .collect();
+    inbox.sort_by_key(|event| event.seq);
+    inbox
+}
+
+pub(crate) fn labels_of(text: &str) -> Result<Vec<(String, String)>, StoreError> {
+    let labels: std::collections::BTreeMap<String, String> = serde_json::from_str(text)
+        .map_err(|error| StoreError::Unreadable(format!("labels {text}: {error}")))?;
+    Ok(labels.into_iter().collect())
+}
+
+/// What was sent to a leased run.
+#[derive(Debug)]
+pub struct Look {
+    /// What its inbox counts.
+    pub inbox_seq: i32,
+    /// A request that its worker has yet to act on.
+    pub signal: Option<String>,
+    /// Events that no wait has taken yet, as far as the database knows.
+    pub inbox: Vec<InboxEvent>,
+}
+
+/// Looks into the inbox of a leased run. None: the worker does not hold it.
+pub async fn look(connection: &mut StoreConnection, worker: WorkerId, run: RunId) -> Result<Option<Look>, StoreError> {
+    let row = sqlx::query_file!("sql/task_leased/look.sql", run.0, worker.0).fetch_optional(&mut connection.0).await?;
+    Ok(row.map(|row| Look {
+        inbox_seq: row.inbox_seq,
+        signal: row.signal,
+        inbox: inbox_of(row.seqs, row.names, row.event_payloads, row.received_ats),
+    }))
+}
+
+/// Puts runs back into the queue as they are. Answers how many of them the worker still held.
+pub async fn hand_back(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    fence: i16,
+    runs: &[RunId],
+) -> Result<u64, StoreError> {
+    let ids: Vec<uuid::Uuid> = runs.iter().map(|run| run.0).collect();
+    let row = sqlx::query_file!("sql/task_leased/hand_back.sql", worker.0, fence, &ids).fetch_one(&mut connection.0).await?;
+    Ok(u64::try_from(row.handed_back).unwrap_or(0))
+}
+
+/// Announces a worker with `connections` fences, its lease good for `lease`.
+pub async fn register(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    name: &str,
+    version: &str,
+    lease: Duration,
+    connections: i32,
+) -> Result<(), StoreError> {
+    sqlx::query_file!("sql/worker/register.sql", worker.0, name, version, millis(lease), connections)
+        .execute(&mut connection.0)
+        .await?;
+    Ok(())
+}
+
+/// What a worker learns by renewing its lease.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// The database's time.
+    pub now: Timestamp,
+    /// Runs of its own with a signal.
+    pub signalled: Vec<RunId>,
+    /// Somebody's lease is over.
+    pub expired: bool,
+    /// Something is ready to be claimed.
+    pub ready: bool,
+    /// When the next suspended run is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Renews a worker's lease. None: the worker was fenced.
+pub async fn heartbeat(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    lease: Duration,
+) -> Result<Option<Heartbeat>, StoreError> {
+    let row = sqlx::query_file!("sql/worker/heartbeat.sql", worker.0, millis(lease)).fetch_optional(&mut connection.0).await?;
+    Ok(row.map(|row| Heartbeat {
+        now: row.now.0,
+        signalled: row.signalled.into_iter().map(RunId).collect(),
+        expired: row.expired,
+        ready: row.ready,
+        next_due: row.next_due.map(|due| due.0),
+    }))
+}
+
+/// Takes a worker that holds nothing off the list.
+pub async fn retire(connection: &mut StoreConnection, worker: WorkerId) -> Result<(), StoreError> {
+    sqlx::query_file!("sql/worker/retire.sql", worker.0).execute(&mut connection.0).await?;
+    Ok(())
+}
+
+/// What a timer tick found.
+#[derive(Debug, Clone, Copy)]
+pub struct Woken {
+    /// Runs that were moved into the queue.
+    pub woken: u64,
+    /// When the next one is due.
+    pub next_due: Option<Timestamp>,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
+/// Moves up to `limit` runs whose time has come into the queue.
+pub async fn wake_due(connection: &mut StoreConnection, limit: u32) -> Result<Woken, StoreError> {
+    let row = sqlx::query_file!("sql/task_suspended/wake_due.sql", i64::from(limit)).fetch_one(&mut connection.0).await?;
+    Ok(Woken {
+        woken: u64::try_from(row.woken).unwrap_or(0),
+        next_due: row.next_due.map(|due| due.0),
+        now: row.now.0,
+    })
+}
+
+/// First half of a takeover: closes the fences of workers whose lease is over. Answers whether there is anything to take.
+pub async fn close_expired_fences(connection: &mut StoreConnection) -> Result<bool, StoreError> {
+    let row = sqlx::query_file!("sql/fence/close_expired.sql").fetch_one(&mut connection.0).await?;
+    Ok(row.expired > 0)
+}
+
+/// What a takeover brought.
+#[derive(Debug, Clone)]
+pub struct TakeOver {
+    /// Dead workers whose names were taken off.
+    pub workers: u64,
+    /// Runs that went back into the queue.
+    pub runs: u64,
+    /// Runs that were blocked because they were taken over again and again without anything new in their journal.
+    pub blocked: Vec<RunId>,
+}
+
+/// Second half of a takeover: moves the runs of fenced workers. At the `takeovers_max`-th in a row without progress a run is
+/// blocked with `reason` (JSON).
+pub async fn take_over(connection: &mut StoreConnection, takeovers_max: i32, reason: &str) -> Result<TakeOver, StoreError> {
+    let row = sqlx::query_file!("sql/task_leased/take_over.sql", takeovers_max, reason).fetch_one(&mut connection.0).await?;
+    Ok(TakeOver {
+        workers: u64::try_from(row.workers).unwrap_or(0),
+        runs: u64::try_from(row.runs).unwrap_or(0),
+        blocked: row.blocked.into_iter().map(RunId).collect(),
+    })
+}
+
+/// Vacuums the hot tables of the queue, unless somebody else is doing that. Autovacuum comes by once a minute at best, and by
+/// then the claim walks over many thousands of dead entries.
+pub async fn vacuum_queue(store: &Store) -> Result<(), StoreError> {
+    let mut connection = store.pool().acquire().await.map_err(StoreError::from)?;
+    for statement in [
+        "vacuum (truncate off, skip_locked on, index_cleanup on) dacapo.task_ready",
+        "vacuum (truncate off, skip_locked on, index_cleanup on) dacapo.task_leased",
+    ] {
+        connection.execute(statement).await?;
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,116 @@
+//! What is asked of a run from outside.
+
+use dacapo_model::{Payload, RunId, Status};
+use sqlx::{PgConnection, Postgres};
+
+use crate::StoreError;
+
+/// An event for a run.
+#[derive(Debug, Clone)]
+pub struct SendEvent<'a> {
+    /// The run.
+    pub run: RunId,
+    /// The event's name: what a `wait-for` of the run asks for.
+    pub name: &'a str,
+    /// Its payload.
+    pub payload: &'a Payload,
+    /// Two events of one run with the same delivery id are one event.
+    pub delivery_id: Option<&'a str>,
+}
+
+/// Why a request had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such run.
+    NotFound,
+    /// The run's status does not allow it.
+    Status(Status),
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentEvent {
+    /// It is in the run's inbox.
+    Sent,
+    /// An event with this delivery id was received before; nothing was changed.
+    Duplicate,
+}
+
+/// What became of a request to pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// The run is paused.
+    Now,
+    /// A worker holds the run and will pause it at its next boundary.
+    Requested,
+}
+
+/// The run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed;
+
+/// What became of a request to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The run had not begun and is cancelled.
+    Now,
+    /// The run learns of it at its next durable call, and may compensate.
+    Requested,
+}
+
+fn refusal(answer: &str) -> Result<Refusal, StoreError> {
+    match answer {
+        "not-found" => Ok(Refusal::NotFound),
+        status => status.parse().map(Refusal::Status).map_err(|_| StoreError::Unreadable(format!("answer {status:?}"))),
+    }
+}
+
+/// Sends an event to a run, also inside a transaction of the caller's.
+pub async fn send_event<'e>(
+    executor: impl sqlx::Executor<'e, Database = Postgres>,
+    event: SendEvent<'_>,
+) -> Result<Result<SentEvent, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(
+        r#"select dacapo.send_event($1, $2, $3, $4) as "answer!""#,
+        event.run.0,
+        event.name,
+        event.payload.as_str(),
+        event.delivery_id
+    )
+    .fetch_one(executor)
+    .await?;
+    match answer.as_str() {
+        "sent" => Ok(Ok(SentEvent::Sent)),
+        "duplicate" => Ok(Ok(SentEvent::Duplicate)),
+        other => refusal(other).map(Err),
+    }
+}
+
+/// Asks a run to pause at its next boundary.
+pub async fn pause(connection: &mut PgConnection, run: RunId) -> Result<Result<Paused, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.pause($1) as "answer!""#, run.0).fetch_one(connection).await?;
+    match answer.as_str() {
+        "paused-now" => Ok(Ok(Paused::Now)),
+        "pausing" => Ok(Ok(Paused::Requested)),
+        other => refusal(other).map(Err),
+    }
+}
+
+/// Lets a paused or blocked run go on.
+pub async fn resume(connection: &mut PgConnection, run: RunId) -> Result<Result<Resumed, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.resume($1) as "answer!""#, run.0).fetch_one(connection).await?;
+    match answer.as_str() {
+        "resumed" => Ok(Ok(Resumed)),
+        other => refusal(other).map(Err),
+    }
+}
+
+/// Asks a run to end.
+pub async fn cancel(connection: &mut PgConnection, run: RunId) -> Result<Result<Cancelled, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.cancel($1) as "answer!""#, run.0).fetch_one(connection).await?;
+    match answer.as_str() {
+        "cancelled-now" => Ok(Ok(Cancelled::Now)),
+        "cancelling-now" => Ok(Ok(Cancelled::Requested)),
+        other => refusal(other).map(Err),
+    }
+}

@@ -1,0 +1,250 @@
+//! Runs: starting them, and reading them.
+
+use std::collections::BTreeMap;
+
+use dacapo_model::{DeploymentId, Payload, Recorded, RunId, Status, Timestamp};
+use sqlx::Postgres;
+
+use crate::queue::{labels_of, recorded_of};
+use crate::{Store, StoreError, Time};
+
+/// A run to be started. Its input has been checked against the workflow's type.
+#[derive(Debug, Clone)]
+pub struct StartRun<'a> {
+    /// Its id.
+    pub id: RunId,
+    /// Full name of the workflow.
+    pub workflow: &'a str,
+    /// The deployment whose schema the input was checked against.
+    pub deployment: DeploymentId,
+    /// The input as given.
+    pub input: &'a Payload,
+    /// Labels to find it by.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartResult {
+    /// The run is queued.
+    Started,
+    /// A run with this id was there; nothing was written. `input` and `workflow` are what it was started with.
+    Exists {
+        /// Input of the run that is there.
+        input: String,
+        /// Workflow of the run that is there.
+        workflow: String,
+    },
+    /// The deployment is not active any more; nothing was written. Look the workflow up again.
+    NotActive,
+}
+
+/// Starts a run, also inside a transaction of the caller's.
+pub async fn start_run<'e>(
+    executor: impl sqlx::Executor<'e, Database = Postgres>,
+    start: StartRun<'_>,
+) -> Result<StartResult, StoreError> {
+    let labels = serde_json::to_string(start.labels).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let row = sqlx::query_file!(
+        "sql/run/start.sql",
+        start.id.0,
+        start.workflow,
+        start.input.as_str(),
+        start.deployment.0,
+        labels as _
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(match row {
+        None => StartResult::NotActive,
+        Some(row) if row.created => StartResult::Started,
+        Some(row) => StartResult::Exists {
+            input: row.input.unwrap_or_default(),
+            workflow: row.workflow.unwrap_or_default(),
+        },
+    })
+}
+
+/// A run as it stands.
+#[derive(Debug, Clone)]
+pub struct RunRow {
+    /// Its id.
+    pub id: RunId,
+    /// Its tenant.
+    pub namespace: String,
+    /// Full name of its workflow.
+    pub workflow: String,
+    /// Package of its deployment.
+    pub package: String,
+    /// Number of its deployment.
+    pub number: i32,
+    /// Its status.
+    pub status: Status,
+    /// Its input.
+    pub input: Payload,
+    /// Its output, once completed.
+    pub output: Option<Payload>,
+    /// Its failure, as JSON.
+    pub failure: Option<Payload>,
+    /// Its labels, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What it waits for: `event`, `time`, `pause`, `boundary`, `blocked`.
+    pub waiting_for: Option<String>,
+    /// Names of the events that it waits for.
+    pub waiting_for_events: Vec<String>,
+    /// When time wakes it.
+    pub wake_at: Option<Timestamp>,
+    /// Why it is blocked, as JSON.
+    pub blocked: Option<Payload>,
+    /// Steps with an outcome.
+    pub steps_done: u64,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone)]
+pub struct ListRuns<'a> {
+    /// Tenant.
+    pub namespace: &'a str,
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only of this workflow (full name).
+    pub workflow: Option<&'a str>,
+    /// Only with all of these labels.
+    pub labels: Option<&'a BTreeMap<String, String>>,
+    /// Only those after this one in the list: the last of the page before.
+    pub after: Option<(Timestamp, RunId)>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+macro_rules! run_row {
+    ($row:expr) => {{
+        let row = $row;
+        let unreadable = || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
+        Ok(RunRow {
+            id: RunId(row.id),
+            namespace: row.namespace,
+            workflow: row.workflow,
+            package: row.package,
+            number: row.number,
+            status: row.status.parse().map_err(|_| unreadable())?,
+            input: Payload::from_trusted(row.input),
+            output: row.output.map(Payload::from_trusted),
+            failure: row.failure.map(Payload::from_trusted),
+            labels: labels_of(&row.labels)?,
+            created_at: row.created_at.0,
+            started_at: row.started_at.map(|time| time.0),
+            finished_at: row.finished_at.map(|time| time.0),
+            waiting_for: row.waiting_for,
+            waiting_for_events: row.waiting_for_events.unwrap_or_default(),
+            wake_at: row.wake_at.map(|time| time.0),
+            blocked: row.blocked.map(Payload::from_trusted),
+            steps_done: u64::try_from(row.steps_done).unwrap_or(0),
+        })
+    }};
+}
+
+/// One run. None: there is no such run.
+pub async fn get_run(store: &Store, run: RunId) -> Result<Option<RunRow>, StoreError> {
+    let row = sqlx::query_file!("sql/run/get.sql", run.0).fetch_optional(store.pool()).await?;
+    row.map(|row| run_row!(row)).transpose()
+}
+
+/// A page of runs, newest first.
+pub async fn list_runs(store: &Store, list: ListRuns<'_>) -> Result<Vec<RunRow>, StoreError> {
+    let labels = match list.labels {
+        Some(labels) => Some(serde_json::to_string(labels).map_err(|error| StoreError::Unreadable(error.to_string()))?),
+        None => None,
+    };
+    let (after_time, after_id) = match list.after {
+        Some((time, id)) => (Some(Time(time)), Some(id.0)),
+        None => (None, None),
+    };
+    let rows = sqlx::query_file!(
+        "sql/run/list.sql",
+        list.namespace,
+        list.status.map(|status| status.as_str()),
+        list.workflow,
+        labels as _,
+        after_time as _,
+        after_id,
+        i64::from(list.limit)
+    )
+    .fetch_all(store.pool())
+    .await?;
+    rows.into_iter().map(|row| run_row!(row)).collect()
+}
+
+/// A step of a run as it stands.
+#[derive(Debug, Clone)]
+pub struct StepRow {
+    /// The row of the journal.
+    pub recorded: Recorded,
+    /// When it is due, for waits with a time-out and sleeps, also after they are done.
+    pub due: Option<Timestamp>,
+}
+
+/// The journal of a run, in the order in which the run first reached its steps.
+pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreError> {
+    let rows = sqlx::query_file!("sql/run/steps.sql", run.0).fetch_all(store.pool()).await?;
+    rows.into_iter()
+        .map(|row| {
+            let due = row.due.map(|due| due.0);
+            let recorded = recorded_of(
+                row.key,
+                row.position,
+                &row.kind,
+                row.outcome.as_deref(),
+                row.payload,
+                row.due,
+                Some(row.started_at),
+                row.finished_at,
+            )?;
+            Ok(StepRow { recorded, due })
+        })
+        .collect()
+}
+
+/// A line of a run's log.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    /// When it was written.
+    pub at: Timestamp,
+    /// `trace`, `debug`, `info`, `warn`, `error`.
+    pub level: String,
+    /// The step whose attempt was open.
+    pub step: Option<String>,
+    /// `log`, `stdout`, `stderr`.
+    pub source: String,
+    /// The text.
+    pub message: String,
+    /// Names and values as a JSON object.
+    pub fields: Option<Payload>,
+}
+
+/// The log of a run, oldest line first.
+pub async fn log_lines(store: &Store, run: RunId) -> Result<Vec<LogLine>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select at as "at: Time", level, step, source, message, fields from dacapo.log where run_id = $1 order by id"#,
+        run.0
+    )
+    .fetch_all(store.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LogLine {
+            at: row.at.0,
+            level: row.level,
+            step: row.step,
+            source: row.source,
+            message: row.message,
+            fields: row.fields.map(Payload::from_trusted),
+        })
+        .collect())
+}

@@ -1,0 +1,136 @@
+//! Steps and waits as a workflow uses them.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use dacapo_guest::tracing::info;
+use dacapo_guest::{Failure, pause, raw, sleep, sleep_until, step, wait_for};
+
+use crate::Probe;
+use crate::bindings::exports::test::probe::durable::{Guest, Naps};
+
+impl Guest for Probe {
+    fn counted_steps(n: u32) -> Result<u64, String> {
+        let mut sum = 0;
+        for k in 1..=n {
+            sum += u64::from(step("s").run(|| Ok(k))?);
+        }
+        Ok(sum)
+    }
+
+    fn effects(n: u32) -> Result<(), String> {
+        for k in 1..=n {
+            step("s").run(|| {
+                info!("effect s#{k}");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn big_step(n: u32) -> Result<u32, String> {
+        let text: String = step("big").run(|| Ok("x".repeat(n as usize)))?;
+        Ok(u32::try_from(text.len()).unwrap_or(u32::MAX))
+    }
+
+    fn busy_step(ms: u64) -> Result<(), String> {
+        Ok(step("busy").run(|| {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(ms) {
+                black_box(());
+            }
+            Ok(())
+        })?)
+    }
+
+    fn slow_step(ms: u64) -> Result<(), String> {
+        step("slow").run(|| {
+            info!("slow begins");
+            std::thread::sleep(Duration::from_millis(ms));
+            info!("slow ends");
+            Ok(())
+        })?;
+        Ok(step("next").run(|| Ok(()))?)
+    }
+
+    fn step_fails() -> Result<(String, String), String> {
+        let Err(failure) = step("charge")
+            .run::<(), _>(|| Err(Failure::fatal("card-declined", "the bank said no").into()))
+        else {
+            return Err("the step did not fail".to_owned());
+        };
+        step("release").run(|| Ok(()))?;
+        Ok((failure.code, failure.message))
+    }
+
+    fn step_fails_retryable() -> Result<(String, String), String> {
+        match step("flaky").run::<(), _>(|| Err(Failure::retry("busy", "the bank is busy").into()))
+        {
+            Ok(()) => Err("the step did not fail".to_owned()),
+            Err(failure) => Ok((failure.code, failure.message)),
+        }
+    }
+
+    fn events(names: Vec<String>) -> Result<Vec<String>, String> {
+        names.iter().map(|name| Ok(wait_for_text(name)?)).collect()
+    }
+
+    fn typed_event() -> Result<u32, String> {
+        Ok(wait_for("n").recv()?)
+    }
+
+    fn wait_timeout(ms: u64) -> Result<Option<String>, String> {
+        Ok(raw::waits::wait_for("go", Some(ms)).map_err(Failure::from)?)
+    }
+
+    fn sleeps(naps: Naps) -> Result<(), String> {
+        for _ in 0..naps.times {
+            sleep("nap", Duration::from_millis(naps.ms))?;
+        }
+        Ok(())
+    }
+
+    fn sleeps_until(unix_ms: u64) -> Result<(), String> {
+        Ok(sleep_until(
+            "until",
+            UNIX_EPOCH + Duration::from_millis(unix_ms),
+        )?)
+    }
+
+    fn pauses() -> Result<(), String> {
+        pause("first")?;
+        step("between").run(|| Ok(()))?;
+        Ok(pause("second")?)
+    }
+
+    fn cancel_compensates() -> Result<(), String> {
+        step("reserve").run(|| Ok(()))?;
+        let Err(failure) = wait_for_text("never") else {
+            return Ok(());
+        };
+        step("release").run(|| {
+            info!("effect release");
+            Ok(())
+        })?;
+        Err(failure.code)
+    }
+
+    fn step_wait_step() -> Result<String, String> {
+        let a: String = step("a").run(|| {
+            info!("effect a");
+            Ok("a".to_owned())
+        })?;
+        let go = wait_for_text("go")?;
+        let b: String = step("b").run(|| {
+            info!("effect b");
+            Ok("b".to_owned())
+        })?;
+        Ok(format!("{a} {go} {b}"))
+    }
+}
+
+/// Waits for the event and returns its payload as it is.
+pub(crate) fn wait_for_text(event: &str) -> Result<String, Failure> {
+    let payload = raw::waits::wait_for(event, None)?;
+    payload.ok_or_else(|| Failure::fatal("timeout", "a wait without a time-out timed out"))
+}

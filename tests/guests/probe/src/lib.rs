@@ -1,0 +1,14 @@
+//! One workflow for each behaviour that the engine is tested for. `wit/` says what each of them does.
+
+mod changes;
+mod durable;
+mod limits;
+mod outside;
+mod protocol;
+mod shapes;
+mod visible;
+
+dacapo_guest::workflows!(Probe);
+
+/// Implements every interface; each does so in a module of its own.
+struct Probe;

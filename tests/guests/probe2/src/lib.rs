@@ -1,0 +1,77 @@
+//! The probe after a change of its code: what a replay must notice. `wit/changes.wit` says what is different.
+
+use std::time::Duration;
+
+use bindings::exports::test::probe::changes::Guest;
+use dacapo_guest::{Failure, raw, sleep, step};
+
+dacapo_guest::workflows!(Probe);
+
+struct Probe;
+
+impl Guest for Probe {
+    fn renamed() -> Result<String, String> {
+        let reserved = text_step("book")?;
+        wait("go")?;
+        Ok(reserved)
+    }
+
+    fn kind_changed() -> Result<String, String> {
+        sleep("reserve", Duration::from_millis(1))?;
+        wait("go")?;
+        Ok("slept".to_owned())
+    }
+
+    fn inserted() -> Result<String, String> {
+        text_step("check")?;
+        Ok(reserve_and_wait()?)
+    }
+
+    fn dropped() -> Result<String, String> {
+        wait("go")?;
+        Ok("nothing reserved".to_owned())
+    }
+
+    fn swapped() -> Result<String, String> {
+        let second = text_step("second")?;
+        let first = text_step("first")?;
+        wait("go")?;
+        Ok(format!("{first} {second}"))
+    }
+
+    fn type_changed() -> Result<String, String> {
+        let reserved: u32 = step("reserve").run(|| Ok(7))?;
+        wait("go")?;
+        Ok(reserved.to_string())
+    }
+
+    fn other_event() -> Result<String, String> {
+        let reserved = text_step("reserve")?;
+        wait("start")?;
+        Ok(reserved)
+    }
+
+    fn appended() -> Result<String, String> {
+        let reserved = reserve_and_wait()?;
+        Ok(format!("{reserved}, {}", text_step("late")?))
+    }
+
+    fn same() -> Result<String, String> {
+        Ok(reserve_and_wait()?)
+    }
+}
+
+fn reserve_and_wait() -> Result<String, Failure> {
+    let reserved = text_step("reserve")?;
+    wait("go")?;
+    Ok(reserved)
+}
+
+fn text_step(name: &str) -> Result<String, Failure> {
+    step(name).run(|| Ok(format!("new {name}")))
+}
+
+fn wait(event: &str) -> Result<(), Failure> {
+    raw::waits::wait_for(event, None)?;
+    Ok(())
+}
