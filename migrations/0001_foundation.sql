@@ -80,7 +80,7 @@ create table dacapo.step (
     run_id uuid not null,
     -- scope/name#occurrence
     key text not null,
-    -- Order in which the run first reached its steps, from 0.
+    -- Order in which the run first reached its steps, from 1.
     position integer not null,
     kind text not null,
     outcome text,

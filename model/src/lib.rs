@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The words of Dacapo: ids, statuses, times, payloads, failures, the journal, and the types of workflows with their one JSON
+//! form.
+//!
+//! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
+
+mod check_type;
+mod failure;
+mod from_json;
+mod id;
+mod input;
+mod journal;
+mod json;
+mod json_schema;
+mod key;
+mod payload;
+mod schema;
+mod status;
+mod time;
+mod to_json;
+mod value;
+
+pub use check_type::*;
+pub use failure::*;
+pub use from_json::*;
+pub use id::*;
+pub use journal::*;
+pub use json_schema::*;
+pub use key::*;
+pub use payload::*;
+pub use schema::*;
+pub use status::*;
+pub use time::*;
+pub use to_json::*;
+pub use value::*;

@@ -341,3 +341,49 @@ fn payload_of(outcome: &Outcome) -> Option<String> {
         Outcome::TimedOut | Outcome::Cancelled => None,
     }
 }
+
+/// What became of a flush whose connection was lost, asked after its fence was renewed. None: nothing of it was written, and
+/// nothing will be.
+pub async fn find_flush(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    writes: &[RunWrites],
+) -> Result<Option<FlushResult>, StoreError> {
+    // A flush is written whole or not at all, so any one of its rows tells.
+    let witness = writes.iter().find_map(|one| one.records.first().map(|record| (one.run, record)));
+    let line = writes.iter().find_map(|one| one.logs.first().map(|line| (one.run, line.id)));
+    let written = if let Some((run, record)) = witness {
+        let open = matches!(record.recorded.state, RecordedState::Open { .. });
+        sqlx::query_scalar!(
+            r#"select exists (
+                select from dacapo.step where run_id = $1 and key = $2 and ($3 or outcome is not null)
+            ) as "written!""#,
+            run.0,
+            record.recorded.key.as_str(),
+            open
+        )
+        .fetch_one(&mut connection.0)
+        .await?
+    } else if let Some((run, line)) = line {
+        sqlx::query_scalar!(
+            r#"select exists (select from dacapo.log where run_id = $1 and id = $2) as "written!""#,
+            run.0,
+            line
+        )
+        .fetch_one(&mut connection.0)
+        .await?
+    } else {
+        false
+    };
+    let ending: Vec<Uuid> = writes.iter().filter(|one| one.end.is_some()).map(|one| one.run.0).collect();
+    let held: Vec<Uuid> = sqlx::query_scalar!(
+        "select run_id from dacapo.task_leased where run_id = any ($1::uuid[]) and worker_id = $2",
+        &ending,
+        worker.0
+    )
+    .fetch_all(&mut connection.0)
+    .await?;
+    let gone: Vec<RunId> = ending.into_iter().filter(|run| !held.contains(run)).map(RunId).collect();
+    // A flush with nothing but endings was written if any of them took effect; if none did, asking again does no harm.
+    Ok((written || !gone.is_empty()).then_some(FlushResult::Written { gone }))
+}

@@ -6,6 +6,7 @@
 
 mod code;
 mod connect;
+mod doctor;
 mod error;
 mod journal;
 mod listen;
@@ -18,13 +19,14 @@ mod time;
 pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
 pub use code::{active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows};
 pub use connect::{Store, StoreConnection};
+pub use doctor::{Finding, examine};
 pub use error::StoreError;
-pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, flush};
+pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{
-    Claimed, Heartbeat, InboxEvent, Look, TakeOver, Woken, claim, close_expired_fences, hand_back, heartbeat, look, register, retire,
-    take_over, vacuum_queue, wake_due,
+    Claimed, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim, close_expired_fences, hand_back, heartbeat, look,
+    register, renew_fence, retire, take_over, vacuum_queue, wake_due,
 };
 pub use requests::{Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event};
 pub use runs::{ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, list_runs, log_lines, start_run, steps_of};

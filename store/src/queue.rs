@@ -201,8 +201,8 @@ pub struct Look {
 }
 
 /// Looks into the inbox of a leased run. None: the worker does not hold it.
-pub async fn look(connection: &mut StoreConnection, worker: WorkerId, run: RunId) -> Result<Option<Look>, StoreError> {
-    let row = sqlx::query_file!("sql/task_leased/look.sql", run.0, worker.0).fetch_optional(&mut connection.0).await?;
+pub async fn look(store: &Store, worker: WorkerId, run: RunId) -> Result<Option<Look>, StoreError> {
+    let row = sqlx::query_file!("sql/task_leased/look.sql", run.0, worker.0).fetch_optional(store.pool()).await?;
     Ok(row.map(|row| Look {
         inbox_seq: row.inbox_seq,
         signal: row.signal,
@@ -338,4 +338,50 @@ pub async fn vacuum_queue(store: &Store) -> Result<(), StoreError> {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What became of a wish for a new fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewedFence {
+    /// The old fence is gone for good, and nothing that was sent under it will be written; the new one is open.
+    Renewed,
+    /// The worker was fenced.
+    Fenced,
+}
+
+/// Puts a new fence in the place of one whose connection was lost. May be repeated with the same numbers.
+pub async fn renew_fence(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    old: i16,
+    new: i16,
+) -> Result<RenewedFence, StoreError> {
+    let mut tx = sqlx::Connection::begin(&mut connection.0).await?;
+    // The worker row's lock keeps a takeover from closing fences between the look and the insert. The lease may have run out while
+    // the database was away: renewing it is fair as long as nobody has closed a fence.
+    let lives = sqlx::query_scalar!(
+        "update dacapo.worker set lease_until = greatest(lease_until, clock_timestamp() + interval '2 seconds') where id = $1 returning id",
+        worker.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let closed = sqlx::query_scalar!(
+        r#"select exists (select from dacapo.fence where worker_id = $1 and not open) as "closed!""#,
+        worker.0
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if lives.is_none() || closed {
+        return Ok(RenewedFence::Fenced);
+    }
+    sqlx::query!("delete from dacapo.fence where worker_id = $1 and connection = $2", worker.0, old).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into dacapo.fence (worker_id, connection) values ($1, $2) on conflict do nothing",
+        worker.0,
+        new
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(RenewedFence::Renewed)
 }

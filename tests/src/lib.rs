@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What the tests of the whole share: a private Postgres for each test process, a fresh database for each test, the guests that
+//! `./x guests` has built, and real `dacapo` processes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod database;
+mod guests;
+mod process;
+
+pub use database::{Database, database, database_with};
+pub use guests::{guest, guest_path};
+pub use process::{Dacapo, Worker, dacapo_binary};

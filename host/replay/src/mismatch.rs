@@ -22,7 +22,11 @@ pub struct Mismatch {
 
 /// One side of a [`Mismatch`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "side", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "side",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Side {
     /// A row of the journal under the mismatch's key.
     Recorded {
@@ -55,17 +59,23 @@ impl Side {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.asked {
-            Side::Asked { kind } => write!(f, "the code asks for {} `{}`", with_article(*kind), self.key)?,
+            Side::Asked { kind } => write!(
+                f,
+                "the code asks for {} `{}`",
+                with_article(*kind),
+                self.key
+            )?,
             _ => f.write_str("the code has returned")?,
         }
         match &self.recorded {
             Side::Recorded { kind, position } => {
-                write!(f, ", but the journal has {} under that key, at position {position}", with_article(*kind))
+                write!(
+                    f,
+                    ", but the journal has {} under that key, at position {position}",
+                    with_article(*kind)
+                )
             }
             Side::Unconsumed { keys, count } => {
-                if matches!(self.asked, Side::Asked { .. }) {
-                    f.write_str(", which is not in the journal")?;
-                }
                 f.write_str(", but the journal still has ")?;
                 for (at, key) in keys.iter().enumerate() {
                     if at > 0 {

@@ -54,7 +54,11 @@ pub enum Answer {
 impl Replay {
     /// Starts over a run's recorded rows, given in any order.
     pub fn new(recorded: Vec<Recorded>, created_at: Timestamp) -> Replay {
-        let next_position = recorded.iter().map(|row| row.position.saturating_add(1)).max().unwrap_or(1);
+        let next_position = recorded
+            .iter()
+            .map(|row| row.position.saturating_add(1))
+            .max()
+            .unwrap_or(1);
         let mut pending = HashMap::with_capacity(recorded.len());
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
         for row in recorded {
@@ -72,28 +76,46 @@ impl Replay {
                 }
             }
         }
-        Replay { pending, pending_in_scope, occurrences: HashMap::new(), now: created_at, next_position }
+        Replay {
+            pending,
+            pending_in_scope,
+            occurrences: HashMap::new(),
+            now: created_at,
+            next_position,
+        }
     }
 
     /// Answers a durable call in a scope. The name must have been checked before.
     ///
     /// # Errors
-    /// The code contradicts the journal: the key is recorded with another kind, or it is new while the scope still has rows
-    /// that the code has not asked for. The second cannot tell an inserted step from a renamed one, and a renamed one must not run again.
+    /// The code contradicts the journal: the key is recorded with another kind, or it is new, or without an outcome yet, while the scope
+    /// still has rows that the code has not asked for. The second cannot tell an inserted step from a renamed one, and a renamed one must
+    /// not run again.
     pub fn ask(&mut self, scope: &str, kind: Kind, name: &str) -> Result<Answer, Mismatch> {
         let key = self.next_key(scope, name);
         let Some((key, row)) = self.pending.remove_entry(&key) else {
             if self.pending_in_scope.contains_key(scope) {
                 let recorded = self.unconsumed(Some(scope));
-                return Err(Mismatch { key, recorded, asked: Side::Asked { kind } });
+                return Err(Mismatch {
+                    key,
+                    recorded,
+                    asked: Side::Asked { kind },
+                });
             }
             let position = self.next_position();
             return Ok(Answer::New { key, position });
         };
         if row.kind != kind {
-            let recorded = Side::Recorded { kind: row.kind, position: row.position };
+            let recorded = Side::Recorded {
+                kind: row.kind,
+                position: row.position,
+            };
             self.pending.insert(key.clone(), row);
-            return Err(Mismatch { key, recorded, asked: Side::Asked { kind } });
+            return Err(Mismatch {
+                key,
+                recorded,
+                asked: Side::Asked { kind },
+            });
         }
         if let Some(count) = self.pending_in_scope.get_mut(scope) {
             *count -= 1;
@@ -101,14 +123,31 @@ impl Replay {
                 self.pending_in_scope.remove(scope);
             }
         }
+        // Going on with an open row is as new as a row that is not there.
+        if matches!(row.state, RecordedState::Open { .. })
+            && self.pending_in_scope.contains_key(scope)
+        {
+            let recorded = self.unconsumed(Some(scope));
+            return Err(Mismatch {
+                key,
+                recorded,
+                asked: Side::Asked { kind },
+            });
+        }
         Ok(match row.state {
-            RecordedState::Done { outcome, finished_at } => {
+            RecordedState::Done {
+                outcome,
+                finished_at,
+            } => {
                 self.now = self.now.max(finished_at);
                 Answer::Recorded { key, outcome }
             }
-            RecordedState::Open { due } => {
-                Answer::Open { key, position: row.position, started_at: row.started_at, due }
-            }
+            RecordedState::Open { due } => Answer::Open {
+                key,
+                position: row.position,
+                started_at: row.started_at,
+                due,
+            },
         })
     }
 
@@ -119,7 +158,10 @@ impl Replay {
 
     /// Notes that the guest was handed an outcome which was recorded just now, so that journal time is the same when it is played again.
     pub fn record(&mut self, key: &StepKey, finished_at: Timestamp) {
-        debug_assert!(!self.pending.contains_key(key), "an outcome is handed over only after its key was asked for");
+        debug_assert!(
+            !self.pending.contains_key(key),
+            "an outcome is handed over only after its key was asked for"
+        );
         self.now = self.now.max(finished_at);
     }
 
@@ -136,7 +178,11 @@ impl Replay {
         let Some(first) = self.pending.values().min_by_key(|row| row.position) else {
             return Ok(());
         };
-        Err(Mismatch { key: first.key.clone(), recorded: self.unconsumed(None), asked: Side::Returned })
+        Err(Mismatch {
+            key: first.key.clone(),
+            recorded: self.unconsumed(None),
+            asked: Side::Returned,
+        })
     }
 
     /// Takes the next free place in the journal. Places start at 1 and only ever grow.
@@ -147,18 +193,29 @@ impl Replay {
     }
 
     fn next_key(&mut self, scope: &str, name: &str) -> StepKey {
-        let path = if scope.is_empty() { name.to_owned() } else { format!("{scope}/{name}") };
+        let path = if scope.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{scope}/{name}")
+        };
         let count = self.occurrences.entry(path).or_default();
         *count = count.saturating_add(1);
         StepKey::new(scope, name, *count)
     }
 
     fn unconsumed(&self, scope: Option<&str>) -> Side {
-        let mut rows: Vec<&Recorded> =
-            self.pending.values().filter(|row| scope.is_none_or(|scope| row.key.scope() == scope)).collect();
+        let mut rows: Vec<&Recorded> = self
+            .pending
+            .values()
+            .filter(|row| scope.is_none_or(|scope| row.key.scope() == scope))
+            .collect();
         rows.sort_unstable_by_key(|row| row.position);
         Side::Unconsumed {
-            keys: rows.iter().take(Side::KEYS_MAX).map(|row| row.key.clone()).collect(),
+            keys: rows
+                .iter()
+                .take(Side::KEYS_MAX)
+                .map(|row| row.key.clone())
+                .collect(),
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         }
     }

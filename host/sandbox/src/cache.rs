@@ -59,8 +59,13 @@ impl Cache {
 
     /// Keeps a compiled component. A cache that cannot be written costs time at the next start and nothing else.
     pub(crate) fn store(&self, digest: &str, component: &Component) {
-        let Some(path) = self.path(digest) else { return };
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
+        let Some(path) = self.path(digest) else {
+            return;
+        };
+        let written = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|code| self.write(&path, &code));
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
         }
@@ -72,7 +77,11 @@ impl Cache {
         let unique = WRITES.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
         let result = (|| {
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(&Sha256::digest(code))?;
             file.write_all(code)?;
             drop(file);

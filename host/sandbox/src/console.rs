@@ -41,8 +41,17 @@ struct State {
 }
 
 impl Console {
-    pub(crate) fn new(journal: Arc<dyn Journal>, line_max_bytes: usize, total_max_bytes: usize) -> Console {
-        Console(Arc::new(Inner { journal, line_max_bytes, total_max_bytes, state: Mutex::default() }))
+    pub(crate) fn new(
+        journal: Arc<dyn Journal>,
+        line_max_bytes: usize,
+        total_max_bytes: usize,
+    ) -> Console {
+        Console(Arc::new(Inner {
+            journal,
+            line_max_bytes,
+            total_max_bytes,
+            state: Mutex::default(),
+        }))
     }
 
     /// The guest crossed a boundary: what it writes from now on belongs to `step`, and is swallowed when `silent`.
@@ -131,28 +140,56 @@ impl Console {
         self.write(state, level, &line, Vec::new(), source);
     }
 
-    fn write(&self, state: &mut State, level: Level, message: &str, fields: Vec<(String, String)>, source: LogSource) {
+    fn write(
+        &self,
+        state: &mut State,
+        level: Level,
+        message: &str,
+        fields: Vec<(String, String)>,
+        source: LogSource,
+    ) {
         if state.silent || state.full {
             return;
         }
         let message = clean(message, self.0.line_max_bytes);
         let fields = clean_fields(fields, self.0.line_max_bytes);
-        let bytes = message.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let bytes = message.len()
+            + fields
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>();
         state.written_bytes = state.written_bytes.saturating_add(bytes);
         if state.written_bytes > self.0.total_max_bytes {
             state.full = true;
-            let message = format!("the log ends here: more than {} bytes were written to it", self.0.total_max_bytes);
+            let message = format!(
+                "the log ends here: more than {} bytes were written to it",
+                self.0.total_max_bytes
+            );
             self.append(state, Level::Warn, message, Vec::new(), LogSource::Log);
             return;
         }
         self.append(state, level, message, fields, source);
     }
 
-    fn append(&self, state: &mut State, level: Level, message: String, fields: Vec<(String, String)>, source: LogSource) {
+    fn append(
+        &self,
+        state: &mut State,
+        level: Level,
+        message: String,
+        fields: Vec<(String, String)>,
+        source: LogSource,
+    ) {
         // Each line costs the journal something beside its text.
         state.in_flight_bytes = state.in_flight_bytes.saturating_add(message.len() + 64);
         let at = self.0.journal.now();
-        self.0.journal.append(Write::Log(LogLine { at, level, step: state.step.clone(), message, fields, source }));
+        self.0.journal.append(Write::Log(LogLine {
+            at,
+            level,
+            step: state.step.clone(),
+            message,
+            fields,
+            source,
+        }));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -173,7 +210,9 @@ impl State {
         self.tail_bytes += line.len();
         self.tail.push_back(line);
         while self.tail_bytes > TAIL_MAX_BYTES {
-            let Some(oldest) = self.tail.pop_front() else { break };
+            let Some(oldest) = self.tail.pop_front() else {
+                break;
+            };
             self.tail_bytes -= oldest.len();
         }
     }

@@ -82,7 +82,7 @@ impl fmt::Display for BlockCode {
 /// The failure code for a payload that cannot be recorded: over a limit, or not what the guest promised.
 pub(crate) fn payload_code(error: &PayloadError) -> &'static str {
     match error {
-        PayloadError::TooLarge { .. } | PayloadError::TooDeep { .. } => Failure::PAYLOAD_LIMIT,
-        _ => Failure::MISUSE,
+        PayloadError::TooLarge { .. } | PayloadError::TooDeep { .. } => dacapo_model::PAYLOAD_LIMIT,
+        _ => dacapo_model::MISUSE,
     }
 }

@@ -1,6 +1,8 @@
 //! The engine, set up for many small guests that must not tell workers apart.
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 use crate::config::SandboxConfig;
 use crate::memory::TABLE_ELEMENTS_MAX;
@@ -39,7 +41,6 @@ pub(crate) fn engine(config: &SandboxConfig) -> wasmtime::Result<Engine> {
         .epoch_interruption(true)
         .max_wasm_stack(config.stack_max_bytes)
         .async_stack_size(config.stack_max_bytes.saturating_add(HOST_STACK_BYTES))
-        .wasm_backtrace(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_component_model(true)
         .wasm_component_model_fixed_length_lists(true)

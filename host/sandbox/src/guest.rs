@@ -73,8 +73,16 @@ pub(crate) enum Asked {
 }
 
 impl Guest {
-    pub(crate) fn new(spec: RunSpec, journal: Arc<dyn Journal>, config: Arc<SandboxConfig>) -> Guest {
-        let console = Console::new(Arc::clone(&journal), config.log_line_max_bytes, config.log_max_bytes);
+    pub(crate) fn new(
+        spec: RunSpec,
+        journal: Arc<dyn Journal>,
+        config: Arc<SandboxConfig>,
+    ) -> Guest {
+        let console = Console::new(
+            Arc::clone(&journal),
+            config.log_line_max_bytes,
+            config.log_max_bytes,
+        );
         let replay = Replay::new(spec.recorded, spec.created_at);
         console.enter(None, replay.is_replaying());
         let mut labels = spec.labels;
@@ -124,10 +132,23 @@ impl Guest {
                 self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
                 Asked::Recorded(outcome)
             }
-            Answer::Open { key, position, started_at, due } => {
-                Asked::Live(Slot { key, kind, position, open: Some(OpenRow { started_at, due }) })
-            }
-            Answer::New { key, position } => Asked::Live(Slot { key, kind, position, open: None }),
+            Answer::Open {
+                key,
+                position,
+                started_at,
+                due,
+            } => Asked::Live(Slot {
+                key,
+                kind,
+                position,
+                open: Some(OpenRow { started_at, due }),
+            }),
+            Answer::New { key, position } => Asked::Live(Slot {
+                key,
+                kind,
+                position,
+                open: None,
+            }),
         })
     }
 
@@ -139,14 +160,29 @@ impl Guest {
                 // Steps that compensate run as usual once the guest knows.
                 Some(Signal::Cancel) => return Ok(!self.cancel_delivered),
                 Some(Signal::Stop(stop)) => return Err(stop.into()),
-                Some(Signal::Pause) => self.suspend(SuspendReason::Paused, None).await?,
+                Some(Signal::Pause) => self.suspend(SuspendReason::Paused, None, None).await?,
             }
         }
     }
 
     /// Gives the run up; returns only if there is a reason to look again.
-    pub(crate) async fn suspend(&mut self, reason: SuspendReason, wake_at: Option<Timestamp>) -> Result<(), Interrupt> {
-        match self.journal.suspend(Suspension { reason, wake_at }).await? {
+    pub(crate) async fn suspend(
+        &mut self,
+        reason: SuspendReason,
+        event: Option<&str>,
+        wake_at: Option<Timestamp>,
+    ) -> Result<(), Interrupt> {
+        self.console.flush();
+        let events = event.map(str::to_owned).into_iter().collect();
+        match self
+            .journal
+            .suspend(Suspension {
+                reason,
+                events,
+                wake_at,
+            })
+            .await?
+        {
             Suspended::Gone => Err(Interrupt::Suspended),
             Suspended::Woken => Ok(()),
         }
@@ -169,7 +205,13 @@ impl Guest {
     }
 
     /// Writes the outcome of a durable call that the guest is handed now. Nothing is awaited: what follows in the guest is awaited for.
-    pub(crate) fn record_done(&mut self, slot: Slot, started_at: Timestamp, outcome: Outcome, takes_event: Option<u32>) {
+    pub(crate) fn record_done(
+        &mut self,
+        slot: Slot,
+        started_at: Timestamp,
+        outcome: Outcome,
+        takes_event: Option<u32>,
+    ) {
         let finished_at = self.journal.now().max(started_at);
         self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
         self.replay.record(&slot.key, finished_at);
@@ -179,7 +221,10 @@ impl Guest {
                 kind: slot.kind,
                 position: slot.position,
                 started_at,
-                state: RecordedState::Done { outcome, finished_at },
+                state: RecordedState::Done {
+                    outcome,
+                    finished_at,
+                },
             },
             completes_open: slot.open.is_some(),
             takes_event,
@@ -193,13 +238,16 @@ impl Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 /// What a guest is told by every durable call that ends with its run being cancelled.
 pub(crate) fn cancelled() -> Failure {
-    Failure::new(Failure::CANCELLED, "the run is being cancelled")
+    Failure::new(dacapo_model::CANCELLED, "the run is being cancelled")
 }
 
 /// The outcome of a durable call that has nothing to say.

@@ -25,7 +25,7 @@ pub(crate) enum Interrupt {
 impl Interrupt {
     /// The guest broke the protocol; the message says what to do instead.
     pub(crate) fn misuse(message: impl Into<String>) -> Interrupt {
-        Interrupt::Failed(Failure::new(Failure::MISUSE, message))
+        Interrupt::Failed(Failure::new(dacapo_model::MISUSE, message))
     }
 }
 
@@ -40,6 +40,8 @@ pub(crate) fn mismatch_reason(mismatch: &dacapo_replay::Mismatch) -> BlockReason
     BlockReason {
         code: BlockCode::Mismatch,
         message: mismatch.to_string(),
-        details: serde_json::to_string(mismatch).ok().map(dacapo_model::Payload::from_trusted),
+        details: serde_json::to_string(mismatch)
+            .ok()
+            .map(dacapo_model::Payload::from_trusted),
     }
 }

@@ -2,13 +2,38 @@
 //!
 //! This crate alone knows wasmtime. It knows no database, no lease and no other run: what it has to write, and what it wants to
 //! know from outside, goes through [`Journal`].
+//!
+//! A go at a run takes these turns: [`Sandbox::run`] checks and lifts the input, takes a place in the pool and instantiates the
+//! component; the guest calls the functions in `host/`, which ask the run's [`Replay`](dacapo_replay::Replay) first and the
+//! [`Journal`] after; it ends by returning, by a fault, or by a host function that unwinds it because the run has to wait. Each way
+//! becomes an [`Ending`].
+//!
+//! [`describe`] needs none of that: it reads a component's workflows and their types from its bytes.
 
+mod cache;
 mod config;
+mod console;
+mod describe;
 mod ending;
+mod engine;
+mod fault;
+mod guest;
+mod host;
+mod interrupt;
 mod journal;
+mod memory;
+mod meter;
+mod result;
+mod run;
+mod sandbox;
+mod ticker;
+mod value;
 
 pub use config::SandboxConfig;
+pub use describe::{DescribeError, Described, describe};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
 pub use journal::{
-    Event, Journal, Level, LogLine, LogSource, RecordWrite, Signal, Stop, SuspendReason, Suspended, Suspension, Write,
+    Event, Journal, Level, LogLine, LogSource, RecordWrite, Signal, Stop, SuspendReason, Suspended,
+    Suspension, Write,
 };
+pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};

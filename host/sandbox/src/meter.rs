@@ -22,12 +22,18 @@ struct Inner {
 
 impl Meter {
     pub(crate) fn new() -> Meter {
-        Meter(Arc::new(Inner { origin: Instant::now(), slice_started: AtomicU64::new(0), spent: AtomicU64::new(0) }))
+        Meter(Arc::new(Inner {
+            origin: Instant::now(),
+            slice_started: AtomicU64::new(0),
+            spent: AtomicU64::new(0),
+        }))
     }
 
     /// The guest is about to be polled.
     pub(crate) fn start_slice(&self) {
-        self.0.slice_started.store(self.elapsed_ns(), Ordering::Relaxed);
+        self.0
+            .slice_started
+            .store(self.elapsed_ns(), Ordering::Relaxed);
     }
 
     /// The guest's poll is over.
@@ -48,7 +54,9 @@ impl Meter {
     }
 
     fn spent_ns(&self) -> u64 {
-        let slice = self.elapsed_ns().saturating_sub(self.0.slice_started.load(Ordering::Relaxed));
+        let slice = self
+            .elapsed_ns()
+            .saturating_sub(self.0.slice_started.load(Ordering::Relaxed));
         self.0.spent.load(Ordering::Relaxed).saturating_add(slice)
     }
 

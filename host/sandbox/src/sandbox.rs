@@ -109,7 +109,9 @@ pub enum PrepareError {
         source: wasmtime::Error,
     },
     /// An instance takes more of the pool than there is.
-    #[error("component {digest} has {memories} memories and {tables} tables, more than the pool of {instances_max} instances holds")]
+    #[error(
+        "component {digest} has {memories} memories and {tables} tables, more than the pool of {instances_max} instances holds"
+    )]
     TooBig {
         /// The component.
         digest: String,
@@ -129,16 +131,25 @@ impl Sandbox {
     /// A limit that makes no sense, or a system that does not give what is needed.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         check(&config)?;
-        let in_engine = |source| SandboxError::Engine { instances_max: config.instances_max, source };
+        let in_engine = |source| SandboxError::Engine {
+            instances_max: config.instances_max,
+            source,
+        };
         let engine = engine::engine(&config).map_err(in_engine)?;
         let linker = host::linker(&engine).map_err(in_engine)?;
         let cache = match &config.cache_dir {
-            Some(path) => Some(
-                Cache::open(path, &engine).map_err(|source| SandboxError::Cache { path: path.clone(), source })?,
-            ),
+            Some(path) => {
+                Some(
+                    Cache::open(path, &engine).map_err(|source| SandboxError::Cache {
+                        path: path.clone(),
+                        source,
+                    })?,
+                )
+            }
             None => None,
         };
-        let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms)).map_err(SandboxError::Thread)?;
+        let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms))
+            .map_err(SandboxError::Thread)?;
         Ok(Sandbox {
             inner: Arc::new(Inner {
                 engine,
@@ -167,15 +178,22 @@ impl Sandbox {
         }
         let actual = sha256_hex(bytes);
         if actual != digest {
-            return Err(PrepareError::Damaged { digest: digest.to_owned(), actual });
+            return Err(PrepareError::Damaged {
+                digest: digest.to_owned(),
+                actual,
+            });
         }
         let slot = self.inner.compiling.take();
         // Somebody else may have compiled it while this waited for its turn.
         if let Some(prepared) = self.prepare_cached(digest)? {
             return Ok(prepared);
         }
-        let component = Component::from_binary(&self.inner.engine, bytes)
-            .map_err(|source| PrepareError::Compile { digest: digest.to_owned(), source })?;
+        let component = Component::from_binary(&self.inner.engine, bytes).map_err(|source| {
+            PrepareError::Compile {
+                digest: digest.to_owned(),
+                source,
+            }
+        })?;
         drop(slot);
         if let Some(cache) = &self.inner.cache {
             cache.store(digest, &component);
@@ -188,8 +206,13 @@ impl Sandbox {
     /// # Errors
     /// The component is at fault; see [`PrepareError`].
     pub fn prepare_cached(&self, digest: &str) -> Result<Option<Prepared>, PrepareError> {
-        let Some(cache) = &self.inner.cache else { return Ok(None) };
-        cache.load(&self.inner.engine, digest).map(|component| self.link(digest, &component)).transpose()
+        let Some(cache) = &self.inner.cache else {
+            return Ok(None);
+        };
+        cache
+            .load(&self.inner.engine, digest)
+            .map(|component| self.link(digest, &component))
+            .transpose()
     }
 
     fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
@@ -197,22 +220,42 @@ impl Sandbox {
             .inner
             .linker
             .instantiate_pre(component)
-            .map_err(|source| PrepareError::Link { digest: digest.to_owned(), source })?;
-        let (memories, tables) =
-            component.resources_required().map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));
-        let places = memories.max(tables.div_ceil(engine::TABLES_PER_PLACE)).max(1);
+            .map_err(|source| PrepareError::Link {
+                digest: digest.to_owned(),
+                source,
+            })?;
+        let (memories, tables) = component
+            .resources_required()
+            .map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));
+        let places = memories
+            .max(tables.div_ceil(engine::TABLES_PER_PLACE))
+            .max(1);
         let instances_max = self.inner.config.instances_max;
         if places > instances_max {
-            return Err(PrepareError::TooBig { digest: digest.to_owned(), memories, tables, instances_max });
+            return Err(PrepareError::TooBig {
+                digest: digest.to_owned(),
+                memories,
+                tables,
+                instances_max,
+            });
         }
         let workflows = workflows(&self.inner.engine, component);
-        Ok(Prepared { inner: Arc::new(PreparedInner { digest: digest.to_owned(), pre, workflows, places }) })
+        Ok(Prepared {
+            inner: Arc::new(PreparedInner {
+                digest: digest.to_owned(),
+                pre,
+                workflows,
+                places,
+            }),
+        })
     }
 }
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("Sandbox")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,7 +268,9 @@ impl Prepared {
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared").field("digest", &self.inner.digest).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("digest", &self.inner.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -233,8 +278,12 @@ impl fmt::Debug for Prepared {
 fn workflows(engine: &Engine, component: &Component) -> HashMap<String, ComponentExportIndex> {
     let mut workflows = HashMap::new();
     for (interface, item) in component.component_type().exports(engine) {
-        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
-        let Some(interface_index) = component.get_export_index(None, interface) else { continue };
+        let ComponentItem::ComponentInstance(instance) = item.ty else {
+            continue;
+        };
+        let Some(interface_index) = component.get_export_index(None, interface) else {
+            continue;
+        };
         let unversioned = interface.split('@').next().unwrap_or(interface);
         for (function, item) in instance.exports(engine) {
             if !matches!(item.ty, ComponentItem::ComponentFunc(_)) {
@@ -253,15 +302,25 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         if value >= min {
             return Ok(());
         }
-        Err(SandboxError::Config(format!("{name} is {value}, it must be at least {min}")))
+        Err(SandboxError::Config(format!(
+            "{name} is {value}, it must be at least {min}"
+        )))
     };
     at_least("memory-max-bytes", config.memory_max_bytes as u64, 1 << 20)?;
     at_least("stack-max-bytes", config.stack_max_bytes as u64, 64 << 10)?;
     at_least("tick-ms", config.tick_ms, 1)?;
-    at_least("cpu-between-calls-max-ms", config.cpu_between_calls_max_ms, 1)?;
+    at_least(
+        "cpu-between-calls-max-ms",
+        config.cpu_between_calls_max_ms,
+        1,
+    )?;
     at_least("instances-max", u64::from(config.instances_max), 1)?;
     at_least("log-line-max-bytes", config.log_line_max_bytes as u64, 64)?;
-    at_least("compile-concurrency", u64::from(config.compile_concurrency), 1)?;
+    at_least(
+        "compile-concurrency",
+        u64::from(config.compile_concurrency),
+        1,
+    )?;
     Ok(())
 }
 
@@ -286,12 +345,18 @@ struct Slot<'a>(&'a Slots);
 
 impl Slots {
     fn new(count: u32) -> Slots {
-        Slots { free: Mutex::new(count), freed: Condvar::new() }
+        Slots {
+            free: Mutex::new(count),
+            freed: Condvar::new(),
+        }
     }
 
     fn take(&self) -> Slot<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .freed
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
         Slot(self)
     }

@@ -40,12 +40,17 @@ pub(crate) struct OnThread<'a>(&'a Shared);
 impl Ticker {
     pub(crate) fn start(engine: &Engine, tick: Duration) -> std::io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
-        let thread = std::thread::Builder::new().name("dacapo-ticker".to_owned()).spawn({
-            let shared = Arc::clone(&shared);
-            let engine = engine.clone();
-            move || shared.run(&engine, tick)
-        })?;
-        Ok(Ticker { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("dacapo-ticker".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                let engine = engine.clone();
+                move || shared.run(&engine, tick)
+            })?;
+        Ok(Ticker {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Says that a guest is on a thread, so that it is interrupted.
@@ -54,7 +59,11 @@ impl Ticker {
         // Sequentially consistent on both sides: either the ticker sees this guest before it sleeps, or this sees it asleep.
         shared.on_thread.fetch_add(1, Ordering::SeqCst);
         if shared.asleep.load(Ordering::SeqCst) {
-            shared.state.lock().unwrap_or_else(PoisonError::into_inner).awake = true;
+            shared
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .awake = true;
             shared.wake.notify_one();
         }
         OnThread(shared)
@@ -98,8 +107,10 @@ impl Shared {
         state.awake = false;
         self.asleep.store(true, Ordering::SeqCst);
         if self.on_thread.load(Ordering::SeqCst) == 0 {
-            state =
-                self.wake.wait_while(state, |state| !state.awake && !state.stop).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .wake
+                .wait_while(state, |state| !state.awake && !state.stop)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         self.asleep.store(false, Ordering::SeqCst);
         drop(state);
@@ -108,7 +119,11 @@ impl Shared {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stop = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
             // The thread runs no code that panics; and a panic there would have nothing to tell here.

@@ -33,25 +33,38 @@ pub(crate) fn to_val(value: Value, ty: &Type) -> Result<Val, Misfit> {
         (Value::List(v), Type::FixedList(item, len)) if v.len() == *len as usize => {
             Val::FixedLengthList(to_vals(v, item)?)
         }
-        (Value::Tuple(v), Type::Tuple(types)) if v.len() == types.len() => {
-            Val::Tuple(v.into_iter().zip(types).map(|(v, ty)| to_val(v, ty)).collect::<Result<_, _>>()?)
-        }
+        (Value::Tuple(v), Type::Tuple(types)) if v.len() == types.len() => Val::Tuple(
+            v.into_iter()
+                .zip(types)
+                .map(|(v, ty)| to_val(v, ty))
+                .collect::<Result<_, _>>()?,
+        ),
         (Value::Record(v), Type::Record(record)) if v.len() == record.fields.len() => Val::Record(
             v.into_iter()
                 .zip(&record.fields)
                 .map(|(v, field)| Ok((field.name.clone(), to_val(v, &field.ty)?)))
                 .collect::<Result<_, Misfit>>()?,
         ),
-        (Value::Variant(index, payload), Type::Variant(variant)) => match variant.cases.get(index as usize) {
-            Some(case) => Val::Variant(case.name.clone(), to_payload(payload, case.ty.as_ref(), ty)?),
-            None => return Err(misfit(ty, "a case that it does not have")),
-        },
+        (Value::Variant(index, payload), Type::Variant(variant)) => {
+            match variant.cases.get(index as usize) {
+                Some(case) => Val::Variant(
+                    case.name.clone(),
+                    to_payload(payload, case.ty.as_ref(), ty)?,
+                ),
+                None => return Err(misfit(ty, "a case that it does not have")),
+            }
+        }
         (Value::Enum(index), Type::Enum(cases)) => match cases.cases.get(index as usize) {
             Some(case) => Val::Enum(case.clone()),
             None => return Err(misfit(ty, "a case that it does not have")),
         },
         (Value::Flags(set), Type::Flags(flags)) if set.len() == flags.flags.len() => {
-            let names = flags.flags.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| name.clone());
+            let names = flags
+                .flags
+                .iter()
+                .zip(set)
+                .filter(|(_, set)| *set)
+                .map(|(name, _)| name.clone());
             Val::Flags(names.collect())
         }
         (Value::Option(v), Type::Option(item)) => Val::Option(match v {
@@ -91,17 +104,28 @@ pub(crate) fn from_val(val: Val, ty: &Type) -> Result<Value, Misfit> {
                 .collect::<Result<_, _>>()?,
         ),
         (Val::List(v), Type::List(item)) | (Val::FixedLengthList(v), Type::FixedList(item, _)) => {
-            Value::List(v.into_iter().map(|v| from_val(v, item)).collect::<Result<_, _>>()?)
+            Value::List(
+                v.into_iter()
+                    .map(|v| from_val(v, item))
+                    .collect::<Result<_, _>>()?,
+            )
         }
-        (Val::Tuple(v), Type::Tuple(types)) if v.len() == types.len() => {
-            Value::Tuple(v.into_iter().zip(types).map(|(v, ty)| from_val(v, ty)).collect::<Result<_, _>>()?)
-        }
+        (Val::Tuple(v), Type::Tuple(types)) if v.len() == types.len() => Value::Tuple(
+            v.into_iter()
+                .zip(types)
+                .map(|(v, ty)| from_val(v, ty))
+                .collect::<Result<_, _>>()?,
+        ),
         // wasmtime gives fields in the order of the type.
         (Val::Record(v), Type::Record(record)) if v.len() == record.fields.len() => Value::Record(
             v.into_iter()
                 .zip(&record.fields)
                 .map(|((name, v), field)| {
-                    if name == field.name { from_val(v, &field.ty) } else { Err(misfit(ty, "a record with other fields")) }
+                    if name == field.name {
+                        from_val(v, &field.ty)
+                    } else {
+                        Err(misfit(ty, "a record with other fields"))
+                    }
                 })
                 .collect::<Result<_, _>>()?,
         ),
@@ -109,12 +133,17 @@ pub(crate) fn from_val(val: Val, ty: &Type) -> Result<Value, Misfit> {
             let Some(index) = variant.cases.iter().position(|case| case.name == name) else {
                 return Err(misfit(ty, "a case that it does not have"));
             };
-            Value::Variant(index as u32, from_payload(payload, variant.cases[index].ty.as_ref(), ty)?)
+            Value::Variant(
+                index as u32,
+                from_payload(payload, variant.cases[index].ty.as_ref(), ty)?,
+            )
         }
-        (Val::Enum(name), Type::Enum(cases)) => match cases.cases.iter().position(|case| *case == name) {
-            Some(index) => Value::Enum(index as u32),
-            None => return Err(misfit(ty, "a case that it does not have")),
-        },
+        (Val::Enum(name), Type::Enum(cases)) => {
+            match cases.cases.iter().position(|case| *case == name) {
+                Some(index) => Value::Enum(index as u32),
+                None => return Err(misfit(ty, "a case that it does not have")),
+            }
+        }
         (Val::Flags(set), Type::Flags(flags)) => {
             Value::Flags(flags.flags.iter().map(|flag| set.contains(flag)).collect())
         }
@@ -134,7 +163,11 @@ fn to_vals(values: Vec<Value>, ty: &Type) -> Result<Vec<Val>, Misfit> {
     values.into_iter().map(|value| to_val(value, ty)).collect()
 }
 
-fn to_payload(value: Option<Box<Value>>, ty: Option<&Type>, whole: &Type) -> Result<Option<Box<Val>>, Misfit> {
+fn to_payload(
+    value: Option<Box<Value>>,
+    ty: Option<&Type>,
+    whole: &Type,
+) -> Result<Option<Box<Val>>, Misfit> {
     match (value, ty) {
         (Some(value), Some(ty)) => Ok(Some(Box::new(to_val(*value, ty)?))),
         (None, None) => Ok(None),
@@ -142,7 +175,11 @@ fn to_payload(value: Option<Box<Value>>, ty: Option<&Type>, whole: &Type) -> Res
     }
 }
 
-fn from_payload(val: Option<Box<Val>>, ty: Option<&Type>, whole: &Type) -> Result<Option<Box<Value>>, Misfit> {
+fn from_payload(
+    val: Option<Box<Val>>,
+    ty: Option<&Type>,
+    whole: &Type,
+) -> Result<Option<Box<Value>>, Misfit> {
     match (val, ty) {
         (Some(val), Some(ty)) => Ok(Some(Box::new(from_val(*val, ty)?))),
         (None, None) => Ok(None),
@@ -151,5 +188,8 @@ fn from_payload(val: Option<Box<Val>>, ty: Option<&Type>, whole: &Type) -> Resul
 }
 
 fn misfit(ty: &Type, found: &'static str) -> Misfit {
-    Misfit { expected: ty.to_string(), found }
+    Misfit {
+        expected: ty.to_string(),
+        found,
+    }
 }

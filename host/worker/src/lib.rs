@@ -1,1 +1,285 @@
-//! Placeholder.
+//! Takes runs from the queue and plays them.
+//!
+//! A [`Worker`] is one process's share of the work: a control loop ([`coordinator`]) that renews the worker's lease, wakes runs whose
+//! time has come, takes the runs of dead workers over and claims runs; a task for each run that it plays ([`play`]), on threads of
+//! their own; and a few journal writers ([`writer`]) that commit what all of these runs record, many rows at a time.
+//!
+//! It can be embedded: a service that starts runs may as well work on them.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dacapo_worker::{Store, Worker, WorkerConfig};
+//!
+//! let store = Store::new("postgres://localhost/app", 8)?;
+//! let worker = Worker::start(store, WorkerConfig::default()).await?;
+//! // … the service's own work …
+//! worker.drain().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod backoff;
+mod clock;
+mod config;
+mod coordinator;
+mod deployments;
+mod failpoint;
+mod health;
+mod incarnation;
+mod play;
+mod session;
+mod writer;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use dacapo_model::{Timestamp, WorkerId};
+use dacapo_sandbox::{Sandbox, SandboxError};
+use dacapo_store::{Channel, Listener, MigrateError, Notice, StoreError};
+use thiserror::Error;
+use tokio::sync::{Mutex, Notify, RwLock, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::coordinator::{Coordinator, Inbox};
+use crate::deployments::Deployments;
+use crate::incarnation::Incarnation;
+use crate::play::Stage;
+use crate::writer::Writer;
+
+pub use crate::config::{ConfigError, WorkerConfig};
+pub use crate::failpoint::Failpoint;
+pub use crate::health::Health;
+pub use dacapo_sandbox::SandboxConfig;
+pub use dacapo_store::Store;
+
+/// A worker could not start, or had to stop.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// The configuration cannot work.
+    #[error("bad configuration")]
+    Config(#[from] ConfigError),
+    /// The sandbox could not be made.
+    #[error("cannot make the sandbox")]
+    Sandbox(#[from] SandboxError),
+    /// The database has the wrong schema.
+    #[error("the database cannot be used")]
+    Schema(#[from] MigrateError),
+    /// The database refused something that a worker needs.
+    #[error("the worker stopped")]
+    Store(#[from] StoreError),
+    /// The threads for guests could not be started.
+    #[error("cannot start the threads for guests")]
+    Threads(#[source] std::io::Error),
+    /// A bug: the worker's task panicked.
+    #[error("the worker panicked")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+/// A worker at work. Dropping it stops it without ceremony; others take its runs over when its lease is over.
+#[derive(Debug)]
+pub struct Worker {
+    task: JoinHandle<Result<(), WorkerError>>,
+    drain: Arc<Notify>,
+    health: Arc<Health>,
+}
+
+impl Worker {
+    /// Starts a worker on a database that is migrated. It waits for the database, with back-off, for as long as that does not answer.
+    pub async fn start(store: Store, config: WorkerConfig) -> Result<Self, WorkerError> {
+        config.check()?;
+        let sandbox = Sandbox::new(config.sandbox.clone())?;
+        let guests = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.guest_threads)
+            .thread_name("dacapo-guest")
+            .enable_all()
+            .build()
+            .map_err(WorkerError::Threads)?;
+        let drain = Arc::new(Notify::new());
+        let health = Arc::new(Health::default());
+        let stage = Arc::new(Stage {
+            deployments: Deployments::new(store.clone(), sandbox.clone()),
+            sandbox,
+            alone: Arc::new(RwLock::new(())),
+        });
+        let task = tokio::spawn(work(store, config, stage, Guests(Some(guests)), Arc::clone(&drain), Arc::clone(&health)));
+        Ok(Self { task, drain, health })
+    }
+
+    /// Whether it works.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    /// Claims no more, lets open steps finish within the grace time, and puts everything else back into the queue at once.
+    pub async fn drain(self) -> Result<(), WorkerError> {
+        self.drain.notify_one();
+        self.wait().await
+    }
+
+    /// Waits until the worker has stopped by itself: only when the database refuses something that it needs.
+    pub async fn wait(mut self) -> Result<(), WorkerError> {
+        (&mut self.task).await.map_err(WorkerError::Panicked)?
+    }
+
+    /// Like [`Worker::drain`], to be called once a future of the caller's is ready.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        tokio::select! {
+            result = &mut self.task => return result.map_err(WorkerError::Panicked)?,
+            () = stop => {}
+        }
+        self.drain().await
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The threads for guests. A runtime must not be dropped where others wait, so it goes away in the background.
+struct Guests(Option<tokio::runtime::Runtime>);
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// One incarnation after the other, until one has drained.
+async fn work(
+    store: Store,
+    config: WorkerConfig,
+    stage: Arc<Stage>,
+    guests: Guests,
+    drain: Arc<Notify>,
+    health: Arc<Health>,
+) -> Result<(), WorkerError> {
+    let inbox = Arc::new(Inbox::default());
+    let _listener = AbortOnDrop(tokio::spawn(listen(store.clone(), Arc::clone(&inbox))));
+    loop {
+        let (submissions, source) = mpsc::unbounded_channel();
+        let fences = config.writers + 1;
+        let id = WorkerId(uuid::Uuid::now_v7());
+        let Some((mut connection, now)) = register(&store, &config, id, i32::from(fences), &drain).await? else {
+            return Ok(());
+        };
+        let fences = i16::try_from(fences).unwrap_or(i16::MAX);
+        let incarnation = Arc::new(Incarnation::new(id, Clock::new(now), store.clone(), submissions, fences));
+        let source = Arc::new(Mutex::new(source));
+        let writers: Vec<_> = (1..fences)
+            .map(|fence| {
+                let writer = Writer {
+                    store: store.clone(),
+                    incarnation: Arc::clone(&incarnation),
+                    source: Arc::clone(&source),
+                    fence,
+                    flush_max: config.flush_max as usize,
+                    connection: None,
+                };
+                tokio::spawn(writer.run())
+            })
+            .collect();
+        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease).await;
+        if let Ok(Some(beat)) = beat {
+            incarnation.clock.set(beat.now);
+        }
+        tracing::info!(worker = %id.0, "worker is ready");
+        let coordinator = Coordinator::new(
+            store.clone(),
+            config.clone(),
+            Arc::clone(&incarnation),
+            Arc::clone(&stage),
+            Arc::clone(&inbox),
+            Arc::clone(&health),
+            guests.0.as_ref().map_or_else(tokio::runtime::Handle::current, |runtime| runtime.handle().clone()),
+            connection,
+            0,
+        );
+        let result = coordinator.run(&drain).await;
+        let drained = incarnation.is_draining();
+        incarnation.end();
+        for writer in writers {
+            let _ = writer.await;
+        }
+        result?;
+        if drained {
+            tracing::info!(worker = %id.0, "worker has drained");
+            return Ok(());
+        }
+    }
+}
+
+/// Announces the worker, waiting for the database as long as it takes. None: asked to stop before that.
+async fn register(
+    store: &Store,
+    config: &WorkerConfig,
+    id: WorkerId,
+    fences: i32,
+    drain: &Notify,
+) -> Result<Option<(dacapo_store::StoreConnection, Timestamp)>, WorkerError> {
+    let name = format!("{}:{}", host_name(), std::process::id());
+    let mut backoff = Backoff::default();
+    loop {
+        let attempt = async {
+            let mut connection = store.connect().await?;
+            dacapo_store::register(&mut connection, id, &name, env!("CARGO_PKG_VERSION"), config.lease, fences).await?;
+            Ok::<_, StoreError>(connection)
+        };
+        match attempt.await {
+            // The first heartbeat, right after this, brings the database's time.
+            Ok(connection) => return Ok(Some((connection, Timestamp::from_micros(0)))),
+            Err(error) if error.is_transient() => {
+                if backoff.is_first() {
+                    tracing::warn!(%error, cause = error.source(), "waiting for the database");
+                }
+                tokio::select! {
+                    () = backoff.wait() => {}
+                    () = drain.notified() => return Ok(None),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Turns notifications into rings of the control loop's bell.
+async fn listen(store: Store, inbox: Arc<Inbox>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let Ok(mut listener) = Listener::connect(&store, &[Channel::Ready, Channel::Signal]).await else {
+            backoff.wait().await;
+            continue;
+        };
+        // Whatever was said while nobody listened.
+        inbox.ready();
+        while let Ok(notice) = listener.next().await {
+            backoff.reset();
+            match notice {
+                Notice::Signal(run) => inbox.look_at(run),
+                Notice::Ready | Notice::Reconnected => inbox.ready(),
+                Notice::Deployment | Notice::Finished(_) => {}
+            }
+        }
+        backoff.wait().await;
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
+}

@@ -6,14 +6,14 @@
 select
     task_leased.inbox_seq as "inbox_seq!",
     task_leased.signal,
-    inbox.seqs, inbox.names, inbox.event_payloads, inbox.received_ats
+    inbox.seqs as "seqs?: Vec<i32>", inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>", inbox.received_ats as "received_ats?: Vec<Option<Time>>"
 from dacapo.task_leased
 cross join lateral (
     select
-        array_agg(event.seq) as "seqs?: Vec<i32>",
-        array_agg(event.name) as "names?: Vec<String>",
-        array_agg(event.payload) as "event_payloads?: Vec<String>",
-        array_agg(event.received_at) as "received_ats?: Vec<Option<Time>>"
+        array_agg(event.seq) as seqs,
+        array_agg(event.name) as names,
+        array_agg(event.payload) as event_payloads,
+        array_agg(event.received_at) as received_ats
     from dacapo.event
     where event.run_id = task_leased.run_id and event.taken_by is null
 ) as inbox

@@ -32,7 +32,7 @@ leased as (
 )
 select
     claimed.run_id as "run_id!",
-    claimed.ready_at as "ready_at!",
+    claimed.ready_at as "ready_at!: Time",
     seen.inbox_seq as "inbox_seq!",
     claimed.signal,
     claimed.takeovers as "takeovers!",
@@ -43,32 +43,32 @@ select
     run.labels::text as "labels!",
     run.created_at as "created_at!: Time",
     clock_timestamp() as "claimed_at!: Time",
-    journal.keys, journal.positions, journal.kinds, journal.outcomes, journal.payloads, journal.dues,
-    journal.started_ats, journal.finished_ats,
-    inbox.seqs, inbox.names, inbox.event_payloads, inbox.received_ats
+    journal.keys as "keys?: Vec<String>", journal.positions as "positions?: Vec<i32>", journal.kinds as "kinds?: Vec<String>", journal.outcomes as "outcomes?: Vec<Option<String>>", journal.payloads as "payloads?: Vec<Option<String>>", journal.dues as "dues?: Vec<Option<Time>>",
+    journal.started_ats as "started_ats?: Vec<Option<Time>>", journal.finished_ats as "finished_ats?: Vec<Option<Time>>",
+    inbox.seqs as "seqs?: Vec<i32>", inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>", inbox.received_ats as "received_ats?: Vec<Option<Time>>"
 from claimed
 join dacapo.run on run.id = claimed.run_id
 -- As the snapshot has it, like the inbox below: what was sent later is not in either, and so will be looked for.
 join dacapo.task_ready as seen on seen.run_id = claimed.run_id
 cross join lateral (
     select
-        array_agg(step.key) as "keys?: Vec<String>",
-        array_agg(step.position) as "positions?: Vec<i32>",
-        array_agg(step.kind) as "kinds?: Vec<String>",
-        array_agg(step.outcome) as "outcomes?: Vec<Option<String>>",
-        array_agg(step.payload) as "payloads?: Vec<Option<String>>",
-        array_agg(step.due) as "dues?: Vec<Option<Time>>",
-        array_agg(step.started_at) as "started_ats?: Vec<Option<Time>>",
-        array_agg(step.finished_at) as "finished_ats?: Vec<Option<Time>>"
+        array_agg(step.key) as keys,
+        array_agg(step.position) as positions,
+        array_agg(step.kind) as kinds,
+        array_agg(step.outcome) as outcomes,
+        array_agg(step.payload) as payloads,
+        array_agg(step.due) as dues,
+        array_agg(step.started_at) as started_ats,
+        array_agg(step.finished_at) as finished_ats
     from dacapo.step
     where step.run_id = claimed.run_id
 ) as journal
 cross join lateral (
     select
-        array_agg(event.seq) as "seqs?: Vec<i32>",
-        array_agg(event.name) as "names?: Vec<String>",
-        array_agg(event.payload) as "event_payloads?: Vec<String>",
-        array_agg(event.received_at) as "received_ats?: Vec<Option<Time>>"
+        array_agg(event.seq) as seqs,
+        array_agg(event.name) as names,
+        array_agg(event.payload) as event_payloads,
+        array_agg(event.received_at) as received_ats
     from dacapo.event
     where event.run_id = claimed.run_id and event.taken_by is null
 ) as inbox

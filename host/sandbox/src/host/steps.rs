@@ -30,7 +30,10 @@ impl Host for Guest {
         self.journal.settle().await.map_err(Interrupt::from)?;
         let handle = self.table.push(Attempt { number: 1 })?;
         self.console.enter(Some(slot.key.clone()), false);
-        self.attempt = Some(OpenAttempt { slot, started_at: self.journal.now() });
+        self.attempt = Some(OpenAttempt {
+            slot,
+            started_at: self.journal.now(),
+        });
         Ok(Ok(State::Execute(handle)))
     }
 
@@ -48,24 +51,31 @@ impl Host for Guest {
         let outcome = match outcome {
             Ok(json) => match Payload::new(json, limits) {
                 Ok(payload) => Outcome::Ok(payload),
-                Err(error) => return Err(unrecordable(&format!("the outcome of step `{}`", slot.key), &error).into()),
+                Err(error) => {
+                    return Err(unrecordable(
+                        &format!("the outcome of step `{}`", slot.key),
+                        &error,
+                    )
+                    .into());
+                }
             },
             Err(failure) => {
-                let details = match failure.details.map(|json| Payload::new(json, limits)).transpose() {
-                    Ok(details) => details,
+                let types::Failure {
+                    code,
+                    message,
+                    retryable,
+                    details,
+                } = failure;
+                match Failure::from_guest(code, message, retryable, details.as_deref(), limits) {
+                    Ok(failure) => Outcome::Failed(failure),
                     Err(error) => {
-                        return Err(unrecordable(&format!("the failure details of step `{}`", slot.key), &error).into());
+                        return Err(unrecordable(
+                            &format!("the failure of step `{}`", slot.key),
+                            &error,
+                        )
+                        .into());
                     }
-                };
-                let bytes = failure.code.len().saturating_add(failure.message.len());
-                if bytes > limits.max_bytes {
-                    let error = PayloadError::TooLarge { bytes, max: limits.max_bytes };
-                    return Err(unrecordable(&format!("the failure of step `{}`", slot.key), &error).into());
                 }
-                let mut recorded = Failure::new(failure.code, failure.message);
-                recorded.retryable = failure.retryable;
-                recorded.details = details;
-                Outcome::Failed(recorded)
             }
         };
         // The guest gets what is recorded, so that a replay gives it the very same.
@@ -81,8 +91,14 @@ impl Host for Guest {
     }
 
     fn step_reject(&mut self, name: String, reason: String) -> wasmtime::Result<()> {
-        let message = format!("the workflow cannot use what was recorded for step `{name}`: {reason}");
-        Err(Interrupt::Blocked(BlockReason { code: BlockCode::Rejected, message, details: None }).into())
+        let message =
+            format!("the workflow cannot use what was recorded for step `{name}`: {reason}");
+        Err(Interrupt::Blocked(BlockReason {
+            code: BlockCode::Rejected,
+            message,
+            details: None,
+        })
+        .into())
     }
 }
 
@@ -108,9 +124,11 @@ fn recorded(outcome: Outcome) -> Result<State, types::Failure> {
     match outcome {
         Outcome::Ok(payload) => Ok(State::Recorded(Ok(payload.into_string()))),
         Outcome::Failed(failure) => Ok(State::Recorded(Err(failure.into()))),
-        Outcome::TimedOut => {
-            Ok(State::Recorded(Err(Failure::new(Failure::TIMEOUT, "the step ran out of time").into())))
-        }
+        Outcome::TimedOut => Ok(State::Recorded(Err(Failure::new(
+            dacapo_model::TIMEOUT,
+            "the step ran out of time",
+        )
+        .into()))),
         Outcome::Cancelled => Err(cancelled().into()),
     }
 }

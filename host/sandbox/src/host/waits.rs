@@ -23,9 +23,14 @@ impl Host for Guest {
                 return Ok(Err(self.deliver_cancel(slot, row)));
             }
             // What was received in time counts, whichever is looked at first.
-            if let Some(event) = self.journal.take_event(&event, row.due) {
-                let payload = event.payload.as_str().to_owned();
-                self.record_done(slot, row.started_at, Outcome::Ok(event.payload), Some(event.seq));
+            if let Some(taken) = self.journal.take_event(&event, row.due) {
+                let payload = taken.payload.as_str().to_owned();
+                self.record_done(
+                    slot,
+                    row.started_at,
+                    Outcome::Ok(taken.payload),
+                    Some(taken.seq),
+                );
                 return Ok(Ok(Some(payload)));
             }
             if row.due.is_some_and(|due| self.journal.now() >= due) {
@@ -35,15 +40,24 @@ impl Host for Guest {
             if slot.open.is_none() {
                 self.record_open(&mut slot, row);
             }
-            self.suspend(SuspendReason::Event, row.due).await?;
+            self.suspend(SuspendReason::Event, Some(&event), row.due)
+                .await?;
         }
     }
 
-    async fn sleep(&mut self, name: String, ms: u64) -> wasmtime::Result<Result<(), types::Failure>> {
+    async fn sleep(
+        &mut self,
+        name: String,
+        ms: u64,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         self.sleep_to(&name, |now| now.add_millis(ms)).await
     }
 
-    async fn sleep_until(&mut self, name: String, unix_ms: u64) -> wasmtime::Result<Result<(), types::Failure>> {
+    async fn sleep_until(
+        &mut self,
+        name: String,
+        unix_ms: u64,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let due = Timestamp::from_millis(i64::try_from(unix_ms).unwrap_or(i64::MAX));
         self.sleep_to(&name, |_| due).await
     }
@@ -62,7 +76,7 @@ impl Host for Guest {
                 self.record_open(&mut slot, row);
             }
             // Whoever resumes the run writes the outcome, so it is found as recorded the next time and never here.
-            self.suspend(SuspendReason::Pause, None).await?;
+            self.suspend(SuspendReason::Pause, None, None).await?;
         }
     }
 }
@@ -89,7 +103,7 @@ impl Guest {
             if slot.open.is_none() {
                 self.record_open(&mut slot, row);
             }
-            self.suspend(SuspendReason::Time, row.due).await?;
+            self.suspend(SuspendReason::Time, None, row.due).await?;
         }
     }
 
@@ -97,7 +111,10 @@ impl Guest {
     fn reach(&self, slot: &Slot, due: impl FnOnce(Timestamp) -> Option<Timestamp>) -> OpenRow {
         slot.open.unwrap_or_else(|| {
             let started_at = self.journal.now();
-            OpenRow { started_at, due: due(started_at) }
+            OpenRow {
+                started_at,
+                due: due(started_at),
+            }
         })
     }
 
@@ -119,7 +136,9 @@ fn received(outcome: Outcome) -> Result<Option<String>, types::Failure> {
 fn over(outcome: Outcome) -> Result<(), types::Failure> {
     match outcome {
         Outcome::Ok(_) => Ok(()),
-        Outcome::TimedOut => Err(Failure::new(Failure::TIMEOUT, "the wait ran out of time").into()),
+        Outcome::TimedOut => {
+            Err(Failure::new(dacapo_model::TIMEOUT, "the wait ran out of time").into())
+        }
         Outcome::Failed(failure) => Err(failure.into()),
         Outcome::Cancelled => Err(cancelled().into()),
     }

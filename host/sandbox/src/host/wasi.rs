@@ -52,7 +52,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     bindings::clocks::wall_clock::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    bindings::clocks::monotonic_clock::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    bindings::clocks::monotonic_clock::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| {
+        guest
+    })?;
     bindings::random::random::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure_seed::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;

@@ -16,11 +16,17 @@ impl wall_clock::Host for Guest {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
         let micros = u64::try_from(self.visible_now().as_micros()).unwrap_or(0);
         let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
-        Ok(Datetime { seconds: micros / MICROS_PER_SECOND, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) })
+        Ok(Datetime {
+            seconds: micros / MICROS_PER_SECOND,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+        })
     }
 
     fn resolution(&mut self) -> wasmtime::Result<Datetime> {
-        Ok(Datetime { seconds: 0, nanoseconds: 1_000 })
+        Ok(Datetime {
+            seconds: 0,
+            nanoseconds: 1_000,
+        })
     }
 }
 
@@ -46,13 +52,22 @@ impl monotonic_clock::Host for Guest {
 impl Guest {
     /// The monotonic clock starts with the run, not with the instance.
     fn since_start_ns(&self) -> u64 {
-        let micros = self.visible_now().as_micros().saturating_sub(self.created_at.as_micros());
-        u64::try_from(micros).unwrap_or(0).saturating_mul(NANOS_PER_MICRO)
+        let micros = self
+            .visible_now()
+            .as_micros()
+            .saturating_sub(self.created_at.as_micros());
+        u64::try_from(micros)
+            .unwrap_or(0)
+            .saturating_mul(NANOS_PER_MICRO)
     }
 
     fn subscribe_delay(&mut self, delay_ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
         // Outside an attempt time stands still, so waiting for it would hold the instance for nothing, in every replay again.
-        let delay = if self.attempt.is_some() { Duration::from_nanos(delay_ns) } else { Duration::ZERO };
+        let delay = if self.attempt.is_some() {
+            Duration::from_nanos(delay_ns)
+        } else {
+            Duration::ZERO
+        };
         let timer = match tokio::time::Instant::now().checked_add(delay) {
             Some(at) => self.table.push(Timer::At(at))?,
             None => self.table.push(Timer::Never)?,

@@ -64,13 +64,21 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(if self.console.is_congested() { 0 } else { PERMIT_BYTES })
+        Ok(if self.console.is_congested() {
+            0
+        } else {
+            PERMIT_BYTES
+        })
     }
 }
 
 /// Only WASI 0.1 writes this way; it is here because the trait asks for it.
 impl AsyncWrite for Output {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.console.print(self.source, bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -36,7 +36,9 @@ impl Randomness {
 impl Guest {
     fn random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
         if len > REQUEST_MAX_BYTES {
-            wasmtime::bail!("{len} random bytes were asked for at once, the limit is {REQUEST_MAX_BYTES}");
+            wasmtime::bail!(
+                "{len} random bytes were asked for at once, the limit is {REQUEST_MAX_BYTES}"
+            );
         }
         let mut bytes = vec![0; usize::try_from(len)?];
         if self.attempt.is_some() {
@@ -48,7 +50,11 @@ impl Guest {
     }
 
     fn random_u64(&mut self) -> u64 {
-        if self.attempt.is_some() { rand::rng().next_u64() } else { self.randomness.derived.next_u64() }
+        if self.attempt.is_some() {
+            rand::rng().next_u64()
+        } else {
+            self.randomness.derived.next_u64()
+        }
     }
 }
 

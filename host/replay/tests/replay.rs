@@ -1,0 +1,267 @@
+//! The comparison of code and journal, as a workflow's code meets it.
+
+use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_replay::{Answer, Mismatch, Replay, Side};
+use proptest::prelude::*;
+
+const START: Timestamp = Timestamp::EPOCH;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn text(text: &str) -> Outcome {
+    Outcome::Ok(Payload::from_trusted(format!("{text:?}")))
+}
+
+fn done(name: &str, occurrence: u32, position: u32) -> Recorded {
+    let state = RecordedState::Done {
+        outcome: text(name),
+        finished_at: at(i64::from(position) * 10),
+    };
+    Recorded {
+        key: StepKey::new("", name, occurrence),
+        kind: Kind::Step,
+        position,
+        started_at: START,
+        state,
+    }
+}
+
+fn open(name: &str, position: u32, due: Option<Timestamp>) -> Recorded {
+    let state = RecordedState::Open { due };
+    Recorded {
+        key: StepKey::new("", name, 1),
+        kind: Kind::Wait,
+        position,
+        started_at: START,
+        state,
+    }
+}
+
+fn key_of(answer: Answer) -> String {
+    match answer {
+        Answer::Recorded { key, .. } | Answer::Open { key, .. } | Answer::New { key, .. } => {
+            key.to_string()
+        }
+    }
+}
+
+fn mismatch(result: Result<Answer, Mismatch>) -> Mismatch {
+    result.expect_err("the code contradicts the journal")
+}
+
+#[test]
+fn a_recorded_outcome_is_handed_back_and_moves_time() {
+    let mut replay = Replay::new(vec![done("b", 1, 2), done("a", 1, 1)], START);
+    assert!(replay.is_replaying());
+    let answer = replay.ask("", Kind::Step, "a").unwrap();
+    assert_eq!(
+        answer,
+        Answer::Recorded {
+            key: StepKey::new("", "a", 1),
+            outcome: text("a")
+        }
+    );
+    assert_eq!(replay.now(), at(10));
+    replay.ask("", Kind::Step, "b").unwrap();
+    assert_eq!(replay.now(), at(20));
+    assert!(!replay.is_replaying());
+    assert_eq!(replay.finish(), Ok(()));
+}
+
+#[test]
+fn occurrences_are_counted_over_all_kinds() {
+    let mut replay = Replay::new(vec![], START);
+    assert_eq!(key_of(replay.ask("", Kind::Step, "x").unwrap()), "x#1");
+    assert_eq!(key_of(replay.ask("", Kind::Wait, "x").unwrap()), "x#2");
+    assert_eq!(key_of(replay.ask("", Kind::Step, "y").unwrap()), "y#1");
+    assert_eq!(
+        key_of(replay.ask("f#1/0", Kind::Step, "x").unwrap()),
+        "f#1/0/x#1"
+    );
+}
+
+#[test]
+fn positions_go_on_after_the_journals_last() {
+    let mut replay = Replay::new(vec![done("a", 1, 7)], START);
+    replay.ask("", Kind::Step, "a").unwrap();
+    let answer = replay.ask("", Kind::Step, "b").unwrap();
+    assert_eq!(
+        answer,
+        Answer::New {
+            key: StepKey::new("", "b", 1),
+            position: 8
+        }
+    );
+    assert_eq!(Replay::new(vec![], START).next_position(), 1);
+}
+
+#[test]
+fn an_open_row_keeps_its_place_and_due_time() {
+    let mut replay = Replay::new(vec![done("a", 1, 1), open("go", 2, Some(at(500)))], START);
+    replay.ask("", Kind::Step, "a").unwrap();
+    let answer = replay.ask("", Kind::Wait, "go").unwrap();
+    let expected = Answer::Open {
+        key: StepKey::new("", "go", 1),
+        position: 2,
+        started_at: START,
+        due: Some(at(500)),
+    };
+    assert_eq!(answer, expected);
+}
+
+#[test]
+fn a_live_outcome_moves_time_forward_only() {
+    let mut replay = Replay::new(vec![], at(100));
+    let key = StepKey::new("", "a", 1);
+    replay.ask("", Kind::Step, "a").unwrap();
+    replay.record(&key, at(50));
+    assert_eq!(replay.now(), at(100));
+    replay.record(&key, at(150));
+    assert_eq!(replay.now(), at(150));
+}
+
+#[test]
+fn another_kind_under_the_same_key_is_a_mismatch() {
+    let mut replay = Replay::new(vec![done("charge", 1, 1)], START);
+    let mismatch = mismatch(replay.ask("", Kind::Sleep, "charge"));
+    assert_eq!(
+        mismatch.to_string(),
+        "the code asks for a sleep `charge#1`, but the journal has a step under that key, at position 1"
+    );
+    assert_eq!(mismatch.asked, Side::Asked { kind: Kind::Sleep });
+}
+
+#[test]
+fn a_renamed_step_is_a_mismatch_that_names_the_old_one() {
+    let mut replay = Replay::new(vec![done("reserve", 1, 1)], START);
+    let mismatch = mismatch(replay.ask("", Kind::Step, "book"));
+    assert_eq!(
+        mismatch.to_string(),
+        "the code asks for a step `book#1`, but the journal still has `reserve#1`, which the code has not asked for \
+         (inserted, renamed or removed?)"
+    );
+}
+
+#[test]
+fn going_on_from_an_open_row_past_an_unasked_one_is_a_mismatch() {
+    let mut replay = Replay::new(vec![done("reserve", 1, 1), open("go", 2, None)], START);
+    let mismatch = mismatch(replay.ask("", Kind::Wait, "go"));
+    assert_eq!(
+        mismatch.recorded,
+        Side::Unconsumed {
+            keys: vec![StepKey::new("", "reserve", 1)],
+            count: 1
+        }
+    );
+}
+
+#[test]
+fn recorded_steps_may_change_places() {
+    let mut replay = Replay::new(vec![done("first", 1, 1), done("second", 1, 2)], START);
+    assert_eq!(
+        key_of(replay.ask("", Kind::Step, "second").unwrap()),
+        "second#1"
+    );
+    assert_eq!(
+        key_of(replay.ask("", Kind::Step, "first").unwrap()),
+        "first#1"
+    );
+    assert_eq!(replay.now(), at(20));
+}
+
+#[test]
+fn another_scope_may_have_rows_left() {
+    let mut elsewhere = done("x", 1, 1);
+    elsewhere.key = StepKey::new("resize#1/0", "x", 1);
+    let mut replay = Replay::new(vec![elsewhere], START);
+    assert!(matches!(
+        replay.ask("", Kind::Step, "a"),
+        Ok(Answer::New { .. })
+    ));
+}
+
+#[test]
+fn returning_before_the_journals_end_is_a_mismatch() {
+    let replay = Replay::new(vec![done("b", 1, 2), done("a", 1, 1)], START);
+    let mismatch = replay.finish().expect_err("two rows were not asked for");
+    assert_eq!(mismatch.key, StepKey::new("", "a", 1));
+    assert_eq!(
+        mismatch.to_string(),
+        "the code has returned, but the journal still has `a#1`, `b#1`, which the code has not asked for \
+         (inserted, renamed or removed?)"
+    );
+}
+
+#[test]
+fn a_mismatch_names_a_bounded_number_of_keys() {
+    let rows = (1..=1_000).map(|n| done("s", n, n)).collect();
+    let mismatch = mismatch(Replay::new(rows, START).ask("", Kind::Step, "other"));
+    assert!(
+        mismatch.to_string().contains("`s#20` and 980 more"),
+        "{mismatch}"
+    );
+    let json = serde_json::to_string(&mismatch).unwrap();
+    assert_eq!(serde_json::from_str::<Mismatch>(&json).unwrap(), mismatch);
+}
+
+/// A durable call of a made-up workflow.
+fn call() -> impl Strategy<Value = (Kind, &'static str)> {
+    (
+        proptest::sample::select(Kind::ALL.to_vec()),
+        proptest::sample::select(vec!["a", "b", "c"]),
+    )
+}
+
+proptest! {
+    #[test]
+    fn replaying_what_was_recorded_gives_the_same_answers(calls in proptest::collection::vec(call(), 0..60)) {
+        let mut live = Replay::new(vec![], START);
+        let mut journal = Vec::new();
+        for (n, (kind, name)) in calls.iter().enumerate() {
+            let Ok(Answer::New { key, position }) = live.ask("", *kind, name) else { panic!("nothing is recorded") };
+            let finished_at = at(n as i64);
+            live.record(&key, finished_at);
+            let state = RecordedState::Done { outcome: text(&n.to_string()), finished_at };
+            journal.push(Recorded { key, kind: *kind, position, started_at: START, state });
+        }
+        prop_assert!(!live.is_replaying());
+
+        let mut shuffled = journal.clone();
+        shuffled.reverse();
+        let mut replay = Replay::new(shuffled, START);
+        for (row, (kind, name)) in journal.iter().zip(&calls) {
+            prop_assert!(replay.is_replaying());
+            let answer = replay.ask("", *kind, name).unwrap();
+            let RecordedState::Done { outcome, finished_at } = &row.state else { unreachable!() };
+            prop_assert_eq!(answer, Answer::Recorded { key: row.key.clone(), outcome: outcome.clone() });
+            prop_assert_eq!(replay.now(), *finished_at);
+        }
+        prop_assert_eq!(replay.finish(), Ok(()));
+        prop_assert_eq!(replay.next_position(), live.next_position());
+    }
+
+    #[test]
+    fn a_journal_cut_short_goes_on_with_new_keys(calls in proptest::collection::vec(call(), 1..40), cut in 0usize..40) {
+        let cut = cut.min(calls.len());
+        let mut live = Replay::new(vec![], START);
+        let mut journal = Vec::new();
+        for (kind, name) in &calls {
+            let Ok(Answer::New { key, position }) = live.ask("", *kind, name) else { panic!("nothing is recorded") };
+            let state = RecordedState::Done { outcome: text("x"), finished_at: START };
+            journal.push(Recorded { key, kind: *kind, position, started_at: START, state });
+        }
+        let mut replay = Replay::new(journal[..cut].to_vec(), START);
+        for (n, (kind, name)) in calls.iter().enumerate() {
+            match replay.ask("", *kind, name).unwrap() {
+                Answer::Recorded { key, .. } => prop_assert!(n < cut && key == journal[n].key),
+                Answer::New { key, position } => {
+                    prop_assert!(n >= cut && key == journal[n].key && position == journal[n].position);
+                }
+                Answer::Open { .. } => prop_assert!(false, "nothing was left open"),
+            }
+        }
+        prop_assert_eq!(replay.finish(), Ok(()));
+    }
+}

@@ -1,0 +1,201 @@
+//! Reads a component's workflows and their types from its bytes, without an engine.
+
+mod error;
+mod imports;
+mod types;
+
+pub use error::DescribeError;
+
+use dacapo_model::{Descriptor, Param, Workflow};
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::{
+    Function, FunctionKind, Interface, PackageName, Resolve, WorldId, WorldItem, WorldKey,
+};
+
+use crate::sandbox::sha256_hex;
+use types::Types;
+
+/// What a component says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// The component: the bytes as given, or made from the core module that was given.
+    pub component: Vec<u8>,
+    /// The SHA-256 of the component's bytes, in hex. It is what the component is known by.
+    pub digest: String,
+    /// Its package, its workflows with their types, and its imports.
+    pub descriptor: Descriptor,
+}
+
+/// Reads the workflows of a component, or of a core module with component type information, which is made into a component first.
+///
+/// Each function of each exported interface is a workflow.
+///
+/// # Errors
+/// The bytes are not a component that can be deployed; the text says what to do about it.
+pub fn describe(bytes: &[u8]) -> Result<Described, DescribeError> {
+    let component = match encoding(bytes)? {
+        Encoding::Component => bytes.to_vec(),
+        Encoding::Module => componentize(bytes)?,
+    };
+    let features = WasmFeatures::default() | WasmFeatures::CM_FIXED_LENGTH_LISTS;
+    Validator::new_with_features(features)
+        .validate_all(&component)
+        .map_err(|error| DescribeError::Invalid {
+            message: error.to_string(),
+        })?;
+    let decoded = wit_component::decode(&component).map_err(|error| DescribeError::Invalid {
+        message: format!("{error:#}"),
+    })?;
+    let (resolve, world) = match decoded {
+        DecodedWasm::Component(resolve, world) => (resolve, world),
+        DecodedWasm::WitPackage(..) => return Err(DescribeError::WitPackage),
+    };
+    let descriptor = descriptor(&resolve, world)?;
+    Ok(Described {
+        digest: sha256_hex(&component),
+        component,
+        descriptor,
+    })
+}
+
+fn encoding(bytes: &[u8]) -> Result<Encoding, DescribeError> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(DescribeError::not_wasm(bytes));
+    }
+    match Parser::new(0).parse_all(bytes).next() {
+        Some(Ok(Payload::Version { encoding, .. })) => Ok(encoding),
+        Some(Err(error)) => Err(DescribeError::Invalid {
+            message: error.to_string(),
+        }),
+        _ => Err(DescribeError::not_wasm(bytes)),
+    }
+}
+
+fn componentize(module: &[u8]) -> Result<Vec<u8>, DescribeError> {
+    let has_types = Parser::new(0).parse_all(module).any(|payload| {
+        matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type"))
+    });
+    if !has_types {
+        return Err(DescribeError::NoTypeInfo);
+    }
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| DescribeError::Componentize {
+            message: format!("{error:#}"),
+        })
+}
+
+fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeError> {
+    let world = &resolve.worlds[world];
+    let imports = imports::check(resolve, world)?;
+    let mut package: Option<&PackageName> = None;
+    let mut workflows = Vec::new();
+    for (key, item) in &world.exports {
+        let id = match item {
+            WorldItem::Interface { id, .. } => *id,
+            WorldItem::Function(function) => {
+                return Err(DescribeError::WorldFunction {
+                    function: function.name.clone(),
+                });
+            }
+            WorldItem::Type { .. } => continue,
+        };
+        let interface = &resolve.interfaces[id];
+        if interface.functions.is_empty() {
+            continue;
+        }
+        let (WorldKey::Interface(_), Some(name), Some(owner)) =
+            (key, &interface.name, interface.package)
+        else {
+            return Err(DescribeError::UnnamedInterface {
+                name: resolve.name_world_key(key),
+            });
+        };
+        let owner = &resolve.packages[owner].name;
+        // What a language's runtime exports for itself, such as `wasi:cli/run`, is not a workflow.
+        if owner.namespace == "wasi" {
+            continue;
+        }
+        match package {
+            Some(package) if package != owner => {
+                return Err(DescribeError::TwoPackages {
+                    first: package.to_string(),
+                    second: owner.to_string(),
+                });
+            }
+            _ => package = Some(owner),
+        }
+        let full_name = format!("{}:{}/{name}", owner.namespace, owner.name);
+        add_workflows(resolve, interface, &full_name, &mut workflows)?;
+    }
+    let Some(package) = package else {
+        return Err(DescribeError::NoWorkflows);
+    };
+    Ok(Descriptor {
+        package: format!("{}:{}", package.namespace, package.name),
+        version: package.version.as_ref().map(ToString::to_string),
+        workflows,
+        imports,
+    })
+}
+
+fn add_workflows(
+    resolve: &Resolve,
+    interface: &Interface,
+    interface_name: &str,
+    workflows: &mut Vec<Workflow>,
+) -> Result<(), DescribeError> {
+    for function in interface.functions.values() {
+        let name = format!("{interface_name}.{}", function.name);
+        match function.kind {
+            FunctionKind::Freestanding => {}
+            FunctionKind::AsyncFreestanding => return Err(DescribeError::Async { function: name }),
+            _ => {
+                // `[method]order.total` and the like come with a resource.
+                return Err(DescribeError::Resource {
+                    function: name,
+                    path: function.name.clone(),
+                });
+            }
+        }
+        workflows.push(workflow(resolve, interface_name, name, function)?);
+    }
+    Ok(())
+}
+
+fn workflow(
+    resolve: &Resolve,
+    interface: &str,
+    name: String,
+    function: &Function,
+) -> Result<Workflow, DescribeError> {
+    if function.params.len() > 1 {
+        return Err(DescribeError::TooManyParameters {
+            function: name,
+            count: function.params.len(),
+        });
+    }
+    let mut types = Types::new(resolve, &name);
+    let param = match function.params.first() {
+        Some(param) => Some(Param {
+            name: param.name.clone(),
+            ty: types.lower(&param.ty, &param.name)?,
+        }),
+        None => None,
+    };
+    let result = match &function.result {
+        Some(ty) => Some(types.lower(ty, "result")?),
+        None => None,
+    };
+    Ok(Workflow {
+        name,
+        interface: interface.to_owned(),
+        function: function.name.clone(),
+        param,
+        result,
+        docs: types::docs(&function.docs),
+    })
+}

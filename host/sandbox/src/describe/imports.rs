@@ -1,0 +1,81 @@
+//! Which imports the host can satisfy.
+
+use wit_parser::{Resolve, World};
+
+use super::error::DescribeError;
+use crate::host::wasi;
+
+/// Interfaces of ours, all of version 0.1.
+const OWN_INTERFACES: &[&str] = &[
+    "dacapo:workflow/context",
+    "dacapo:workflow/log",
+    "dacapo:workflow/steps",
+    "dacapo:workflow/types",
+    "dacapo:workflow/waits",
+];
+
+/// The names of a world's imports, if the host offers all of them.
+pub(super) fn check(resolve: &Resolve, world: &World) -> Result<Vec<String>, DescribeError> {
+    let names: Vec<String> = world
+        .imports
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .collect();
+    let refused: Vec<&String> = names.iter().filter(|name| !is_offered(name)).collect();
+    let (unknown, foreign): (Vec<&String>, Vec<&String>) = refused
+        .into_iter()
+        .partition(|name| name.starts_with("wasi:") || name.starts_with("dacapo:"));
+    let quoted = |names: Vec<&String>| names.into_iter().map(|name| format!("`{name}`")).collect();
+    if !unknown.is_empty() {
+        return Err(DescribeError::UnknownImports {
+            names: quoted(unknown),
+        });
+    }
+    if !foreign.is_empty() {
+        return Err(DescribeError::ForeignImports {
+            names: quoted(foreign),
+        });
+    }
+    Ok(names)
+}
+
+fn is_offered(name: &str) -> bool {
+    let Some((interface, version)) = name.split_once('@') else {
+        return false;
+    };
+    let is_in = |interfaces: &[&str], prefix: &str| {
+        interfaces.contains(&interface) && version.starts_with(prefix)
+    };
+    // A pre-release such as `0.2.0-rc` has other types than what came of it.
+    !version.contains('-') && (is_in(OWN_INTERFACES, "0.1.") || is_in(wasi::INTERFACES, "0.2."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_fit_are_offered() {
+        for name in [
+            "dacapo:workflow/steps@0.1.0",
+            "wasi:io/poll@0.2.6",
+            "wasi:clocks/wall-clock@0.2.12",
+        ] {
+            assert!(is_offered(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_names_are_refused() {
+        for name in [
+            "dacapo:workflow/steps@0.2.0",
+            "dacapo:workflow/steps",
+            "wasi:io/poll@0.3.0",
+            "wasi:io/poll@0.2.0-rc",
+            "wasi:http/outgoing-handler@0.2.0",
+            "shop:stock/items@1.0.0",
+        ] {
+            assert!(!is_offered(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a guest ended without returning, in words that help whoever wrote it.
+
+use std::collections::HashSet;
+
+use dacapo_model::{Failure, Payload};
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::guest::Guest;
+
+/// Distinct functions among the innermost frames below which a wild memory access is taken for a recursion that ran through the stack that
+/// the program keeps in its own memory. wasmtime captures 20 frames.
+const RECURSION_FUNCTIONS_MAX: usize = 4;
+const RECURSION_FRAMES_MIN: usize = 16;
+
+/// The failure of a run whose guest trapped.
+pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
+    let (code, message) = cause(error, guest);
+    explained(Failure::new(code, message), error, guest)
+}
+
+/// Adds where it happened to a failure that says nothing of it yet.
+pub(crate) fn explained(mut failure: Failure, error: &wasmtime::Error, guest: &Guest) -> Failure {
+    if failure.details.is_none() {
+        let step = guest
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.slot.key.to_string());
+        let details = serde_json::json!({ "backtrace": backtrace(error), "step": step });
+        failure.details = Some(Payload::from_trusted(details.to_string()));
+    }
+    failure
+}
+
+fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {
+    if guest.memory.refused() {
+        return (
+            dacapo_model::MEMORY_LIMIT,
+            format!("memory limit of {} bytes reached", guest.memory.max_bytes()),
+        );
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return (
+            dacapo_model::TRAP,
+            format!("the workflow ended its program with exit code {}", exit.0),
+        );
+    }
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return (dacapo_model::TRAP, error.root_cause().to_string());
+    };
+    match trap {
+        Trap::StackOverflow => {
+            let max = guest.config.stack_max_bytes;
+            (dacapo_model::STACK_OVERFLOW, format!("stack overflow: the limit is {max} bytes"))
+        }
+        Trap::MemoryOutOfBounds if is_runaway_recursion(error) => (
+            dacapo_model::STACK_OVERFLOW,
+            "stack overflow: a recursion ran through the stack that the program keeps in its memory".to_owned(),
+        ),
+        trap => {
+            let text = trap.to_string();
+            let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+            let tail = guest.console.error_tail();
+            let message = panic_text(&tail).unwrap_or_else(|| match tail.iter().rev().find(|line| !line.trim().is_empty()) {
+                Some(line) => format!("{text} (the last line on its standard error: {line})"),
+                None => text.to_owned(),
+            });
+            (dacapo_model::TRAP, message)
+        }
+    }
+}
+
+fn is_runaway_recursion(error: &wasmtime::Error) -> bool {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return false;
+    };
+    let functions: HashSet<u32> = backtrace
+        .frames()
+        .iter()
+        .map(|frame| frame.func_index())
+        .collect();
+    backtrace.frames().len() >= RECURSION_FRAMES_MIN && functions.len() <= RECURSION_FUNCTIONS_MAX
+}
+
+/// What a Rust program writes before it aborts, as one line: `panicked at src/lib.rs:3:5: no such order`.
+fn panic_text(tail: &[String]) -> Option<String> {
+    const START: &str = "panicked at ";
+    let (at, first) = tail
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(at, line)| Some((at, &line[line.find(START)?..])))?;
+    let rest = tail[at + 1..]
+        .iter()
+        .take_while(|line| !line.starts_with("note:"))
+        .map(|line| line.trim_end());
+    let lines: Vec<&str> = std::iter::once(first)
+        .chain(rest)
+        .filter(|line| !line.is_empty())
+        .collect();
+    Some(lines.join(" "))
+}
+
+/// The names of the functions that were running, innermost first.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_panic_is_one_line() {
+        let tail = lines(
+            "other\n\nthread 'main' panicked at src/lib.rs:3:5:\nno such order\nnote: run with more",
+        );
+        assert_eq!(
+            panic_text(&tail).as_deref(),
+            Some("panicked at src/lib.rs:3:5: no such order")
+        );
+    }
+
+    #[test]
+    fn without_a_panic_there_is_no_text() {
+        assert_eq!(panic_text(&lines("warming up")), None);
+    }
+}

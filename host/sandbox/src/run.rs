@@ -1,0 +1,245 @@
+//! One go at a run: from the pool through the guest to its ending.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dacapo_model::{Failure, Workflow, from_json};
+use wasmtime::component::{ComponentExportIndex, Val};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+
+use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
+use crate::fault;
+use crate::guest::Guest;
+use crate::interrupt::{Interrupt, mismatch_reason};
+use crate::journal::{Journal, Stop};
+use crate::meter::Meter;
+use crate::result::conclude;
+use crate::sandbox::{Prepared, Sandbox};
+use crate::ticker::Ticker;
+use crate::value::to_val;
+
+/// Code of a failure that is our own fault.
+const INTERNAL: &str = "internal";
+
+impl Sandbox {
+    /// Plays a run from the top until it ends, has to wait, or must not go on. Waits for a place in the pool first.
+    ///
+    /// Whatever the guest does, this returns. Dropping the future ends the instance at once and writes nothing more.
+    pub async fn run(
+        &self,
+        prepared: &Prepared,
+        workflow: &Workflow,
+        spec: RunSpec,
+        journal: Arc<dyn Journal>,
+    ) -> Ending {
+        // The semaphore is never closed; if it were, the process would be on its way out.
+        let Ok(_places) = self.inner.places.acquire_many(prepared.inner.places).await else {
+            return Ending::Stopped(Stop::Drained);
+        };
+        let call = match Call::new(prepared, workflow, &spec, self) {
+            Ok(call) => call,
+            Err(message) => {
+                return Ending::Blocked(BlockReason {
+                    code: BlockCode::Input,
+                    message,
+                    details: None,
+                });
+            }
+        };
+        let guest = Guest::new(spec, journal, Arc::clone(&self.inner.config));
+        let meter = guest.meter.clone();
+        let mut store = Store::new(prepared.inner.pre.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(on_tick);
+
+        let slices = Slices {
+            guest: Box::pin(call.make(prepared, &mut store)),
+            ticker: &self.inner.ticker,
+            meter,
+        };
+        let returned = match slices.await {
+            Ok(returned) => returned,
+            Err(panic) => return Ending::Failed(Failure::new(INTERNAL, panic_message(&*panic))),
+        };
+        let guest = store.data();
+        guest.console.flush();
+        let ending = ending(returned, guest, workflow);
+        if guest.cancel_delivered {
+            after_cancel(ending)
+        } else {
+            ending
+        }
+    }
+}
+
+/// A checked call of a workflow's function.
+struct Call {
+    function: ComponentExportIndex,
+    params: Vec<Val>,
+    results: usize,
+}
+
+impl Call {
+    fn new(
+        prepared: &Prepared,
+        workflow: &Workflow,
+        spec: &RunSpec,
+        sandbox: &Sandbox,
+    ) -> Result<Call, String> {
+        let Some(&function) = prepared.inner.workflows.get(&workflow.name) else {
+            return Err(format!("the component has no workflow `{}`", workflow.name));
+        };
+        let mut params = Vec::new();
+        if let Some(param) = &workflow.param {
+            let value = from_json(
+                spec.input.as_str(),
+                &param.ty,
+                "input",
+                &sandbox.inner.config.payload,
+            )
+            .map_err(|error| error.to_string())?;
+            params.push(to_val(value, &param.ty).map_err(|misfit| format!("input: {misfit}"))?);
+        }
+        Ok(Call {
+            function,
+            params,
+            results: usize::from(workflow.result.is_some()),
+        })
+    }
+
+    async fn make(
+        self,
+        prepared: &Prepared,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<Option<Val>> {
+        let instance = prepared.inner.pre.instantiate_async(&mut *store).await?;
+        let function = instance
+            .get_func(&mut *store, self.function)
+            .filter(|function| {
+                let ty = function.ty(&*store);
+                ty.params().len() == self.params.len() && ty.results().len() == self.results
+            });
+        let Some(function) = function else {
+            return Err(Interrupt::Blocked(BlockReason {
+                code: BlockCode::Input,
+                message: "the component's function is not the one that its description names"
+                    .to_owned(),
+                details: None,
+            })
+            .into());
+        };
+        let mut results = vec![Val::Bool(false); self.results];
+        function
+            .call_async(&mut *store, &self.params, &mut results)
+            .await?;
+        Ok(results.pop())
+    }
+}
+
+/// A computing guest is interrupted: it is ended if it has had its time, and lets others run otherwise.
+fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    let guest = store.data();
+    let max = Duration::from_millis(guest.config.cpu_between_calls_max_ms);
+    if guest.meter.spent() > max {
+        let message = format!(
+            "the workflow computed for more than {} ms without a step or a wait",
+            max.as_millis()
+        );
+        return Err(Interrupt::Failed(Failure::new(dacapo_model::TIMEOUT, message)).into());
+    }
+    // What is recorded already need not wait until the guest calls again.
+    guest.journal.nudge();
+    Ok(UpdateDeadline::Yield(1))
+}
+
+fn ending(returned: wasmtime::Result<Option<Val>>, guest: &Guest, workflow: &Workflow) -> Ending {
+    let returned = match returned {
+        Ok(returned) => returned,
+        Err(error) => {
+            return match error.downcast_ref::<Interrupt>() {
+                Some(Interrupt::Suspended) => Ending::Suspended,
+                Some(Interrupt::Stopped(stop)) => Ending::Stopped(*stop),
+                Some(Interrupt::Blocked(reason)) => Ending::Blocked(reason.clone()),
+                Some(Interrupt::Failed(failure)) => {
+                    Ending::Failed(fault::explained(failure.clone(), &error, guest))
+                }
+                None => Ending::Failed(fault::failure(&error, guest)),
+            };
+        }
+    };
+    if let Some(attempt) = &guest.attempt {
+        let message = format!(
+            "the workflow returned while step `{}` was open: call `step-end` for each attempt",
+            attempt.slot.key
+        );
+        return Ending::Failed(Failure::new(dacapo_model::MISUSE, message));
+    }
+    if let Err(mismatch) = guest.replay.finish() {
+        return Ending::Blocked(mismatch_reason(&mismatch));
+    }
+    match conclude(returned, workflow, &guest.config.payload) {
+        Ok(output) => Ending::Completed(output),
+        Err(failure) => Ending::Failed(failure),
+    }
+}
+
+/// However a guest ends once it was told of a cancel, its run is cancelled; how it ended is kept.
+fn after_cancel(ending: Ending) -> Ending {
+    match ending {
+        Ending::Completed(_) => Ending::Cancelled(Failure::new(
+            dacapo_model::CANCELLED,
+            "the run was cancelled",
+        )),
+        Ending::Failed(failure) => {
+            let message = format!(
+                "the run was cancelled; its workflow ended with {}: {}",
+                failure.code, failure.message
+            );
+            let mut cancelled = Failure::new(dacapo_model::CANCELLED, message);
+            cancelled.details = failure.details;
+            Ending::Cancelled(cancelled)
+        }
+        other => other,
+    }
+}
+
+/// Polls a guest slice by slice: the ticker knows of each, its time is measured, and a panic below ends this run and no other.
+struct Slices<'a, F> {
+    guest: Pin<Box<F>>,
+    ticker: &'a Ticker,
+    meter: Meter,
+}
+
+impl<F: Future> Future for Slices<'_, F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let _on_thread = this.ticker.guest_on_thread();
+        this.meter.start_slice();
+        // After a panic the future is only dropped, and with it all that the panic may have left half done.
+        let polled = catch_unwind(AssertUnwindSafe(|| this.guest.as_mut().poll(cx)));
+        this.meter.end_slice();
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "a fault in the host ended the run: {}",
+        text.unwrap_or("no message")
+    )
+}

@@ -1,0 +1,113 @@
+//! Compiled code on disk.
+
+use std::fs;
+use std::path::PathBuf;
+
+use dacapo_sandbox::{PrepareError, Sandbox, SandboxConfig};
+
+use crate::support::{Run, config, output, probe};
+
+struct Cached {
+    dir: tempfile::TempDir,
+}
+
+impl Cached {
+    fn new() -> Cached {
+        Cached {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// As after a restart of the process.
+    fn sandbox(&self) -> Sandbox {
+        let cache_dir = Some(self.dir.path().to_owned());
+        Sandbox::new(SandboxConfig {
+            cache_dir,
+            instances_max: 2,
+            ..config()
+        })
+        .unwrap()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let kinds = fs::read_dir(self.dir.path()).unwrap();
+        kinds
+            .flat_map(|kind| fs::read_dir(kind.unwrap().path()).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_second_start_finds_the_compiled_code() {
+    let cached = Cached::new();
+    let digest = &probe().described.digest;
+    assert!(cached.sandbox().prepare_cached(digest).unwrap().is_none());
+    cached
+        .sandbox()
+        .prepare(digest, &probe().described.component)
+        .unwrap();
+    assert_eq!(cached.files().len(), 1);
+
+    let second = cached.sandbox();
+    let prepared = second
+        .prepare_cached(digest)
+        .unwrap()
+        .expect("it is in the cache");
+    assert_eq!(prepared.digest(), digest);
+    let run = Run::new("durable.counted-steps", "2");
+    assert_eq!(output(run.go_in(&second, probe(), &prepared).await), "3");
+}
+
+#[tokio::test]
+async fn damaged_compiled_code_is_compiled_anew() {
+    let cached = Cached::new();
+    let digest = &probe().described.digest;
+    cached
+        .sandbox()
+        .prepare(digest, &probe().described.component)
+        .unwrap();
+    let file = cached.files().remove(0);
+    let whole = fs::read(&file).unwrap();
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for damaged in [&flipped[..], &whole[..whole.len() / 2], &whole[..10], &[]] {
+        fs::write(&file, damaged).unwrap();
+        let sandbox = cached.sandbox();
+        assert!(sandbox.prepare_cached(digest).unwrap().is_none());
+        let prepared = sandbox
+            .prepare(digest, &probe().described.component)
+            .unwrap();
+        let run = Run::new("durable.counted-steps", "2");
+        assert_eq!(output(run.go_in(&sandbox, probe(), &prepared).await), "3");
+        assert_eq!(
+            fs::read(&file).unwrap().len(),
+            whole.len(),
+            "it was written anew"
+        );
+    }
+}
+
+#[test]
+fn bytes_that_are_not_the_digests_are_refused() {
+    let cached = Cached::new();
+    let error = cached
+        .sandbox()
+        .prepare(&"0".repeat(64), &probe().described.component)
+        .unwrap_err();
+    assert!(matches!(error, PrepareError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn the_cache_belongs_to_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let cached = Cached::new();
+    cached
+        .sandbox()
+        .prepare(&probe().described.digest, &probe().described.component)
+        .unwrap();
+    let file = cached.files().remove(0);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+}

@@ -1,0 +1,114 @@
+//! A guest can hurt its own run only.
+
+use dacapo_sandbox::Ending;
+
+use crate::support::{Run, details, failure, output};
+
+async fn end_of(workflow: &str) -> (Ending, Run) {
+    let run = Run::new(workflow, "null");
+    (run.go().await, run)
+}
+
+fn backtrace(ending: &Ending) -> Vec<String> {
+    serde_json::from_value(details(ending)["backtrace"].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_run_with_its_text_and_a_backtrace() {
+    let (ending, run) = end_of("limits.trap").await;
+    assert!(
+        backtrace(&ending)
+            .iter()
+            .any(|name| name.contains("panic_on_purpose")),
+        "{ending:#?}"
+    );
+    let (code, message) = failure(ending);
+    assert_eq!(code, "trap");
+    assert!(
+        message.starts_with("panicked at ") && message.ends_with("the probe panics on purpose"),
+        "{message}"
+    );
+    assert!(
+        !run.journal.messages().is_empty(),
+        "what the panic printed is in the log, too"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_in_a_step_names_the_step() {
+    let (ending, _) = end_of("limits.trap-in-step").await;
+    assert_eq!(details(&ending)["step"], "s#1");
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_run() {
+    let (ending, _) = end_of("limits.abort").await;
+    let (code, message) = failure(ending);
+    assert_eq!(code, "trap");
+    assert!(message.contains("unreachable"), "{message}");
+}
+
+#[tokio::test]
+async fn an_endless_loop_is_ended_and_others_go_on_meanwhile() {
+    // Both on this one thread: the other run can only make progress while the loop is interrupted.
+    let looping = end_of("limits.spin");
+    let other = Run::new("durable.counted-steps", "20");
+    let finished = std::sync::atomic::AtomicBool::new(false);
+    let ((ending, run), ()) = tokio::join!(looping, async {
+        tokio::task::yield_now().await;
+        assert_eq!(output(other.go().await), "210");
+        finished.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    assert!(
+        run.journal.nudges() > 0,
+        "what is recorded is written while the guest computes"
+    );
+    assert!(!backtrace(&ending).is_empty());
+    let (code, message) = failure(ending);
+    assert_eq!(code, "timeout");
+    assert_eq!(
+        message,
+        "the workflow computed for more than 300 ms without a step or a wait"
+    );
+}
+
+#[tokio::test]
+async fn an_endless_loop_in_a_step_names_the_step() {
+    let (ending, _) = end_of("limits.spin-in-step").await;
+    assert_eq!(details(&ending)["step"], "s#1");
+    assert_eq!(failure(ending).0, "timeout");
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_ends_the_run_and_names_the_limit() {
+    for workflow in ["limits.hog", "limits.hog-in-step"] {
+        let (ending, _) = end_of(workflow).await;
+        let (code, message) = failure(ending);
+        assert_eq!(
+            (code.as_str(), message.as_str()),
+            ("memory-limit", "memory limit of 33554432 bytes reached")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_recursion_without_end_ends_the_run() {
+    for workflow in ["limits.overflow", "limits.overflow-in-step"] {
+        let (ending, _) = end_of(workflow).await;
+        assert!(backtrace(&ending)[0].contains("descend"), "{ending:#?}");
+        assert_eq!(failure(ending).0, "stack-overflow");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_run_frees_its_place() {
+    for _ in 0..40 {
+        let run = Run::new("limits.spin", "null");
+        let cut = tokio::time::timeout(std::time::Duration::from_millis(2), run.go()).await;
+        assert!(cut.is_err(), "a loop does not end in 2 ms");
+    }
+    assert_eq!(
+        output(Run::new("durable.counted-steps", "1").go().await),
+        "1"
+    );
+}

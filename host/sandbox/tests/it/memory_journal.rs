@@ -1,0 +1,252 @@
+//! A journal in memory, which checks what it is given.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use dacapo_model::{Payload, Recorded, RecordedState, Timestamp};
+use dacapo_sandbox::{Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write};
+
+/// When every test's time begins, in milliseconds since 1970.
+pub const START_MS: i64 = 1_790_000_000_000;
+
+/// A run's journal. Its clock moves by a millisecond each time that it is looked at, and when a test moves it.
+pub struct MemoryJournal {
+    state: Mutex<State>,
+}
+
+struct State {
+    now_ms: i64,
+    rows: Vec<Recorded>,
+    logs: Vec<LogLine>,
+    /// What happened, in short, in order.
+    trace: Vec<String>,
+    events: Vec<(String, Event)>,
+    taken: Vec<u32>,
+    next_seq: u32,
+    signals: VecDeque<Option<Signal>>,
+    settle_fails: Option<Stop>,
+    wake_once: bool,
+    suspended: Option<Suspension>,
+    nudges: u32,
+    unsettled: u32,
+}
+
+impl MemoryJournal {
+    pub fn new() -> MemoryJournal {
+        MemoryJournal {
+            state: Mutex::new(State {
+                now_ms: START_MS,
+                rows: Vec::new(),
+                logs: Vec::new(),
+                trace: Vec::new(),
+                events: Vec::new(),
+                taken: Vec::new(),
+                next_seq: 1,
+                signals: VecDeque::new(),
+                settle_fails: None,
+                wake_once: false,
+                suspended: None,
+                nudges: 0,
+                unsettled: 0,
+            }),
+        }
+    }
+
+    pub fn rows(&self) -> Vec<Recorded> {
+        self.lock().rows.clone()
+    }
+
+    /// The rows as `key kind outcome`, in the order of their positions.
+    pub fn keys(&self) -> Vec<String> {
+        let mut rows = self.rows();
+        rows.sort_by_key(|row| row.position);
+        let outcome = |row: &Recorded| match &row.state {
+            RecordedState::Open { .. } => "open",
+            RecordedState::Done { outcome, .. } => outcome.code(),
+        };
+        rows.iter()
+            .map(|row| format!("{} {} {}", row.key, row.kind.as_str(), outcome(row)))
+            .collect()
+    }
+
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.lock().logs.clone()
+    }
+
+    pub fn messages(&self) -> Vec<String> {
+        self.logs().into_iter().map(|line| line.message).collect()
+    }
+
+    pub fn trace(&self) -> Vec<String> {
+        self.lock().trace.clone()
+    }
+
+    pub fn forget_trace(&self) {
+        self.lock().trace.clear();
+    }
+
+    pub fn advance(&self, ms: i64) {
+        self.lock().now_ms += ms;
+    }
+
+    /// An event comes in now.
+    pub fn send(&self, name: &str, json: &str) {
+        let mut state = self.lock();
+        let event = Event {
+            seq: state.next_seq,
+            payload: Payload::from_trusted(json.to_owned()),
+            received_at: Timestamp::from_millis(state.now_ms),
+        };
+        state.next_seq += 1;
+        state.events.push((name.to_owned(), event));
+    }
+
+    /// What the next durable calls are told, one each; nothing after that.
+    pub fn signal(&self, signals: impl IntoIterator<Item = Option<Signal>>) {
+        self.lock().signals.extend(signals);
+    }
+
+    pub fn fail_settle(&self, stop: Stop) {
+        self.lock().settle_fails = Some(stop);
+    }
+
+    /// The next suspension is answered with "something came in".
+    pub fn wake_once(&self) {
+        self.lock().wake_once = true;
+    }
+
+    pub fn suspension(&self) -> Option<Suspension> {
+        self.lock().suspended.clone()
+    }
+
+    pub fn nudges(&self) -> u32 {
+        self.lock().nudges
+    }
+
+    /// An operator resumes a run that paused itself: every open pause is done.
+    pub fn complete_pauses(&self) {
+        let mut state = self.lock();
+        let finished_at = Timestamp::from_millis(state.now_ms);
+        for row in &mut state.rows {
+            if row.kind == dacapo_model::Kind::Pause
+                && matches!(row.state, RecordedState::Open { .. })
+            {
+                let outcome = dacapo_model::Outcome::Ok(Payload::null());
+                row.state = RecordedState::Done {
+                    outcome,
+                    finished_at,
+                };
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the journal")
+    }
+}
+
+#[async_trait::async_trait]
+impl Journal for MemoryJournal {
+    fn now(&self) -> Timestamp {
+        let mut state = self.lock();
+        state.now_ms += 1;
+        Timestamp::from_millis(state.now_ms)
+    }
+
+    fn append(&self, write: Write) {
+        let mut state = self.lock();
+        state.unsettled += 1;
+        let write = match write {
+            Write::Log(line) => return state.logs.push(line),
+            Write::Record(write) => write,
+        };
+        let row = write.recorded;
+        let outcome = match &row.state {
+            RecordedState::Open { .. } => "open",
+            RecordedState::Done {
+                outcome,
+                finished_at,
+            } => {
+                assert!(
+                    *finished_at >= row.started_at,
+                    "{} ends before it starts",
+                    row.key
+                );
+                outcome.code()
+            }
+        };
+        state.trace.push(format!("{} {outcome}", row.key));
+        let known = state.rows.iter().position(|known| known.key == row.key);
+        match known {
+            Some(at) => {
+                let known = &state.rows[at];
+                assert!(write.completes_open, "{} is recorded twice", row.key);
+                assert!(
+                    matches!(known.state, RecordedState::Open { .. }),
+                    "{} was done already",
+                    row.key
+                );
+                assert_eq!(
+                    (known.position, known.kind, known.started_at),
+                    (row.position, row.kind, row.started_at)
+                );
+                state.rows[at] = row;
+            }
+            None => {
+                assert!(
+                    !write.completes_open,
+                    "{} completes a row that is not there",
+                    row.key
+                );
+                assert!(
+                    state.rows.iter().all(|known| known.position < row.position),
+                    "positions grow"
+                );
+                state.rows.push(row);
+            }
+        }
+        if let Some(seq) = write.takes_event {
+            assert!(state.taken.contains(&seq), "event {seq} was not looked at");
+        }
+    }
+
+    fn nudge(&self) {
+        self.lock().nudges += 1;
+    }
+
+    async fn settle(&self) -> Result<(), Stop> {
+        let mut state = self.lock();
+        state.trace.push("settle".to_owned());
+        state.unsettled = 0;
+        state.settle_fails.map_or(Ok(()), Err)
+    }
+
+    fn boundary(&self) -> Option<Signal> {
+        self.lock().signals.pop_front().flatten()
+    }
+
+    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event> {
+        let mut state = self.lock();
+        let at = state.events.iter().position(|(known, event)| {
+            known == name && received_by.is_none_or(|received_by| event.received_at <= received_by)
+        })?;
+        let (_, event) = state.events.remove(at);
+        state.taken.push(event.seq);
+        Some(event)
+    }
+
+    async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
+        let mut state = self.lock();
+        state
+            .trace
+            .push(format!("suspend {}", suspension.reason.as_str()));
+        state.suspended = Some(suspension);
+        Ok(if std::mem::take(&mut state.wake_once) {
+            Suspended::Woken
+        } else {
+            Suspended::Gone
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! A listening socket and the loop behind it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::{Probe, router};
+
+/// How long connections that are open at the end may take to finish. Nothing here takes longer to answer, but a client may keep its
+/// connection open for ever.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
+/// The server could not listen, or had to stop.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Accepting connections failed for good.
+    #[error("the HTTP server stopped")]
+    Serve(#[source] io::Error),
+}
+
+/// A server that listens already, and answers once it is told to [`serve`](Server::serve).
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens on an address. Port 0 takes any free one; [`Server::address`] tells which.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`] if the address is taken or not ours.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
+        let listen = |source| ServerError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop` is ready, then closes within half a second.
+    ///
+    /// # Errors
+    /// [`ServerError::Serve`] if no connection can be accepted any more.
+    pub async fn serve(self, probe: Probe, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        let (stopping, stopped) = oneshot::channel();
+        let shutdown = async move {
+            stop.await;
+            // The receiver is gone only if nobody waits for the end any more.
+            let _ = stopping.send(());
+        };
+        let serving = axum::serve(self.listener, router(probe)).with_graceful_shutdown(shutdown);
+        let grace = async {
+            if stopped.await.is_err() {
+                // The server ended by itself; its result is the answer.
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(CLOSE_GRACE).await;
+        };
+        tokio::select! {
+            result = serving.into_future() => result.map_err(ServerError::Serve),
+            () = grace => Ok(()),
+        }
+    }
+}

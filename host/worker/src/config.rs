@@ -1,0 +1,100 @@
+//! The worker's limits, each with its unit and default.
+
+use std::time::Duration;
+
+use dacapo_sandbox::SandboxConfig;
+use thiserror::Error;
+
+/// How a worker works. [`WorkerConfig::default`] suits a small machine; [`WorkerConfig::check`] says what does not fit together.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Runs that advance at the same time, at most. Default 256.
+    pub runs_max: u32,
+    /// Runs leased by one claim, at most. Default 64.
+    pub claim_max: u32,
+    /// How long after its last sign of life a worker's runs may be taken over. Default 5 s.
+    pub lease: Duration,
+    /// Time between two heartbeats, which are also the safety net under lost notifications. Default 700 ms; less than a third of
+    /// the lease.
+    pub heartbeat: Duration,
+    /// After a request to drain, how long open steps may take to finish. Default 20 s.
+    pub drain_grace: Duration,
+    /// Connections that write journals. Default 2: one flush is on its way while the next one gathers.
+    pub writers: u16,
+    /// Runs whose writes go into one flush, at most. Default 512.
+    pub flush_max: u32,
+    /// How often in a row a run may be taken over from a dead worker without anything new in its journal; then it is blocked.
+    /// Default 3.
+    pub takeovers_max: u16,
+    /// Threads that run guests. Default: one for each core.
+    pub guest_threads: usize,
+    /// Limits of the sandbox.
+    pub sandbox: SandboxConfig,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            runs_max: 256,
+            claim_max: 64,
+            lease: Duration::from_secs(5),
+            heartbeat: Duration::from_millis(700),
+            drain_grace: Duration::from_secs(20),
+            writers: 2,
+            flush_max: 512,
+            takeovers_max: 3,
+            guest_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            sandbox: SandboxConfig::default(),
+        }
+    }
+}
+
+/// A configuration that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{name}: expected {expected}, got {got}")]
+pub struct ConfigError {
+    name: &'static str,
+    expected: String,
+    got: String,
+}
+
+impl WorkerConfig {
+    /// Refuses a configuration that cannot work, naming the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let at_least_one = [
+            ("runs-max", u64::from(self.runs_max)),
+            ("claim-max", u64::from(self.claim_max)),
+            ("writers", u64::from(self.writers)),
+            ("flush-max", u64::from(self.flush_max)),
+            ("takeovers-max", u64::from(self.takeovers_max)),
+            ("guest-threads", self.guest_threads as u64),
+        ];
+        for (name, got) in at_least_one {
+            if got == 0 {
+                return Err(ConfigError { name, expected: "at least 1".to_owned(), got: got.to_string() });
+            }
+        }
+        if self.lease < Duration::from_millis(200) {
+            return Err(ConfigError {
+                name: "lease",
+                expected: "at least 200 ms".to_owned(),
+                got: format!("{} ms", self.lease.as_millis()),
+            });
+        }
+        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.lease {
+            return Err(ConfigError {
+                name: "heartbeat",
+                expected: format!("more than 0 and at most a third of the lease ({} ms)", self.lease.as_millis() / 3),
+                got: format!("{} ms", self.heartbeat.as_millis()),
+            });
+        }
+        if self.runs_max > self.sandbox.instances_max {
+            return Err(ConfigError {
+                name: "runs-max",
+                expected: format!("at most instances-max ({})", self.sandbox.instances_max),
+                got: self.runs_max.to_string(),
+            });
+        }
+        Ok(())
+    }
+}

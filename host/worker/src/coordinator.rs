@@ -1,0 +1,443 @@
+//! The worker's control loop: heartbeats, takeovers, timers and claims, one statement at a time on one connection.
+//!
+//! [`Coordinator::tick`] does whatever is due now and says how long it may rest; [`Coordinator::run`] only waits in between.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dacapo_model::{RunId, Timestamp};
+use dacapo_sandbox::Stop;
+use dacapo_store::{Claimed, Store, StoreConnection, StoreError};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::config::WorkerConfig;
+use crate::failpoint::Failpoint;
+use crate::health::Health;
+use crate::incarnation::Incarnation;
+use crate::play::{Left, Stage, play};
+use crate::session::Session;
+
+/// Due runs woken by one statement, at most.
+const WAKE_MAX: u32 = 500;
+/// Claims between two vacuums of the queue's tables.
+const CLAIMS_PER_VACUUM: u64 = 5_000;
+/// Shortest time between two vacuums.
+const VACUUM_PAUSE: Duration = Duration::from_secs(3);
+/// Claims read the queue from the last claimed row on; every so often from the very beginning, for rows that were committed late.
+const FLOOR_RESET: Duration = Duration::from_secs(1);
+
+/// What others tell the control loop.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// Rung whenever there is something new below.
+    pub(crate) bell: Notify,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    ready: bool,
+    look_at: Vec<RunId>,
+    hand_back: Vec<RunId>,
+    finished: Vec<RunId>,
+}
+
+impl Inbox {
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.notify_one();
+    }
+
+    /// Something may be ready to be claimed.
+    pub(crate) fn ready(&self) {
+        self.tell(|told| told.ready = true);
+    }
+
+    /// A run has a signal.
+    pub(crate) fn look_at(&self, run: RunId) {
+        self.tell(|told| told.look_at.push(run));
+    }
+
+    fn played(&self, run: RunId, left: Left) {
+        self.tell(|told| {
+            if left == Left::HandBack {
+                told.hand_back.push(run);
+            }
+            told.finished.push(run);
+        });
+    }
+}
+
+/// Why a tick did not go through.
+pub(crate) enum TickError {
+    /// The worker was fenced.
+    Fenced,
+    /// The database did not do it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for TickError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The control loop of one incarnation.
+pub(crate) struct Coordinator {
+    store: Store,
+    config: WorkerConfig,
+    incarnation: Arc<Incarnation>,
+    stage: Arc<Stage>,
+    inbox: Arc<Inbox>,
+    health: Arc<Health>,
+    guests: Handle,
+    connection: Option<StoreConnection>,
+    /// The fence that claims and hand-backs are made under.
+    fence: i16,
+    playing: HashMap<RunId, Arc<Session>>,
+    tasks: TaskTracker,
+    hand_back: Vec<RunId>,
+    want_claim: bool,
+    next_heartbeat: Instant,
+    next_due: Option<Timestamp>,
+    floor: Option<Timestamp>,
+    floor_reset: Instant,
+    claims_since_vacuum: u64,
+    next_vacuum: Instant,
+    /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
+    takeovers_from: Instant,
+    took_over_once: bool,
+}
+
+impl Coordinator {
+    #[expect(clippy::too_many_arguments, reason = "put together in one place only")]
+    pub(crate) fn new(
+        store: Store,
+        config: WorkerConfig,
+        incarnation: Arc<Incarnation>,
+        stage: Arc<Stage>,
+        inbox: Arc<Inbox>,
+        health: Arc<Health>,
+        guests: Handle,
+        connection: StoreConnection,
+        fence: i16,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            store,
+            config,
+            incarnation,
+            stage,
+            inbox,
+            health,
+            guests,
+            connection: Some(connection),
+            fence,
+            playing: HashMap::new(),
+            tasks: TaskTracker::new(),
+            hand_back: Vec::new(),
+            want_claim: true,
+            next_heartbeat: now,
+            next_due: None,
+            floor: None,
+            floor_reset: now,
+            claims_since_vacuum: 0,
+            next_vacuum: now,
+            takeovers_from: now,
+            took_over_once: false,
+        }
+    }
+
+    /// Works until the incarnation is over. The caller rings `drain` to have all runs handed back first.
+    pub(crate) async fn run(mut self, drain: &Notify) -> Result<(), StoreError> {
+        let mut backoff = crate::backoff::Backoff::default();
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let rest = match self.tick().await {
+                Ok(rest) => {
+                    backoff.reset();
+                    rest
+                }
+                Err(TickError::Fenced) => {
+                    tracing::warn!(worker = %self.incarnation.id.0, "the lease was lost; stopping all runs and beginning anew");
+                    self.end_all().await;
+                    return Ok(());
+                }
+                Err(TickError::Store(error)) if error.is_transient() => {
+                    if backoff.is_first() {
+                        tracing::warn!(%error, cause = error.source(), "the worker waits for the database");
+                    }
+                    self.health.failed();
+                    self.connection = None;
+                    self.takeovers_from = Instant::now() + 2 * self.config.heartbeat;
+                    self.next_heartbeat = Instant::now();
+                    tokio::select! {
+                        () = backoff.wait() => {}
+                        () = self.incarnation.over() => {}
+                    }
+                    Duration::ZERO
+                }
+                Err(TickError::Store(error)) => {
+                    self.end_all().await;
+                    return Err(error);
+                }
+            };
+            if let Some(deadline) = deadline
+                && (self.playing.is_empty() || Instant::now() >= deadline)
+            {
+                return self.leave().await;
+            }
+            let rest = deadline.map_or(rest, |deadline| rest.min(deadline.saturating_duration_since(Instant::now())));
+            tokio::select! {
+                () = self.inbox.bell.notified() => {}
+                () = self.incarnation.over() => {}
+                () = drain.notified(), if deadline.is_none() => {
+                    self.incarnation.drain();
+                    deadline = Some(Instant::now() + self.config.drain_grace);
+                }
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Does all that is due. Answers how long there is nothing to do unless somebody rings.
+    async fn tick(&mut self) -> Result<Duration, TickError> {
+        if self.incarnation.is_over() {
+            return Err(TickError::Fenced);
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.store.connect().await?,
+        };
+        let result = self.work(&mut connection).await;
+        // After an error the connection may be in the middle of something; a new one is cheap.
+        if result.is_ok() {
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    async fn work(&mut self, connection: &mut StoreConnection) -> Result<Duration, TickError> {
+        self.take_in(connection).await?;
+        if Instant::now() >= self.next_heartbeat {
+            self.heartbeat(connection).await?;
+        }
+        if self.next_due.is_some_and(|due| due <= self.incarnation.clock.now()) {
+            self.wake_due(connection).await?;
+        }
+        if self.incarnation.is_draining() {
+            return Ok(self.next_heartbeat.saturating_duration_since(Instant::now()));
+        }
+        let mut again = false;
+        if self.want_claim {
+            again = self.claim(connection).await?;
+        }
+        self.vacuum();
+        let now = Instant::now();
+        let mut rest = self.next_heartbeat.saturating_duration_since(now);
+        if let Some(due) = self.next_due {
+            let micros = due.as_micros().saturating_sub(self.incarnation.clock.now().as_micros());
+            rest = rest.min(Duration::from_micros(u64::try_from(micros).unwrap_or(0)));
+        }
+        Ok(if again { Duration::ZERO } else { rest })
+    }
+
+    /// What others have told since the last tick.
+    async fn take_in(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
+        let told = std::mem::take(&mut *self.inbox.told.lock().unwrap_or_else(PoisonError::into_inner));
+        self.want_claim |= told.ready;
+        self.hand_back.extend(told.hand_back);
+        for run in told.finished {
+            self.playing.remove(&run);
+            // A place is free, and there may be more in the queue than the last claim had room for.
+            self.want_claim = true;
+        }
+        for run in told.look_at {
+            self.look(run).await?;
+        }
+        if !self.hand_back.is_empty() {
+            dacapo_store::hand_back(connection, self.incarnation.id, self.fence, &self.hand_back).await?;
+            self.hand_back.clear();
+        }
+        Ok(())
+    }
+
+    async fn look(&self, run: RunId) -> Result<(), TickError> {
+        if let Some(session) = self.playing.get(&run) {
+            match self.incarnation.look(run).await? {
+                Some(look) => session.take_look(look),
+                None => session.stop(Stop::LeaseLost),
+            }
+        }
+        Ok(())
+    }
+
+    async fn heartbeat(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
+        let beat = dacapo_store::heartbeat(connection, self.incarnation.id, self.config.lease).await?.ok_or(TickError::Fenced)?;
+        self.next_heartbeat = Instant::now() + self.config.heartbeat;
+        self.incarnation.clock.set(beat.now);
+        self.health.beat();
+        self.want_claim |= beat.ready;
+        self.next_due = match (self.next_due, beat.next_due) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        for run in beat.signalled {
+            self.look(run).await?;
+        }
+        if (beat.expired || !self.took_over_once) && Instant::now() >= self.takeovers_from {
+            self.take_over(connection, beat.expired).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_over(&mut self, connection: &mut StoreConnection, expired: bool) -> Result<(), TickError> {
+        if expired {
+            dacapo_store::close_expired_fences(connection).await?;
+            Failpoint::FencedNotTaken.reach();
+        }
+        let takeovers_max = i32::from(self.config.takeovers_max);
+        let reason = serde_json::json!({
+            "code": "poison",
+            "message": format!(
+                "{takeovers_max} workers in a row died while they ran this run, and nothing new was recorded; it is kept from \
+                 killing more. Find out why (memory, crashes of the host), then resume it"
+            ),
+        });
+        let took = dacapo_store::take_over(connection, takeovers_max, &reason.to_string()).await?;
+        self.took_over_once = true;
+        if took.workers > 0 || took.runs > 0 {
+            tracing::warn!(workers = took.workers, runs = took.runs, blocked = took.blocked.len(), "took the runs of dead workers over");
+            self.want_claim = true;
+        }
+        Ok(())
+    }
+
+    async fn wake_due(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
+        let woken = dacapo_store::wake_due(connection, WAKE_MAX).await?;
+        self.incarnation.clock.set(woken.now);
+        self.want_claim |= woken.woken > 0;
+        // A full batch means that there are more that are due.
+        self.next_due = if woken.woken >= u64::from(WAKE_MAX) { Some(woken.now) } else { woken.next_due };
+        Ok(())
+    }
+
+    /// Claims as many runs as there is room for. True: there may be more.
+    async fn claim(&mut self, connection: &mut StoreConnection) -> Result<bool, TickError> {
+        let room = self.config.runs_max.saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX));
+        let limit = room.min(self.config.claim_max);
+        if limit == 0 {
+            return Ok(false);
+        }
+        if self.floor_reset.elapsed() >= FLOOR_RESET {
+            self.floor = None;
+            self.floor_reset = Instant::now();
+        }
+        let floor = self.floor;
+        let claimed = dacapo_store::claim(connection, self.incarnation.id, self.fence, limit, floor).await?;
+        if !claimed.is_empty() {
+            Failpoint::Claimed.reach();
+        }
+        let full = claimed.len() >= limit as usize;
+        self.claims_since_vacuum += claimed.len() as u64;
+        // Rows that became ready a little before the last claimed one may be committed a little after it.
+        let newest = claimed.iter().map(|claimed| claimed.ready_at).max();
+        if let Some(newest) = newest {
+            self.floor = Some(Timestamp::from_micros(newest.as_micros() - 200_000));
+        }
+        for one in claimed {
+            self.incarnation.clock.set(one.claimed_at.max(self.incarnation.clock.now()));
+            self.start(one);
+        }
+        if !full && floor.is_some() && newest.is_none() {
+            // Nothing from the floor on: look once from the beginning before resting.
+            self.floor = None;
+            return Ok(true);
+        }
+        self.want_claim = full;
+        Ok(full && limit < room)
+    }
+
+    /// Plays a run on the threads for guests.
+    fn start(&mut self, mut claimed: Claimed) {
+        let session = Arc::new(Session::new(&mut claimed, Arc::clone(&self.incarnation)));
+        let run = claimed.run;
+        self.playing.insert(run, Arc::clone(&session));
+        let stage = Arc::clone(&self.stage);
+        let incarnation = Arc::clone(&self.incarnation);
+        let inbox = Arc::clone(&self.inbox);
+        self.tasks.spawn_on(
+            async move {
+                // Whatever happens to the task, the control loop must learn that it is gone.
+                let mut end = Ending { inbox, run, left: Left::HandBack };
+                tokio::select! {
+                    left = play(&stage, &incarnation, &session, claimed) => end.left = left,
+                    () = incarnation.over() => end.left = Left::Nothing,
+                }
+            },
+            &self.guests,
+        );
+    }
+
+    fn vacuum(&mut self) {
+        if self.claims_since_vacuum < CLAIMS_PER_VACUUM || Instant::now() < self.next_vacuum {
+            return;
+        }
+        self.claims_since_vacuum = 0;
+        self.next_vacuum = Instant::now() + VACUUM_PAUSE;
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = dacapo_store::vacuum_queue(&store).await {
+                tracing::debug!(%error, "the queue was not vacuumed");
+            }
+        });
+    }
+
+    /// The worker was fenced: nothing of its runs may be written, and all of them must be gone before it begins anew.
+    async fn end_all(&mut self) {
+        self.incarnation.end();
+        for session in self.playing.values() {
+            session.stop(Stop::LeaseLost);
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Puts everything back into the queue and takes the worker's name off.
+    async fn leave(mut self) -> Result<(), StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.store.connect().await?,
+        };
+        // What is still running has had its time; its steps are not recorded and will run again elsewhere.
+        for session in self.playing.values() {
+            session.stop(Stop::Drained);
+        }
+        let mut runs: Vec<RunId> = self.playing.keys().copied().collect();
+        runs.append(&mut self.hand_back);
+        if !runs.is_empty() {
+            let handed_back = dacapo_store::hand_back(&mut connection, self.incarnation.id, self.fence, &runs).await?;
+            tracing::info!(runs = handed_back, "handed runs back");
+        }
+        dacapo_store::retire(&mut connection, self.incarnation.id).await?;
+        self.end_all().await;
+        Ok(())
+    }
+}
+
+/// Tells the control loop, when it is dropped, that a run's task is gone; also when the task panicked.
+struct Ending {
+    inbox: Arc<Inbox>,
+    run: RunId,
+    left: Left,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.inbox.played(self.run, self.left);
+    }
+}

@@ -1,0 +1,111 @@
+//! Places where a worker can be made to die, for crash tests. They exist only with the cargo feature `failpoints`, which released
+//! binaries do not have.
+
+/// A place where a worker may die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// Runs are leased in the database, and this process has not looked at them.
+    Claimed,
+    /// A step is about to be executed.
+    BeforeBody,
+    /// A step's body has ended, and nobody else knows.
+    AfterBody,
+    /// A flush has been sent, and has not been acknowledged.
+    FlushSent,
+    /// A flush is committed, and its runs have not been told.
+    Committed,
+    /// A run has been told that its rows are durable, and has not gone on.
+    Acknowledged,
+    /// A run is about to be suspended.
+    BeforeSuspend,
+    /// A run has ended, and its end is about to be written.
+    BeforeCompletion,
+    /// A dead worker's fences are closed, and its runs have not been taken.
+    FencedNotTaken,
+}
+
+impl Failpoint {
+    /// All of them, in the order of a run's life.
+    pub const ALL: [Self; 9] = [
+        Self::Claimed,
+        Self::BeforeBody,
+        Self::AfterBody,
+        Self::FlushSent,
+        Self::Committed,
+        Self::Acknowledged,
+        Self::BeforeSuspend,
+        Self::BeforeCompletion,
+        Self::FencedNotTaken,
+    ];
+
+    /// Its name in `DACAPO_FAILPOINT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::BeforeBody => "before-body",
+            Self::AfterBody => "after-body",
+            Self::FlushSent => "flush-sent",
+            Self::Committed => "committed",
+            Self::Acknowledged => "acknowledged",
+            Self::BeforeSuspend => "before-suspend",
+            Self::BeforeCompletion => "before-completion",
+            Self::FencedNotTaken => "fenced-not-taken",
+        }
+    }
+
+    /// Dies here by SIGKILL if `DACAPO_FAILPOINT` names this place, at the time that it asks for: `name` or `name:3` for the third.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn reach(self) {
+        if armed::is_due(self) {
+            armed::die();
+        }
+    }
+
+    /// Does nothing: this build has no failpoints.
+    #[cfg(not(feature = "failpoints"))]
+    #[inline(always)]
+    pub(crate) fn reach(self) {}
+
+    /// Whether the process is to die here now; for places that need to do something first.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn is_due(self) -> bool {
+        armed::is_due(self)
+    }
+}
+
+#[cfg(feature = "failpoints")]
+pub(crate) mod armed {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Failpoint;
+
+    struct Armed {
+        name: String,
+        left: AtomicU32,
+    }
+
+    static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
+        let text = std::env::var("DACAPO_FAILPOINT").ok()?;
+        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        assert!(
+            Failpoint::ALL.iter().any(|failpoint| failpoint.name() == name),
+            "DACAPO_FAILPOINT: unknown failpoint {name:?}"
+        );
+        let left = count.parse().expect("DACAPO_FAILPOINT: the count is a number");
+        Some(Armed { name: name.to_owned(), left: AtomicU32::new(left) })
+    });
+
+    pub(crate) fn is_due(failpoint: Failpoint) -> bool {
+        match &*ARMED {
+            Some(armed) if armed.name == failpoint.name() => armed.left.fetch_sub(1, Ordering::SeqCst) == 1,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn die() -> ! {
+        // Nothing may run after this, not even a destructor: the real thing does not ask either.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+        std::process::abort()
+    }
+}

@@ -1,0 +1,83 @@
+//! One life of a worker under one id: from its registration until it is fenced or has drained.
+
+use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
+
+use dacapo_model::{RunId, WorkerId};
+use dacapo_store::{Look, Store, StoreError};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::writer::Submission;
+
+/// What everything that runs under one worker id shares.
+pub(crate) struct Incarnation {
+    pub(crate) id: WorkerId,
+    pub(crate) clock: Clock,
+    store: Store,
+    /// To the journal writers. At most one entry for each run that is played, so it needs no bound of its own.
+    submissions: UnboundedSender<Submission>,
+    /// Cancelled once nothing may be written under this id any more.
+    over: CancellationToken,
+    draining: AtomicBool,
+    next_fence: AtomicI16,
+}
+
+impl Incarnation {
+    pub(crate) fn new(
+        id: WorkerId,
+        clock: Clock,
+        store: Store,
+        submissions: UnboundedSender<Submission>,
+        fences: i16,
+    ) -> Self {
+        Self {
+            id,
+            clock,
+            store,
+            submissions,
+            over: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            next_fence: AtomicI16::new(fences),
+        }
+    }
+
+    /// Hands rows to the journal writers.
+    pub(crate) fn submit(&self, submission: Submission) {
+        // The writers are gone only when the incarnation is over; the dropped reply then says so.
+        let _ = self.submissions.send(submission);
+    }
+
+    /// What was sent to a run. None: the run is not this worker's any more.
+    pub(crate) async fn look(&self, run: RunId) -> Result<Option<Look>, StoreError> {
+        dacapo_store::look(&self.store, self.id, run).await
+    }
+
+    /// The worker was fenced: nothing may be written under this id any more.
+    pub(crate) fn end(&self) {
+        self.over.cancel();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Waits until the incarnation is over.
+    pub(crate) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// Runs are to stop at their next boundary.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A number for a fence that none had before.
+    pub(crate) fn next_fence(&self) -> i16 {
+        self.next_fence.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,309 @@
+//! One leased run as the sandbox sees it: its journal.
+//!
+//! What the guest records is gathered here and handed to the journal writer when somebody has to wait for it, so that the last step
+//! and the completion share one commit. At most one hand-over of a run is under way at a time: its rows are written in order.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use dacapo_model::{RunId, Timestamp};
+use dacapo_sandbox::{Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension, Write};
+use dacapo_store::{Claimed, End, InboxEvent, LogRow, Look, RecordRow, RunWrites};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::failpoint::Failpoint;
+use crate::incarnation::Incarnation;
+use crate::writer::{Reply, Submission};
+
+/// A leased run.
+pub(crate) struct Session {
+    run: RunId,
+    incarnation: Arc<Incarnation>,
+    state: Mutex<State>,
+}
+
+struct State {
+    records: Vec<RecordRow>,
+    logs: Vec<LogRow>,
+    /// A hand-over that nobody has waited for yet.
+    under_way: Option<oneshot::Receiver<Reply>>,
+    /// Events that no wait has taken yet.
+    inbox: Vec<InboxEvent>,
+    /// The newest event that has been seen, taken or not.
+    newest_event: u32,
+    inbox_seq: i32,
+    signal: Option<String>,
+    /// Time never goes back within a run.
+    latest: Timestamp,
+    /// Why nothing of this run may be written any more.
+    stop: Option<Stop>,
+    /// The database refused the run's data: what it said.
+    refused: Option<String>,
+}
+
+/// How a hand-over went.
+enum Written {
+    /// Durable. `gone`: the run was given up as asked.
+    Yes { gone: bool },
+    /// The database refuses the run's data.
+    Refused,
+    /// Not written.
+    Stopped(Stop),
+}
+
+impl Session {
+    pub(crate) fn new(claimed: &mut Claimed, incarnation: Arc<Incarnation>) -> Self {
+        let inbox = std::mem::take(&mut claimed.inbox);
+        let state = State {
+            records: Vec::new(),
+            logs: Vec::new(),
+            under_way: None,
+            newest_event: inbox.last().map_or(0, |event| event.seq),
+            inbox,
+            inbox_seq: claimed.inbox_seq,
+            signal: claimed.signal.take(),
+            latest: claimed.claimed_at,
+            stop: None,
+            refused: None,
+        };
+        Self { run: claimed.run, incarnation, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the database holds for the run, when the worker has looked again.
+    pub(crate) fn take_look(&self, look: Look) {
+        let mut state = self.state();
+        let newest = state.newest_event;
+        state.inbox.extend(look.inbox.into_iter().filter(|event| event.seq > newest));
+        state.newest_event = state.inbox.last().map_or(newest, |event| event.seq.max(newest));
+        state.inbox_seq = look.inbox_seq;
+        state.signal = look.signal;
+    }
+
+    /// Nothing of this run may be written any more.
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.state().stop.get_or_insert(stop);
+    }
+
+    /// What the database said when it refused the run's data, if it did. What it refused is dropped, so that the run can be ended.
+    pub(crate) fn take_refused(&self) -> Option<String> {
+        let mut state = self.state();
+        state.records.clear();
+        state.logs.clear();
+        state.refused.take()
+    }
+
+    /// Hands everything over and ends the run's stay with this worker. False: it is still the worker's, or never was.
+    pub(crate) async fn end(&self, end: End) -> Result<bool, Stop> {
+        match self.hand_over(Some(end)).await {
+            Written::Yes { gone } => Ok(gone),
+            Written::Refused => Ok(false),
+            Written::Stopped(stop) => Err(stop),
+        }
+    }
+
+    /// Hands over what has gathered, after what is under way, and waits until it is durable.
+    async fn hand_over(&self, end: Option<End>) -> Written {
+        loop {
+            let under_way = self.state().under_way.take();
+            if let Some(reply) = under_way {
+                match self.wait(reply).await {
+                    Written::Yes { .. } => continue,
+                    other => return other,
+                }
+            }
+            let reply = {
+                let mut state = self.state();
+                if let Some(stop) = state.stop {
+                    return Written::Stopped(stop);
+                }
+                if state.refused.is_some() {
+                    return Written::Refused;
+                }
+                if state.records.is_empty() && state.logs.is_empty() && end.is_none() {
+                    return Written::Yes { gone: false };
+                }
+                self.submit(&mut state, end)
+            };
+            return self.wait(reply).await;
+        }
+    }
+
+    fn submit(&self, state: &mut State, end: Option<End>) -> oneshot::Receiver<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        let writes = RunWrites {
+            run: self.run,
+            records: std::mem::take(&mut state.records),
+            logs: std::mem::take(&mut state.logs),
+            end,
+        };
+        self.incarnation.submit(Submission { writes, reply: sender });
+        receiver
+    }
+
+    async fn wait(&self, reply: oneshot::Receiver<Reply>) -> Written {
+        let reply = reply.await.unwrap_or(Reply::Stopped(Stop::Unavailable));
+        let mut state = self.state();
+        match reply {
+            Reply::Written { gone } => {
+                drop(state);
+                Failpoint::Acknowledged.reach();
+                Written::Yes { gone }
+            }
+            Reply::Refused(message) => {
+                state.refused.get_or_insert(message);
+                Written::Refused
+            }
+            Reply::Stopped(stop) => {
+                let stop = *state.stop.get_or_insert(stop);
+                Written::Stopped(stop)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Session {
+    fn now(&self) -> Timestamp {
+        let now = self.incarnation.clock.now();
+        let mut state = self.state();
+        state.latest = state.latest.max(now);
+        state.latest
+    }
+
+    fn append(&self, write: Write) {
+        let mut state = self.state();
+        match write {
+            Write::Record(write) => {
+                if write.recorded.kind == dacapo_model::Kind::Step {
+                    Failpoint::AfterBody.reach();
+                }
+                state.records.push(RecordRow {
+                    recorded: write.recorded,
+                    completes_open: write.completes_open,
+                    takes_event: write.takes_event,
+                });
+            }
+            Write::Log(line) => {
+                let fields = (!line.fields.is_empty()).then(|| {
+                    let fields: BTreeMap<String, String> = line.fields.into_iter().collect();
+                    serde_json::to_string(&fields).unwrap_or_default()
+                });
+                state.logs.push(LogRow {
+                    id: Uuid::now_v7(),
+                    at: line.at,
+                    level: line.level.as_str(),
+                    step: line.step,
+                    source: line.source.as_str(),
+                    message: line.message,
+                    fields,
+                });
+            }
+        }
+    }
+
+    fn nudge(&self) {
+        let mut state = self.state();
+        if let Some(reply) = state.under_way.as_mut() {
+            match reply.try_recv() {
+                Ok(Reply::Written { .. }) => state.under_way = None,
+                Ok(Reply::Refused(message)) => {
+                    state.refused.get_or_insert(message);
+                    return;
+                }
+                Ok(Reply::Stopped(stop)) => {
+                    state.stop.get_or_insert(stop);
+                    return;
+                }
+                // Still on its way; or dropped, which whoever waits next will see.
+                Err(_) => return,
+            }
+        }
+        if (state.records.is_empty() && state.logs.is_empty()) || state.stop.is_some() || state.refused.is_some() {
+            return;
+        }
+        let reply = self.submit(&mut state, None);
+        state.under_way = Some(reply);
+    }
+
+    async fn settle(&self) -> Result<(), Stop> {
+        match self.hand_over(None).await {
+            Written::Yes { .. } => {
+                Failpoint::BeforeBody.reach();
+                Ok(())
+            }
+            // The run ends here; what the database said becomes its failure.
+            Written::Refused => Err(Stop::Unavailable),
+            Written::Stopped(stop) => Err(stop),
+        }
+    }
+
+    fn boundary(&self) -> Option<Signal> {
+        let state = self.state();
+        if let Some(stop) = state.stop {
+            return Some(Signal::Stop(stop));
+        }
+        if self.incarnation.is_draining() {
+            return Some(Signal::Stop(Stop::Drained));
+        }
+        match state.signal.as_deref() {
+            Some("pause") => Some(Signal::Pause),
+            Some("cancel") => Some(Signal::Cancel),
+            _ => None,
+        }
+    }
+
+    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event> {
+        let mut state = self.state();
+        let place = state
+            .inbox
+            .iter()
+            .position(|event| event.name == name && received_by.is_none_or(|limit| event.received_at <= limit))?;
+        let event = state.inbox.remove(place);
+        Some(Event { seq: event.seq, payload: event.payload, received_at: event.received_at })
+    }
+
+    async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
+        Failpoint::BeforeSuspend.reach();
+        let (inbox_seq, signal) = {
+            let state = self.state();
+            (state.inbox_seq, state.signal.clone())
+        };
+        let (reason, paused) = match suspension.reason {
+            SuspendReason::Event => ("event", false),
+            SuspendReason::Time => ("time", false),
+            SuspendReason::Pause => ("pause", true),
+            SuspendReason::Paused => ("boundary", true),
+        };
+        let end = End::Suspended { reason, events: suspension.events, wake_at: suspension.wake_at, paused, inbox_seq, signal };
+        match self.hand_over(Some(end)).await {
+            Written::Yes { gone: true } => Ok(Suspended::Gone),
+            Written::Yes { gone: false } => match self.incarnation.look(self.run).await {
+                Ok(Some(look)) => {
+                    self.take_look(look);
+                    Ok(Suspended::Woken)
+                }
+                Ok(None) => {
+                    self.stop(Stop::LeaseLost);
+                    Err(Stop::LeaseLost)
+                }
+                Err(error) => {
+                    tracing::warn!(run = %self.run, %error, "cannot look into a run's inbox");
+                    self.stop(Stop::Unavailable);
+                    Err(Stop::Unavailable)
+                }
+            },
+            Written::Refused => Err(Stop::Unavailable),
+            Written::Stopped(stop) => Err(stop),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The journal writer: group commit.
+//!
+//! Each writer has a connection with a fence of its own, and one flush under way at a time. While that is on its way, all runs' rows
+//! gather for the next one; nothing waits for company, so a run that is alone commits at once.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use dacapo_sandbox::Stop;
+use dacapo_store::{FlushResult, RenewedFence, RunWrites, Store, StoreConnection, StoreError};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Mutex, oneshot};
+
+use crate::backoff::Backoff;
+use crate::failpoint::Failpoint;
+use crate::incarnation::Incarnation;
+
+/// Rows of one run for the next flush, and who waits for them.
+pub(crate) struct Submission {
+    pub(crate) writes: RunWrites,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Durable. `gone`: the run was given up as asked.
+    Written { gone: bool },
+    /// The database refuses these data, and says why.
+    Refused(String),
+    /// Not written, and never will be.
+    Stopped(Stop),
+}
+
+/// Where all writers of a worker take from.
+pub(crate) type Source = Arc<Mutex<UnboundedReceiver<Submission>>>;
+
+/// One journal writer.
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) incarnation: Arc<Incarnation>,
+    pub(crate) source: Source,
+    pub(crate) fence: i16,
+    pub(crate) flush_max: usize,
+    pub(crate) connection: Option<StoreConnection>,
+}
+
+impl Writer {
+    /// Writes until the worker's runs are gone or the incarnation is over.
+    pub(crate) async fn run(mut self) {
+        while self.tick().await {}
+    }
+
+    /// Gathers what is there and writes it. False: nothing will come any more.
+    async fn tick(&mut self) -> bool {
+        let mut gathered = Vec::new();
+        {
+            let mut source = self.source.lock().await;
+            tokio::select! {
+                biased;
+                () = self.incarnation.over() => {
+                    source.close();
+                    while let Ok(submission) = source.try_recv() {
+                        let _ = submission.reply.send(Reply::Stopped(Stop::LeaseLost));
+                    }
+                    return false;
+                }
+                count = source.recv_many(&mut gathered, self.flush_max) => if count == 0 { return false },
+            }
+        }
+        let (writes, replies): (Vec<_>, Vec<_>) = gathered.into_iter().map(|one| (one.writes, one.reply)).unzip();
+        self.write(writes, replies).await;
+        true
+    }
+
+    async fn write(&mut self, writes: Vec<RunWrites>, replies: Vec<oneshot::Sender<Reply>>) {
+        let mut work = vec![(writes, replies)];
+        while let Some((writes, replies)) = work.pop() {
+            match self.flush(&writes).await {
+                Ok(FlushResult::Written { gone }) => {
+                    Failpoint::Committed.reach();
+                    let gone: std::collections::HashSet<_> = gone.into_iter().collect();
+                    for (one, reply) in writes.iter().zip(replies) {
+                        let _ = reply.send(Reply::Written { gone: one.end.is_some() && gone.contains(&one.run) });
+                    }
+                }
+                Ok(FlushResult::Fenced) => {
+                    self.incarnation.end();
+                    for reply in replies {
+                        let _ = reply.send(Reply::Stopped(Stop::LeaseLost));
+                    }
+                }
+                Err(error) if writes.len() == 1 => {
+                    tracing::error!(run = %writes[0].run, %error, cause = error.source(), "the database refuses a run's data");
+                    let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                    for reply in replies {
+                        let _ = reply.send(Reply::Refused(cause.clone()));
+                    }
+                }
+                // One bad row must end one run and no other: halve until it stands alone. Both halves of one run's rows stay
+                // in order, since a run has at most one submission under way.
+                Err(_) => {
+                    let (mut writes, mut replies) = (writes, replies);
+                    let half = writes.len() / 2;
+                    let rest = (writes.split_off(half), replies.split_off(half));
+                    work.push(rest);
+                    work.push((writes, replies));
+                }
+            }
+        }
+    }
+
+    /// Flushes until it is known what became of it. An error means that the database refuses these data.
+    async fn flush(&mut self, writes: &[RunWrites]) -> Result<FlushResult, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            if self.incarnation.is_over() {
+                return Ok(FlushResult::Fenced);
+            }
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => match self.store.connect().await {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        if backoff.is_first() {
+                            tracing::warn!(%error, cause = error.source(), "the journal writer waits for the database");
+                        }
+                        backoff.wait().await;
+                        continue;
+                    }
+                },
+            };
+            #[cfg(feature = "failpoints")]
+            if Failpoint::FlushSent.is_due() {
+                // Long enough for the statement to be on the wire; whether it commits is left to chance, as in life.
+                let sent = tokio::time::sleep(std::time::Duration::from_micros(300));
+                tokio::select! {
+                    biased;
+                    _ = dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes) => {}
+                    () = sent => {}
+                }
+                crate::failpoint::armed::die();
+            }
+            match dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes).await {
+                Ok(result) => {
+                    self.connection = Some(connection);
+                    return Ok(result);
+                }
+                Err(StoreError::Collision(error)) => {
+                    self.connection = Some(connection);
+                    tracing::debug!(%error, "a flush collided and is repeated");
+                    backoff.wait().await;
+                }
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::warn!(%error, "the connection was lost during a flush; finding out what became of it");
+                    drop(connection);
+                    if let Some(result) = self.find_out(writes).await? {
+                        return Ok(result);
+                    }
+                }
+                Err(error) => {
+                    self.connection = Some(connection);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// After a lost connection nobody knows whether the flush was committed, or will be. A new fence takes the place of the old
+    /// one: that waits for the old statement, or keeps it from writing if it has not begun. Then the rows themselves tell.
+    /// None: it was not written, and may be sent again.
+    async fn find_out(&mut self, writes: &[RunWrites]) -> Result<Option<FlushResult>, StoreError> {
+        let mut backoff = Backoff::default();
+        let fence = self.incarnation.next_fence();
+        loop {
+            if self.incarnation.is_over() {
+                return Ok(Some(FlushResult::Fenced));
+            }
+            match self.try_to_find_out(fence, writes).await {
+                Err(error) if error.is_transient() => backoff.wait().await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_find_out(&mut self, fence: i16, writes: &[RunWrites]) -> Result<Option<FlushResult>, StoreError> {
+        let mut connection = self.store.connect().await?;
+        if dacapo_store::renew_fence(&mut connection, self.incarnation.id, self.fence, fence).await? == RenewedFence::Fenced {
+            return Ok(Some(FlushResult::Fenced));
+        }
+        let outcome = dacapo_store::find_flush(&mut connection, self.incarnation.id, writes).await?;
+        self.fence = fence;
+        self.connection = Some(connection);
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,41 @@
+# Every recipe is a command of ./x, which needs nothing but a shell.
+
+# List the recipes.
+default:
+    @just --list
+
+# Show a workflow that survives the kill of its worker.
+demo *arguments:
+    ./x demo {{arguments}}
+
+# Set up, build and run all tests.
+test *arguments:
+    ./x test {{arguments}}
+
+# Install what is missing: the guests' Rust target and a Postgres server.
+setup:
+    ./x setup
+
+# Build the guests.
+guests:
+    ./x guests
+
+# Build the guests and the host.
+build *arguments:
+    ./x build {{arguments}}
+
+# Format everything.
+fmt:
+    ./x fmt
+
+# Formatting, prepared queries, clippy, documentation.
+lint:
+    ./x lint
+
+# Renew store/.sqlx after a change of a query or a migration.
+prepare *arguments:
+    ./x prepare {{arguments}}
+
+# Lint and test.
+ci:
+    ./x ci

@@ -1,0 +1,138 @@
+//! The words of the journal, shared by everything that writes, reads or replays one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::key::StepKey;
+use crate::payload::Payload;
+use crate::time::Timestamp;
+
+/// What an entry of the journal records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A step: a body that ran.
+    Step,
+    /// A wait for an event.
+    Wait,
+    /// A sleep for some time or until a time.
+    Sleep,
+    /// A pause until somebody resumes the run.
+    Pause,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Step, Self::Wait, Self::Sleep, Self::Pause];
+
+    /// The kind as a word in lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Wait => "wait",
+            Self::Sleep => "sleep",
+            Self::Pause => "pause",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text names no kind of journal entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a kind of journal entry: {0:?}: expected one of step, wait, sleep, pause")]
+pub struct KindError(String);
+
+impl FromStr for Kind {
+    type Err = KindError;
+
+    fn from_str(text: &str) -> Result<Self, KindError> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| KindError(text.to_owned()))
+    }
+}
+
+/// How a step or a wait came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has a result: a step's value, an event's payload, `null` for a sleep or a pause.
+    Ok(Payload),
+    /// It failed.
+    Failed(Failure),
+    /// No event was received in time.
+    TimedOut,
+    /// The run was cancelled while it waited.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The outcome as a word: `ok`, `failed`, `timed-out` or `cancelled`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::Failed(_) => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One entry of a run's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where in the run it belongs.
+    pub key: StepKey,
+    /// What it records.
+    pub kind: Kind,
+    /// Its place in the order in which the run's entries were first written, from 0.
+    pub position: u32,
+    /// When the step's body began or the wait was first reached.
+    pub started_at: Timestamp,
+    /// Whether there is an outcome yet.
+    pub state: RecordedState,
+}
+
+/// Whether an entry has an outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedState {
+    /// It still waits.
+    Open {
+        /// When the wait ends by itself; `None` if only an event or a person can end it.
+        due: Option<Timestamp>,
+    },
+    /// It is over and never changes again.
+    Done {
+        /// How it came out.
+        outcome: Outcome,
+        /// When that was recorded.
+        finished_at: Timestamp,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_text_and_json() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        }
+        assert_eq!(
+            "nap".parse::<Kind>().unwrap_err().to_string(),
+            "not a kind of journal entry: \"nap\": expected one of step, wait, sleep, pause"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Real `dacapo` processes.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The `dacapo` binary that was built with the tests, with failpoints.
+pub fn dacapo_binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let directory = test.parent().and_then(std::path::Path::parent).unwrap();
+    let binary = directory.join("dacapo");
+    assert!(binary.exists(), "{} is missing: run `cargo build -p dacapo-cli --features failpoints`", binary.display());
+    binary
+}
+
+/// How to start a `dacapo worker` process.
+#[derive(Debug, Clone)]
+pub struct Dacapo {
+    url: String,
+    failpoint: Option<String>,
+    arguments: Vec<String>,
+}
+
+impl Dacapo {
+    /// On this database.
+    pub fn on(database: &crate::Database) -> Self {
+        Self { url: database.url.clone(), failpoint: None, arguments: Vec::new() }
+    }
+
+    /// The process is to die at this failpoint (`name` or `name:3`).
+    pub fn dying_at(mut self, failpoint: &str) -> Self {
+        self.failpoint = Some(failpoint.to_owned());
+        self
+    }
+
+    /// With one more argument.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it, and waits until it is ready to work (or has died at its failpoint).
+    pub async fn worker(self) -> Worker {
+        let mut command = Command::new(dacapo_binary());
+        command.args(["worker", "--no-migrate"]).args(&self.arguments).env("DATABASE_URL", &self.url).env("DACAPO_LOG", "info");
+        if let Some(failpoint) = &self.failpoint {
+            command.env("DACAPO_FAILPOINT", failpoint);
+        }
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        loop {
+            match lines.next_line().await.unwrap() {
+                Some(line) if line.contains("worker is ready") => break,
+                Some(line) => said = said + &line + "\n",
+                None => {
+                    let status = child.wait().await.unwrap();
+                    assert!(self.failpoint.is_some(), "worker ended with {status}:\n{said}");
+                    break;
+                }
+            }
+        }
+        // Whatever it says must be read, or it would stop at a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Worker { child }
+    }
+}
+
+/// A `dacapo worker` process. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+}
+
+impl Worker {
+    fn pid(&self) -> Option<Pid> {
+        Some(Pid::from_raw(i32::try_from(self.child.id()?).ok()?))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            kill(pid, signal).unwrap();
+        }
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(mut self) -> ExitStatus {
+        self.child.wait().await.unwrap()
+    }
+}
