@@ -1,1 +1,58 @@
-//! Placeholder.
+//! Starts, watches and steers workflow runs.
+//!
+//! A client needs the database and nothing else: it holds no WebAssembly and runs no loops of a worker. What it starts is checked
+//! against the workflow's type before anything is written.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dacapo_client::{Client, StartOptions};
+//!
+//! let client = Client::connect("postgres://localhost/app").await?;
+//! let run = client
+//!     .start_by_name("users:onboarding/accounts.onboard", r#"{"email": "a@b.c", "name": "Ada"}"#, StartOptions::default())
+//!     .await?;
+//! let account = client.wait_output(&run).await?;
+//! println!("{account}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`refs!`] turns a directory of WIT into Rust types and one [`WorkflowRef`] for each workflow, so that starts and results are typed.
+
+mod announce;
+mod client;
+mod error;
+pub mod json;
+mod list;
+mod options;
+mod reference;
+mod requests;
+mod resolve;
+mod retry;
+mod run;
+mod start;
+mod wait;
+mod workflows;
+
+pub use client::Client;
+pub use dacapo_client_macros::refs;
+pub use dacapo_model::{
+    Descriptor, Failure, InputError, Kind, Payload, PayloadLimits, RunId, Status, Timestamp,
+};
+pub use dacapo_store::{Cancelled, DeployOutcome, LogLine, Paused, Resumed, SentEvent, Store};
+pub use error::{Action, ClientError};
+pub use list::{Cursor, CursorError, ListFilter, Page};
+pub use options::StartOptions;
+pub use reference::{DecodeError, WorkflowRef};
+pub use run::{
+    Deployment, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone, WaitingFor,
+};
+pub use start::Started;
+pub use workflows::{ValueInfo, WorkflowInfo};
+
+/// What the code that [`refs!`] generates needs, so that its crate needs no dependency but this one.
+#[doc(hidden)]
+pub mod generated {
+    pub use serde;
+    pub use serde_json;
+}

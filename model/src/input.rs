@@ -1,7 +1,8 @@
 //! A workflow's input, checked before a run exists.
 
-use crate::from_json::{InputError, Mismatch, from_json};
+use crate::from_json::from_json;
 use crate::json::{Json, excerpt};
+use crate::mismatch::{InputError, Mismatch};
 use crate::payload::{Payload, PayloadLimits};
 use crate::schema::Workflow;
 use crate::value::Value;

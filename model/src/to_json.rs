@@ -221,6 +221,19 @@ mod tests {
         assert_eq!(json(16_777_216.0), "16777216.0");
     }
 
+    /// Its shortest text, 7.038531e-26, is another single for whoever reads a double first.
+    #[test]
+    fn a_single_whose_shortest_text_would_be_misread_is_written_exactly() {
+        let value = Value::F32(f32::from_bits(0x15ae_43fd));
+        let text = to_json(&value, &Type::F32).unwrap();
+        assert_ne!(text, "7.038531e-26");
+        let limits = crate::PayloadLimits::default();
+        assert_eq!(
+            crate::from_json(&text, &Type::F32, "input", &limits),
+            Ok(value)
+        );
+    }
+
     #[test]
     fn the_text_of_doubles_is_stable() {
         for (value, text) in [

@@ -281,6 +281,10 @@ impl Coordinator {
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
         self.incarnation.clock.set(beat.now);
         self.health.beat();
+        // What a long step has logged so far is worth seeing before it ends.
+        for session in self.playing.values() {
+            dacapo_sandbox::Journal::nudge(session.as_ref());
+        }
         self.want_claim |= beat.ready;
         self.next_due = match (self.next_due, beat.next_due) {
             (Some(mine), Some(theirs)) => Some(mine.min(theirs)),

@@ -1,0 +1,208 @@
+//! From a directory of WIT to modules of Rust.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use wit_parser::{
+    Function, FunctionKind, Interface, InterfaceId, PackageId, Resolve, TypeDefKind, TypeId,
+    TypeOwner, WorldItem,
+};
+
+use crate::items::{docs, item};
+use crate::names::{screaming, upper_camel};
+use crate::shapes::{JSON, Shapes};
+
+/// The code for all workflows of the package at `path`.
+pub(crate) fn generate(path: &Path) -> Result<String, String> {
+    let mut resolve = Resolve::default();
+    let (main, sources) = resolve
+        .push_path(path)
+        .map_err(|error| format!("cannot read the WIT at {}: {error:#}", path.display()))?;
+    let mut code = modules(&resolve, main)?;
+    for source in sources.paths() {
+        // The compiler learns in this way that a change of the file changes the code.
+        let _ = writeln!(
+            code,
+            "const _: &[u8] = ::core::include_bytes!({:?});",
+            source.display().to_string()
+        );
+    }
+    Ok(code)
+}
+
+fn modules(resolve: &Resolve, main: PackageId) -> Result<String, String> {
+    let mut shapes = Shapes::new(resolve, main);
+    let workflows = workflow_interfaces(resolve, main);
+    // The items of each module, by its name.
+    let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for &id in &workflows {
+        let interface = &resolve.interfaces[id];
+        let module = shapes
+            .module(id)
+            .ok_or("an exported interface has no name: a workflow's name could not name it")?;
+        let mut references = Vec::new();
+        for function in interface.functions.values() {
+            references.push(reference(&mut shapes, id, interface, function)?);
+        }
+        modules.entry(module).or_default().extend(references);
+    }
+    let words = resolve.packages[main].interfaces.values().copied();
+    let words =
+        words.filter(|id| workflows.contains(id) || resolve.interfaces[*id].functions.is_empty());
+    shapes
+        .needed
+        .extend(words.flat_map(|id| resolve.interfaces[id].types.values()));
+
+    let mut written: BTreeSet<TypeId> = BTreeSet::new();
+    // Writing a type may come by others.
+    while let Some(&id) = shapes.needed.difference(&written).next() {
+        written.insert(id);
+        let def = &resolve.types[id];
+        let (TypeOwner::Interface(owner), Some(name)) = (def.owner, &def.name) else {
+            continue;
+        };
+        let Some(module) = shapes.module(owner) else {
+            continue;
+        };
+        let path = format!("{}.{name}", full_name(resolve, owner).unwrap_or_default());
+        if matches!(def.kind, TypeDefKind::Resource) {
+            return Err(format!(
+                "{path}: a workflow cannot take or return a resource"
+            ));
+        }
+        let code = item(&mut shapes, id, &path)?;
+        modules.entry(module).or_default().push(code);
+    }
+    if modules.is_empty() {
+        return Err("the WIT has no workflows: no interface has a function".to_owned());
+    }
+    Ok(modules
+        .into_iter()
+        .map(|(name, items)| module(resolve, &shapes, &name, &items))
+        .collect())
+}
+
+fn module(resolve: &Resolve, shapes: &Shapes<'_>, name: &str, items: &[String]) -> String {
+    let interface = resolve
+        .interfaces
+        .iter()
+        .find(|(id, _)| shapes.module(*id).as_deref() == Some(name));
+    let docs = interface.map_or_else(String::new, |(_, interface)| docs(&interface.docs));
+    format!(
+        "{docs}#[allow(missing_docs, dead_code, unused_qualifications, clippy::all, clippy::pedantic)]\npub mod {name} {{\n{}}}\n",
+        items.concat()
+    )
+}
+
+/// The interfaces whose functions are workflows: those that a world exports, or all if no world exports anything.
+fn workflow_interfaces(resolve: &Resolve, main: PackageId) -> BTreeSet<InterfaceId> {
+    let package = &resolve.packages[main];
+    let worlds = package.worlds.values().map(|id| &resolve.worlds[*id]);
+    let exported: BTreeSet<InterfaceId> = worlds
+        .flat_map(|world| world.exports.values())
+        .filter_map(|item| match item {
+            WorldItem::Interface { id, .. } => Some(*id),
+            _ => None,
+        })
+        .filter(|id| {
+            let owner = resolve.interfaces[*id].package;
+            owner.is_none_or(|owner| {
+                !matches!(
+                    resolve.packages[owner].name.namespace.as_str(),
+                    "wasi" | "dacapo"
+                )
+            })
+        })
+        .collect();
+    if exported.is_empty() {
+        package.interfaces.values().copied().collect()
+    } else {
+        exported
+    }
+}
+
+/// The constant of a workflow, and the name of its error type.
+fn reference(
+    shapes: &mut Shapes<'_>,
+    id: InterfaceId,
+    interface: &Interface,
+    function: &Function,
+) -> Result<String, String> {
+    let resolve = shapes.resolve;
+    let interface_name = full_name(resolve, id).ok_or("an exported interface has no name")?;
+    let name = format!("{interface_name}.{}", function.name);
+    if !matches!(function.kind, FunctionKind::Freestanding) {
+        return Err(format!(
+            "{name}: a workflow is a plain function, neither async nor a method of a resource"
+        ));
+    }
+    let input = match function.params.as_slice() {
+        [] => shapes.payload(None, &name)?,
+        [param] => shapes.shape(&param.ty, &format!("{name}: {}", param.name))?,
+        params => {
+            return Err(format!(
+                "{name}: a workflow takes at most one parameter, this function takes {}",
+                params.len()
+            ));
+        }
+    };
+    let place = format!("{name}: result");
+    let mut error = None;
+    let output = match &function.result {
+        Some(ty) => match shapes.bare(ty) {
+            Some(TypeDefKind::Result(result)) => {
+                if let Some(ty) = &result.err {
+                    error = Some(shapes.shape(ty, &format!("{place}.err"))?);
+                }
+                shapes.payload(result.ok.as_ref(), &format!("{place}.ok"))?
+            }
+            _ => shapes.shape(ty, &place)?,
+        },
+        None => shapes.payload(None, &place)?,
+    };
+    let mut code = docs(&function.docs);
+    let value = if input.form.is_none() && output.form.is_none() {
+        format!("::dacapo_client::WorkflowRef::new({name:?})")
+    } else {
+        format!(
+            "::dacapo_client::WorkflowRef::with_codec({name:?}, {JSON}encode::<{}, {}>, {JSON}decode::<{}, {}>)",
+            input.ty,
+            input.form(),
+            output.ty,
+            output.form()
+        )
+    };
+    let _ = writeln!(
+        code,
+        "pub const {}: ::dacapo_client::WorkflowRef<{}, {}> = {value};",
+        screaming(&function.name),
+        input.ty,
+        output.ty
+    );
+    let alias = upper_camel(&format!("{}-error", function.name));
+    let is_taken = interface
+        .types
+        .keys()
+        .any(|name| upper_camel(name) == alias);
+    if let Some(error) = error.filter(|_| !is_taken) {
+        let _ = writeln!(
+            code,
+            "/// The error of the workflow `{name}`.\npub type {alias} = {};",
+            error.ty
+        );
+    }
+    Ok(code)
+}
+
+/// `ns:pkg/interface`, without a version.
+fn full_name(resolve: &Resolve, id: InterfaceId) -> Option<String> {
+    let interface = &resolve.interfaces[id];
+    let package = &resolve.packages[interface.package?].name;
+    Some(format!(
+        "{}:{}/{}",
+        package.namespace,
+        package.name,
+        interface.name.as_ref()?
+    ))
+}

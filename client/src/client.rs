@@ -1,0 +1,158 @@
+//! The client itself: a handle on one namespace of one database.
+
+use std::sync::Arc;
+
+use dacapo_model::{Descriptor, PayloadLimits, RunId};
+use dacapo_store::{DeployOutcome, LogLine, Store};
+
+use crate::announce::Announcer;
+use crate::resolve::Resolved;
+use crate::retry::retried;
+use crate::run::{Progress, Run};
+use crate::{ClientError, StepsDone};
+
+/// Connections that a client opens at most, beside the one that listens.
+const CONNECTIONS_MAX: u32 = 8;
+
+/// The namespace where nobody names another.
+const NAMESPACE: &str = "default";
+
+/// Starts, watches and steers runs. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) limits: PayloadLimits,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) resolved: Resolved,
+    pub(crate) announcer: Announcer,
+}
+
+impl Client {
+    /// A client of the database at `url` (`postgres://…`), in the namespace `default`.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or does not have the tables that this version needs.
+    pub async fn connect(url: &str) -> Result<Self, ClientError> {
+        let store = Store::new(url, CONNECTIONS_MAX)?;
+        // The pool tries again and again for a while and then knows no cause; one connection of our own fails at once, and says why.
+        store.connect().await?;
+        let state = dacapo_store::schema_state(&store).await?;
+        match ClientError::unready(state) {
+            Some(error) => Err(error),
+            None => Ok(Self::new(store)),
+        }
+    }
+
+    /// A client over a store that is there already, such as an embedded worker's. Nothing is checked.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        let announcer = Announcer::new(store.clone());
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                resolved: Resolved::default(),
+                announcer,
+            }),
+            namespace: NAMESPACE.into(),
+            limits: PayloadLimits::default(),
+        }
+    }
+
+    /// The same client in another namespace. Runs are found by their ids in every namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The same client with other limits for inputs and events. Workers have limits of their own.
+    #[must_use]
+    pub fn with_payload_limits(mut self, limits: PayloadLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The database behind the client.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The namespace in which the client starts and lists runs.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A run as it stands, with its steps.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`].
+    pub async fn get(&self, run: RunId) -> Result<Run, ClientError> {
+        let store = self.store();
+        let row = retried(|| dacapo_store::get_run(store, run))
+            .await?
+            .ok_or(ClientError::RunNotFound(run))?;
+        // The steps are read after the run: they may know more than the status does, never less.
+        let steps = retried(|| dacapo_store::steps_of(store, run)).await?;
+        Ok(Run::from_rows(row, steps)?)
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`].
+    pub async fn check_progress(&self, run: RunId) -> Result<Progress, ClientError> {
+        let store = self.store();
+        let row = retried(|| dacapo_store::get_run(store, run))
+            .await?
+            .ok_or(ClientError::RunNotFound(run))?;
+        let StepsDone { done, total } = StepsDone::of(&row);
+        Ok(Progress {
+            run,
+            status: row.status,
+            done,
+            total,
+        })
+    }
+
+    /// The lines that a run has logged, the oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`].
+    pub async fn logs(&self, run: RunId) -> Result<Vec<LogLine>, ClientError> {
+        let store = self.store();
+        let lines = retried(|| dacapo_store::log_lines(store, run)).await?;
+        if lines.is_empty()
+            && retried(|| dacapo_store::get_run(store, run))
+                .await?
+                .is_none()
+        {
+            return Err(ClientError::RunNotFound(run));
+        }
+        Ok(lines)
+    }
+
+    /// Stores a component and makes it the active deployment of its package: new runs go to it, runs that were started stay where they
+    /// are. `digest` is the SHA-256 of the component in hex, `descriptor` what it offers. The same bytes as before change nothing.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn deploy(
+        &self,
+        descriptor: &Descriptor,
+        digest: &str,
+        component: &[u8],
+    ) -> Result<DeployOutcome, ClientError> {
+        let store = self.store();
+        Ok(
+            retried(|| dacapo_store::deploy(store, &self.namespace, digest, component, descriptor))
+                .await?,
+        )
+    }
+}

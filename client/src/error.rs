@@ -1,0 +1,314 @@
+//! What can go wrong for a client, by what its caller can do about it.
+
+use std::fmt;
+use std::time::Duration;
+
+use dacapo_model::{Failure, InputError, PayloadError, RunId, Status};
+use dacapo_store::{MigrateError, Refusal, SchemaState, StoreError};
+use thiserror::Error;
+
+use crate::DecodeError;
+
+/// A call of the client had no effect, or no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    RunNotFound(RunId),
+    /// No active deployment has such a workflow.
+    #[error("there is no workflow {name:?}{}", did_you_mean(.similar, *.any))]
+    UnknownWorkflow {
+        /// The name as given.
+        name: String,
+        /// Full names of workflows that may have been meant, the most similar first.
+        similar: Vec<String>,
+        /// Whether any workflow is deployed.
+        any: bool,
+    },
+    /// More than one workflow goes by this short name.
+    #[error("the name {name:?} is ambiguous; it stands for {}", .full_names.join(" and "))]
+    AmbiguousWorkflow {
+        /// The name as given.
+        name: String,
+        /// The full names that it could stand for.
+        full_names: Vec<String>,
+    },
+    /// The input is not of the workflow's type. Nothing was written.
+    #[error("{error}")]
+    BadInput {
+        /// The workflow's full name.
+        workflow: String,
+        /// What it takes, in WIT syntax; `nothing` if it has no parameter.
+        expected: String,
+        /// Where the input is wrong, and how.
+        error: InputError,
+    },
+    /// An event's payload is not JSON, or too deep. Nothing was written.
+    #[error("{what}: {error}")]
+    BadPayload {
+        /// What the payload belongs to.
+        what: String,
+        /// What is wrong with it.
+        error: PayloadError,
+    },
+    /// A payload is longer than the limit. Nothing was written.
+    #[error("{what}: {error}")]
+    TooLarge {
+        /// What the payload belongs to.
+        what: String,
+        /// How long it is and may be.
+        error: PayloadError,
+    },
+    /// A name, key, label or the like cannot be one. Nothing was written.
+    #[error("bad {what}: {message}")]
+    BadArgument {
+        /// What it was to be.
+        what: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The key was used before, for a run with another input. Nothing was written.
+    #[error(
+        "the key {key:?} belongs to run {run}, which was started with another input: it has {existing}, this start has {given}"
+    )]
+    KeyConflict {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: RunId,
+        /// The input of that run; its beginning if it is long.
+        existing: String,
+        /// The input of this start; its beginning if it is long.
+        given: String,
+    },
+    /// The run's status does not allow what was asked. Nothing was changed.
+    #[error("cannot {action} run {run}: it is {status}")]
+    Conflict {
+        /// The run.
+        run: RunId,
+        /// What was asked.
+        action: Action,
+        /// The run's status.
+        status: Status,
+    },
+    /// The run ended with a failure.
+    #[error("run {run} failed: {failure}")]
+    Failed {
+        /// The run.
+        run: RunId,
+        /// What went wrong; a workflow's own error is in its `details`.
+        failure: Box<Failure>,
+    },
+    /// The run was cancelled.
+    #[error("run {run} was cancelled")]
+    RunCancelled {
+        /// The run.
+        run: RunId,
+        /// What the workflow returned to being cancelled, if it returned an error.
+        failure: Option<Box<Failure>>,
+    },
+    /// The run did not end in the time given. It goes on.
+    #[error("run {run} has not ended within {}; it is {status}", seconds(*.waited))]
+    WaitTimedOut {
+        /// The run.
+        run: RunId,
+        /// Its status when last looked at.
+        status: Status,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// A value of this program has no JSON form. Nothing was written.
+    #[error("{what} has no JSON form")]
+    Encode {
+        /// What the value is.
+        what: String,
+        /// Why not.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// What a run recorded is not of the type that this program expects.
+    #[error("cannot read the output of run {run}")]
+    Decode {
+        /// The run.
+        run: RunId,
+        /// Where the output is not of the type.
+        #[source]
+        error: DecodeError,
+    },
+    /// New deployments of the workflow came faster than the run could be started. Nothing was written.
+    #[error("workflow {0} was deployed anew again and again while the run was being started")]
+    Redeployed(String),
+    /// The database does not have the tables that this version needs.
+    #[error("{problem}")]
+    Schema {
+        /// What it has instead.
+        problem: String,
+        /// Whether `dacapo migrate` mends it.
+        can_migrate: bool,
+    },
+    /// The database cannot be reached, or has too much to do. Try again later.
+    #[error(transparent)]
+    Unavailable(StoreError),
+    /// The database refused a statement, or holds what this version cannot read.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// What can be asked of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// To take an event.
+    SendEvent,
+    /// To stop at its next boundary.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To end.
+    Cancel,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SendEvent => "send an event to",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+        })
+    }
+}
+
+impl ClientError {
+    /// A word for programs that stays the same across versions.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RunNotFound(_) => "run-not-found",
+            Self::UnknownWorkflow { .. } => "unknown-workflow",
+            Self::AmbiguousWorkflow { .. } => "ambiguous-workflow",
+            Self::BadInput { .. } => "bad-input",
+            Self::BadPayload { .. } => "bad-payload",
+            Self::TooLarge { .. } => "too-large",
+            Self::BadArgument { .. } => "bad-argument",
+            Self::KeyConflict { .. } => "key-conflict",
+            Self::Conflict { .. } => "conflict",
+            Self::Failed { .. } => "run-failed",
+            Self::RunCancelled { .. } => "run-cancelled",
+            Self::WaitTimedOut { .. } => "wait-timed-out",
+            Self::Encode { .. } => "encode",
+            Self::Decode { .. } => "decode",
+            Self::Redeployed(_) => "redeployed",
+            Self::Schema { .. } => "schema",
+            Self::Unavailable(_) => "unavailable",
+            Self::Store(_) => "database",
+        }
+    }
+
+    /// What to do about it, where there is something better to say than the message does.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::RunNotFound(_) => "`dacapo runs list` shows the runs of this database".to_owned(),
+            Self::UnknownWorkflow { any: false, .. } => "deploy one with `dacapo deploy FILE.wasm`".to_owned(),
+            Self::UnknownWorkflow { .. } => "`dacapo workflows` shows what is deployed".to_owned(),
+            Self::AmbiguousWorkflow { .. } => "use a full name".to_owned(),
+            Self::BadInput { workflow, expected, .. } => format!("{workflow} takes {expected}"),
+            Self::TooLarge { .. } => {
+                "keep large data elsewhere and pass a reference to it, or raise the limit here and on the workers".to_owned()
+            }
+            Self::KeyConflict { .. } => {
+                "a key names one run for ever: use another key for another input, or the first input to get the same run".to_owned()
+            }
+            Self::Conflict { action: Action::SendEvent, .. } => "events can be sent to a run until it ends".to_owned(),
+            Self::Conflict { action: Action::Resume, .. } => "only paused and blocked runs can be resumed".to_owned(),
+            Self::WaitTimedOut { status: Status::Blocked, run, .. } => format!("`dacapo runs show {run}` says what blocks it"),
+            Self::WaitTimedOut { status: Status::Queued, .. } => "is a worker running? Start one with `dacapo worker`".to_owned(),
+            Self::Decode { .. } => "generate the types anew from the WIT of the workflow that is deployed".to_owned(),
+            Self::Schema { can_migrate: true, .. } => "run `dacapo migrate`".to_owned(),
+            Self::Unavailable(_) => "check the database's address, and that it runs".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Redeployed(_))
+    }
+
+    pub(crate) fn refused(refusal: Refusal, run: RunId, action: Action) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::RunNotFound(run),
+            Refusal::Status(status) => Self::Conflict {
+                run,
+                action,
+                status,
+            },
+        }
+    }
+
+    pub(crate) fn payload(what: String, error: PayloadError) -> Self {
+        match error {
+            PayloadError::TooLarge { .. } => Self::TooLarge { what, error },
+            _ => Self::BadPayload { what, error },
+        }
+    }
+
+    /// The state of a database that cannot be used. None: it can.
+    pub(crate) fn unready(state: SchemaState) -> Option<Self> {
+        let problem = match state {
+            SchemaState::Ready(_) => return None,
+            SchemaState::Empty => NOT_MIGRATED.to_owned(),
+            SchemaState::Behind(version) => {
+                format!(
+                    "the database is at schema version {version}, which is older than this program needs"
+                )
+            }
+        };
+        Some(Self::Schema {
+            problem,
+            can_migrate: true,
+        })
+    }
+}
+
+const NOT_MIGRATED: &str = "the database has no tables of dacapo yet";
+
+impl From<StoreError> for ClientError {
+    fn from(error: StoreError) -> Self {
+        match error.code().as_deref() {
+            // The schema, a table or a function of ours is not there.
+            Some("3F000" | "42P01" | "42883") => Self::Schema {
+                problem: NOT_MIGRATED.to_owned(),
+                can_migrate: true,
+            },
+            _ if error.is_transient() => Self::Unavailable(error),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<MigrateError> for ClientError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Store(error) => error.into(),
+            other => Self::Schema {
+                problem: other.to_string(),
+                can_migrate: false,
+            },
+        }
+    }
+}
+
+fn did_you_mean(similar: &[String], any: bool) -> String {
+    match similar {
+        _ if !any => ": no workflow is deployed".to_owned(),
+        [] => String::new(),
+        similar => format!("; did you mean {}?", similar.join(" or ")),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}

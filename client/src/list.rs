@@ -1,0 +1,187 @@
+//! Finding runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use dacapo_model::{RunId, Status, Timestamp};
+use dacapo_store::ListRuns;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+use crate::options::check_labels;
+use crate::retry::retried;
+use crate::run::RunSummary;
+use crate::{Client, ClientError};
+
+/// Runs of a page where nobody says how many.
+const LIMIT: u32 = 50;
+
+/// Runs of a page at most.
+const LIMIT_MAX: u32 = 1_000;
+
+/// Which runs to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only of this workflow; a short name is taken as in [`Client::start_by_name`].
+    pub workflow: Option<String>,
+    /// Only with all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many at most, 1 to 1,000. Default: 50.
+    pub limit: u32,
+    /// Go on after this place.
+    pub after: Option<Cursor>,
+}
+
+impl Default for ListFilter {
+    fn default() -> Self {
+        Self {
+            status: None,
+            workflow: None,
+            labels: BTreeMap::new(),
+            limit: LIMIT,
+            after: None,
+        }
+    }
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Page<T> {
+    /// The entries, the newest first.
+    pub items: Vec<T>,
+    /// Where to go on; none at the end of the list.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list of runs. Its text form means nothing to anybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    created_at: Timestamp,
+    id: RunId,
+}
+
+/// The text is not a place in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("not a cursor: {0:?}: expected the `next` of another page")]
+pub struct CursorError(String);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:x}.{}",
+            self.created_at.as_micros(),
+            self.id.0.simple()
+        )
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let parse = || {
+            let (micros, id) = text.split_once('.')?;
+            let micros = i64::from_str_radix(micros, 16).ok()?;
+            let id = uuid::Uuid::try_parse(id).ok()?;
+            Some(Self {
+                created_at: Timestamp::from_micros(micros),
+                id: RunId(id),
+            })
+        };
+        parse().ok_or_else(|| CursorError(text.chars().take(80).collect()))
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+impl Client {
+    /// Runs of the client's namespace, the newest first.
+    ///
+    /// # Errors
+    /// [`ClientError::BadArgument`], and those of a short name of a workflow.
+    pub async fn list(&self, filter: ListFilter) -> Result<Page<RunSummary>, ClientError> {
+        if filter.limit == 0 || filter.limit > LIMIT_MAX {
+            return Err(ClientError::BadArgument {
+                what: "limit",
+                message: format!("{} is not within 1 to {LIMIT_MAX}", filter.limit),
+            });
+        }
+        check_labels(&filter.labels)?;
+        let workflow = match filter.workflow {
+            // A full name need not be deployed any more.
+            Some(name) if name.contains([':', '/']) && name.contains('.') => Some(name),
+            Some(name) => Some(self.resolve(&name).await?.workflow.name.clone()),
+            None => None,
+        };
+        let store = self.store();
+        let list = ListRuns {
+            namespace: &self.namespace,
+            status: filter.status,
+            workflow: workflow.as_deref(),
+            labels: (!filter.labels.is_empty()).then_some(&filter.labels),
+            after: filter.after.map(|cursor| (cursor.created_at, cursor.id)),
+            // One more than is asked for tells whether there is a next page.
+            limit: filter.limit + 1,
+        };
+        let mut rows = retried(|| dacapo_store::list_runs(store, list.clone())).await?;
+        let more = rows.len() > filter.limit as usize;
+        rows.truncate(filter.limit as usize);
+        let next = match rows.last() {
+            Some(last) if more => Some(Cursor {
+                created_at: last.created_at,
+                id: last.id,
+            }),
+            _ => None,
+        };
+        let items = rows
+            .into_iter()
+            .map(RunSummary::from_row)
+            .collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_survive_their_text_form() {
+        let cursor = Cursor {
+            created_at: Timestamp::from_micros(1_795_420_800_123_456),
+            id: RunId::new(),
+        };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        let json = serde_json::to_string(&cursor).unwrap();
+        assert_eq!(serde_json::from_str::<Cursor>(&json).unwrap(), cursor);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        for text in [
+            "",
+            ".",
+            "1.",
+            "x.01938e60-5a1c-7cc0-9d2f-3b8f0a6c41d7",
+            "1.2",
+        ] {
+            assert!(text.parse::<Cursor>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What is asked of a run from outside: events, pause, resume, cancel.
+
+use dacapo_model::{Payload, RunId, check_name};
+use dacapo_store::{Cancelled, Paused, Resumed, SendEvent, SentEvent};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::options::check_text;
+use crate::retry::retried;
+use crate::start::payload;
+use crate::{Action, Client, ClientError};
+
+/// The longest delivery id, in bytes.
+const DELIVERY_ID_BYTES_MAX: usize = 200;
+
+impl Client {
+    /// Sends an event to a run, which takes it when it waits for an event of this name, whether it does so already or not. Two events
+    /// with the same delivery id are one event.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has ended; [`ClientError::BadArgument`],
+    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if it cannot be an event.
+    pub async fn send_event(
+        &self,
+        run: RunId,
+        name: &str,
+        payload_json: &str,
+        delivery_id: Option<&str>,
+    ) -> Result<SentEvent, ClientError> {
+        let payload = self.check_event(name, payload_json, delivery_id)?;
+        let event = SendEvent {
+            run,
+            name,
+            payload: &payload,
+            delivery_id,
+        };
+        let sent = if delivery_id.is_some() {
+            let pool = self.store().pool();
+            retried(|| dacapo_store::send_event(pool, event.clone())).await?
+        } else {
+            // Nothing would tell a second try from a second event.
+            let mut connection = self.live_connection().await?;
+            dacapo_store::send_event(&mut *connection, event).await?
+        };
+        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+    }
+
+    /// Sends an event inside the caller's transaction: it is there if and when that commits. Until then it holds the run up.
+    ///
+    /// # Errors
+    /// Those of [`Client::send_event`]. After an error of the database itself the transaction can only be rolled back.
+    pub async fn send_event_in(
+        &self,
+        transaction: &mut PgConnection,
+        run: RunId,
+        name: &str,
+        payload_json: &str,
+        delivery_id: Option<&str>,
+    ) -> Result<SentEvent, ClientError> {
+        let payload = self.check_event(name, payload_json, delivery_id)?;
+        let event = SendEvent {
+            run,
+            name,
+            payload: &payload,
+            delivery_id,
+        };
+        let sent = dacapo_store::send_event(transaction, event).await?;
+        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+    }
+
+    /// Sends an event with a value that has a serde form.
+    ///
+    /// # Errors
+    /// Those of [`Client::send_event`], and [`ClientError::Encode`].
+    pub async fn send_event_value<T: Serialize>(
+        &self,
+        run: RunId,
+        name: &str,
+        value: &T,
+        delivery_id: Option<&str>,
+    ) -> Result<SentEvent, ClientError> {
+        let json = serde_json::to_string(value).map_err(|error| ClientError::Encode {
+            what: format!("the payload of event {name:?}"),
+            error,
+        })?;
+        self.send_event(run, name, &json, delivery_id).await
+    }
+
+    /// Asks a run to pause. One that a worker holds pauses at its next boundary.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is paused, blocked, being cancelled or over.
+    pub async fn pause(&self, run: RunId) -> Result<Paused, ClientError> {
+        let mut connection = self.live_connection().await?;
+        let answer = dacapo_store::pause(&mut connection, run).await?;
+        answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Pause))
+    }
+
+    /// Lets a paused or blocked run go on.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is neither.
+    pub async fn resume(&self, run: RunId) -> Result<Resumed, ClientError> {
+        let mut connection = self.live_connection().await?;
+        let answer = dacapo_store::resume(&mut connection, run).await?;
+        answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Resume))
+    }
+
+    /// Asks a run to end. One that has begun learns of it at its next durable call, and may compensate.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is being cancelled or over.
+    pub async fn cancel(&self, run: RunId) -> Result<Cancelled, ClientError> {
+        let mut connection = self.live_connection().await?;
+        let answer = dacapo_store::cancel(&mut connection, run).await?;
+        answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
+    }
+
+    fn check_event(
+        &self,
+        name: &str,
+        payload_json: &str,
+        delivery_id: Option<&str>,
+    ) -> Result<Payload, ClientError> {
+        check_name(name).map_err(|error| ClientError::BadArgument {
+            what: "event",
+            message: error.to_string(),
+        })?;
+        if let Some(id) = delivery_id {
+            check_text("delivery id", id, DELIVERY_ID_BYTES_MAX)?;
+        }
+        payload(
+            format!("payload of event {name:?}"),
+            payload_json,
+            &self.limits,
+        )
+    }
+}

@@ -1,0 +1,330 @@
+//! A run and its steps as programs and people see them. The serde forms are stable.
+
+use std::collections::BTreeMap;
+
+use dacapo_model::{
+    Failure, Kind, Outcome, Payload, RecordedState, RunId, Status, StepKey, Timestamp,
+};
+use dacapo_store::{RunRow, StepRow, StoreError};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+/// A run as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Full name of its workflow.
+    pub workflow: String,
+    /// The deployment that it runs on.
+    pub deployment: Deployment,
+    /// What it is doing.
+    pub status: Status,
+    /// What it was started with, as given.
+    pub input: Payload,
+    /// What it returned, once it is completed.
+    pub output: Option<Payload>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How far it is.
+    pub progress: StepsDone,
+    /// What it waits for, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Why it cannot go on, while it is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Payload>,
+    /// Its steps, in the order in which it first reached them.
+    pub steps: Vec<Step>,
+}
+
+/// A run as it stands, without its steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSummary {
+    /// Its id.
+    pub id: RunId,
+    /// Full name of its workflow.
+    pub workflow: String,
+    /// The deployment that it runs on.
+    pub deployment: Deployment,
+    /// What it is doing.
+    pub status: Status,
+    /// What it was started with, as given.
+    pub input: Payload,
+    /// What it returned, once it is completed.
+    pub output: Option<Payload>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How far it is.
+    pub progress: StepsDone,
+    /// What it waits for, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Why it cannot go on, while it is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Payload>,
+}
+
+/// A deployment by its name for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deployment {
+    /// The package, `ns:name`.
+    pub package: String,
+    /// The number within the package, from 1.
+    pub number: i32,
+}
+
+/// How many of a run's steps and waits are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StepsDone {
+    /// Those with an outcome.
+    pub done: u64,
+    /// All, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The run.
+    pub run: RunId,
+    /// What it is doing.
+    pub status: Status,
+    /// Steps and waits with an outcome.
+    pub done: u64,
+    /// All of them, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingFor {
+    /// `event`, `time`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`.
+    pub reason: String,
+    /// The events that let it go on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    /// When it goes on whatever happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Timestamp>,
+}
+
+/// A step or a wait of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Its place in the run: `scope/name#occurrence`.
+    pub key: StepKey,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// How it stands.
+    pub status: StepStatus,
+    /// How often its body was tried; 0 while it waits.
+    pub attempts: u32,
+    /// How it came out; none while it waits.
+    pub outcome: Option<StepOutcome>,
+    /// When its body began, or the wait was first reached.
+    pub started_at: Timestamp,
+    /// When it came out.
+    pub finished_at: Option<Timestamp>,
+    /// When the wait ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// It has a result.
+    Completed,
+    /// It failed.
+    Failed,
+    /// It waits for an event, a time or a person.
+    Waiting,
+    /// No event was received in time.
+    TimedOut,
+    /// The run was cancelled while it waited.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// The status as a word: `completed`, `failed`, `waiting`, `timed-out` or `cancelled`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Waiting => "waiting",
+            Self::TimedOut => "timed-out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a step came out. In JSON: `{"ok": …}`, `{"failed": …}`, `{"timedOut": true}` or `{"cancelled": true}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// Its result; an event's payload for a wait.
+    Ok(Payload),
+    /// What went wrong.
+    Failed(Failure),
+    /// No event was received in time.
+    TimedOut,
+    /// The run was cancelled while it waited.
+    Cancelled,
+}
+
+impl Serialize for StepOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self {
+            Self::Ok(payload) => map.serialize_entry("ok", payload)?,
+            Self::Failed(failure) => map.serialize_entry("failed", failure)?,
+            Self::TimedOut => map.serialize_entry("timedOut", &true)?,
+            Self::Cancelled => map.serialize_entry("cancelled", &true)?,
+        }
+        map.end()
+    }
+}
+
+impl StepsDone {
+    pub(crate) fn of(row: &RunRow) -> Self {
+        Self {
+            done: row.steps_done,
+            total: None,
+        }
+    }
+}
+
+impl RunSummary {
+    pub(crate) fn from_row(row: RunRow) -> Result<Self, StoreError> {
+        let waiting_for = row.waiting_for.map(|reason| WaitingFor {
+            reason,
+            events: row.waiting_for_events,
+            wake_at: row.wake_at,
+        });
+        let failure = match &row.failure {
+            Some(text) => Some(Failure::from_json(text.as_str()).map_err(|error| {
+                StoreError::Unreadable(format!("failure of run {}: {error}", row.id))
+            })?),
+            None => None,
+        };
+        Ok(Self {
+            progress: StepsDone {
+                done: row.steps_done,
+                total: None,
+            },
+            id: row.id,
+            workflow: row.workflow,
+            deployment: Deployment {
+                package: row.package,
+                number: row.number,
+            },
+            status: row.status,
+            input: row.input,
+            output: row.output,
+            failure,
+            labels: row.labels.into_iter().collect(),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            waiting_for,
+            blocked: row.blocked,
+        })
+    }
+}
+
+impl Run {
+    pub(crate) fn from_rows(row: RunRow, steps: Vec<StepRow>) -> Result<Self, StoreError> {
+        let run = RunSummary::from_row(row)?;
+        let steps: Vec<Step> = steps.into_iter().map(Step::from_row).collect();
+        let done = steps.iter().filter(|step| step.outcome.is_some()).count();
+        Ok(Self {
+            id: run.id,
+            workflow: run.workflow,
+            deployment: run.deployment,
+            status: run.status,
+            input: run.input,
+            output: run.output,
+            failure: run.failure,
+            labels: run.labels,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            progress: StepsDone {
+                done: done as u64,
+                total: None,
+            },
+            waiting_for: run.waiting_for,
+            blocked: run.blocked,
+            steps,
+        })
+    }
+}
+
+impl Step {
+    fn from_row(row: StepRow) -> Self {
+        let recorded = row.recorded;
+        let (outcome, finished_at) = match recorded.state {
+            RecordedState::Open { .. } => (None, None),
+            RecordedState::Done {
+                outcome,
+                finished_at,
+            } => (Some(outcome), Some(finished_at)),
+        };
+        let status = match &outcome {
+            None => StepStatus::Waiting,
+            Some(Outcome::Ok(_)) => StepStatus::Completed,
+            Some(Outcome::Failed(_)) => StepStatus::Failed,
+            Some(Outcome::TimedOut) => StepStatus::TimedOut,
+            Some(Outcome::Cancelled) => StepStatus::Cancelled,
+        };
+        Self {
+            name: recorded.key.name().to_owned(),
+            key: recorded.key,
+            kind: recorded.kind,
+            status,
+            attempts: u32::from(outcome.is_some()),
+            outcome: outcome.map(|outcome| match outcome {
+                Outcome::Ok(payload) => StepOutcome::Ok(payload),
+                Outcome::Failed(failure) => StepOutcome::Failed(failure),
+                Outcome::TimedOut => StepOutcome::TimedOut,
+                Outcome::Cancelled => StepOutcome::Cancelled,
+            }),
+            started_at: recorded.started_at,
+            finished_at,
+            due: row.due,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is deployed.
+
+use dacapo_model::{Timestamp, Type, Workflow};
+use dacapo_store::WorkflowRow;
+use serde::Serialize;
+
+use crate::retry::retried;
+use crate::run::Deployment;
+use crate::{Client, ClientError};
+
+/// A workflow that can be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowInfo {
+    /// Its full name, `ns:pkg/interface.function`.
+    pub name: String,
+    /// The deployment that new runs go to.
+    pub deployment: Deployment,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// When it was deployed.
+    pub deployed_at: Timestamp,
+    /// What it takes; none if it takes nothing.
+    pub input: Option<ValueInfo>,
+    /// What it returns; none if it returns nothing.
+    pub output: Option<ValueInfo>,
+    /// What its WIT says about it.
+    pub docs: Option<String>,
+    /// The workflow and its types as plain data.
+    #[serde(skip)]
+    pub workflow: Workflow,
+}
+
+/// What a workflow takes or returns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ValueInfo {
+    /// The name of the parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The type in WIT syntax.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The JSON Schema of the type.
+    pub schema: serde_json::Value,
+}
+
+impl ValueInfo {
+    fn new(name: Option<String>, ty: &Type) -> Self {
+        Self {
+            name,
+            ty: ty.to_string(),
+            schema: dacapo_model::json_schema(ty),
+        }
+    }
+}
+
+impl WorkflowInfo {
+    fn from_row(row: WorkflowRow) -> Self {
+        let workflow = row.workflow;
+        Self {
+            name: workflow.name.clone(),
+            deployment: Deployment {
+                package: row.package,
+                number: row.number,
+            },
+            digest: row.digest,
+            deployed_at: row.deployed_at,
+            input: workflow
+                .param
+                .as_ref()
+                .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
+            output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
+            docs: workflow.docs.clone(),
+            workflow,
+        }
+    }
+}
+
+impl Client {
+    /// The workflows of all active deployments in the client's namespace, by name.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {
+        let store = self.store();
+        let rows = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
+        Ok(rows.into_iter().map(WorkflowInfo::from_row).collect())
+    }
+}

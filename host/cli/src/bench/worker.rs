@@ -1,0 +1,133 @@
+//! The worker under test: a process of its own, so that what it uses is its own.
+
+use std::collections::VecDeque;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Lines of its talk that are kept, for when it ends by itself.
+const LINES_MAX: usize = 40;
+
+/// A `dacapo worker` process. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct WorkerProcess {
+    child: Child,
+    pid: u32,
+    said: Arc<Mutex<VecDeque<String>>>,
+}
+
+/// What a process holds in memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resident {
+    pub(super) now: f64,
+    pub(super) peak: f64,
+}
+
+impl WorkerProcess {
+    /// Starts this very program as a worker.
+    pub(super) fn spawn(url: &str) -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut child = Command::new(&program)
+            .args(["worker", "--no-migrate"])
+            .env("DATABASE_URL", url)
+            .env("DACAPO_LOG", "warn")
+            .env_remove("DACAPO_FAILPOINT")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let pid = child.id().context("the worker ended at once")?;
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(stderr) = child.stderr.take() {
+            let said = Arc::clone(&said);
+            // It ends with the process, whose end closes the pipe.
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                    if said.len() == LINES_MAX {
+                        said.pop_front();
+                    }
+                    said.push_back(line);
+                }
+            });
+        }
+        Ok(Self { child, pid, said })
+    }
+
+    /// Fails, with what it said last, if it has ended.
+    pub(super) fn check(&mut self) -> Result<()> {
+        let Some(status) = self
+            .child
+            .try_wait()
+            .context("cannot look after the worker")?
+        else {
+            return Ok(());
+        };
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+        bail!("the worker ended ({status}): {}", said.join("\n"));
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(super) async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot stop the worker")
+    }
+
+    /// Its memory; none where the system does not tell.
+    pub(super) fn resident(&self) -> Option<Resident> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        Some(Resident {
+            now: kilobytes(&status, "VmRSS:")? * 1024.0,
+            peak: kilobytes(&status, "VmHWM:")? * 1024.0,
+        })
+    }
+
+    /// Processor time that it has used; none where the system does not tell.
+    pub(super) fn processor_time(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        ticks(&stat).map(|ticks| Duration::from_millis(ticks * MILLIS_PER_TICK))
+    }
+}
+
+/// The kernel counts in hundredths of a second on every platform that we know.
+const MILLIS_PER_TICK: u64 = 10;
+
+fn kilobytes(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time: the 14th and 15th field. The second is a name in brackets, which may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut times = after_name.split_whitespace().skip(11);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "7 (da) capo) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 9 0";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("7 (dacapo) S 1"), None);
+    }
+
+    #[test]
+    fn memory_is_read_from_its_line() {
+        let status = "Name:\tdacapo\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n";
+        assert_eq!(kilobytes(status, "VmRSS:"), Some(1024.0));
+        assert_eq!(kilobytes(status, "VmPeak:"), None);
+    }
+}

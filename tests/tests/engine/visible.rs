@@ -1,0 +1,52 @@
+//! What a guest can see outside of steps is the same in every replay.
+
+use dacapo_model::Status;
+use dacapo_tests::database;
+
+use crate::check::{sound, worker};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_and_randomness_outside_of_steps_survive_a_replay() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("clock", "null").await;
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
+    let seen: serde_json::Value = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+    // The guest remembers in a step what it saw before a sleep, and compares with what the replay shows.
+    assert_eq!(seen["first"], seen["replayed"], "{seen:#}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_written_once_however_often_the_run_is_replayed() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    for workflow in ["print", "logs"] {
+        let run = database.start(workflow, "null").await;
+        assert_eq!(database.done(run).await.status, Status::Completed);
+    }
+    let twice = "select count(*) from (select run_id, source, message from dacapo.log where message <> '' \
+                 group by run_id, source, message having count(*) > 1) as twins";
+    assert_eq!(database.count(twice).await, 0);
+    assert!(database.count("select count(*) from dacapo.log where source = 'stdout'").await > 0);
+    assert!(database.count("select count(*) from dacapo.log where source = 'stderr'").await > 0);
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_and_files_are_closed() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    for workflow in ["network", "network-in-step", "files", "files-in-step"] {
+        let run = database.start(workflow, "null").await;
+        let done = database.done(run).await;
+        let output = done.output.map(|output| output.into_string()).unwrap_or_default();
+        assert!(done.status == Status::Failed || !output.contains("connected"), "{workflow}: {output}");
+    }
+    worker.drain().await.unwrap();
+}
