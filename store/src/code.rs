@@ -19,14 +19,23 @@ pub struct ActiveWorkflow {
 
 /// The active workflows that go by this name: a full name (`ns:pkg/interface.function`), or a function's name alone. More than one:
 /// the name is not unique. None: there is no such workflow.
-pub async fn active_workflow(store: &Store, namespace: &str, name: &str) -> Result<Vec<ActiveWorkflow>, StoreError> {
+pub async fn active_workflow(
+    store: &Store,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<ActiveWorkflow>, StoreError> {
     let (function, full) = match name.rsplit_once('.') {
         Some((_, function)) => (function, Some(name)),
         None => (name, None),
     };
-    let rows = sqlx::query_file!("sql/deployment/active_workflow.sql", namespace, function, full)
-        .fetch_all(store.pool())
-        .await?;
+    let rows = sqlx::query_file!(
+        "sql/deployment/active_workflow.sql",
+        namespace,
+        function,
+        full
+    )
+    .fetch_all(store.pool())
+    .await?;
     rows.into_iter()
         .map(|row| {
             Ok(ActiveWorkflow {
@@ -65,9 +74,12 @@ pub async fn deploy(
     let descriptor_text = serde_json::to_string(descriptor).map_err(text)?;
     let mut tx = store.pool().begin().await?;
     // Deploys of one package go one after the other, so that numbers have no gaps and one of them is active.
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", format!("dacapo.deploy {namespace} {}", descriptor.package))
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended($1, 0))",
+        format!("dacapo.deploy {namespace} {}", descriptor.package)
+    )
+    .execute(&mut *tx)
+    .await?;
     let active = sqlx::query!(
         "select id, number, digest, descriptor from dacapo.deployment where namespace = $1 and package = $2 and active",
         namespace,
@@ -79,7 +91,12 @@ pub async fn deploy(
         && active.digest == digest
         && active.descriptor == descriptor_text
     {
-        return Ok(DeployOutcome { id: DeploymentId(active.id), number: active.number, created: false, replaces: None });
+        return Ok(DeployOutcome {
+            id: DeploymentId(active.id),
+            number: active.number,
+            created: false,
+            replaces: None,
+        });
     }
     sqlx::query!("insert into dacapo.component (digest, bytes) values ($1, $2) on conflict (digest) do nothing", digest, component)
         .execute(&mut *tx)
@@ -114,7 +131,12 @@ pub async fn deploy(
         .execute(&mut *tx)
         .await?;
     }
-    sqlx::query!("select pg_notify('dacapo_deployment', $1)", row.id.to_string()).execute(&mut *tx).await?;
+    sqlx::query!(
+        "select pg_notify('dacapo_deployment', $1)",
+        row.id.to_string()
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(DeployOutcome {
         id: DeploymentId(row.id),
@@ -146,7 +168,10 @@ pub struct DeploymentRow {
 }
 
 /// One deployment. None: there is none with this id.
-pub async fn deployment(store: &Store, id: DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+pub async fn deployment(
+    store: &Store,
+    id: DeploymentId,
+) -> Result<Option<DeploymentRow>, StoreError> {
     let row = sqlx::query!(
         r#"select id, namespace, package, number, digest, descriptor, active, created_at as "created_at: Time"
         from dacapo.deployment where id = $1"#,
@@ -171,14 +196,22 @@ pub async fn deployment(store: &Store, id: DeploymentId) -> Result<Option<Deploy
 
 /// The bytes of a component. None: there is none with this digest.
 pub async fn component_bytes(store: &Store, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(sqlx::query_scalar!("select bytes from dacapo.component where digest = $1", digest).fetch_optional(store.pool()).await?)
+    Ok(sqlx::query_scalar!(
+        "select bytes from dacapo.component where digest = $1",
+        digest
+    )
+    .fetch_optional(store.pool())
+    .await?)
 }
 
 /// Whether a component with this digest is stored.
 pub async fn component_exists(store: &Store, digest: &str) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(r#"select exists (select from dacapo.component where digest = $1) as "there!""#, digest)
-        .fetch_one(store.pool())
-        .await?)
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from dacapo.component where digest = $1) as "there!""#,
+        digest
+    )
+    .fetch_one(store.pool())
+    .await?)
 }
 
 /// A workflow of an active deployment, for lists.
@@ -197,7 +230,10 @@ pub struct WorkflowRow {
 }
 
 /// The workflows of all active deployments, by name.
-pub async fn list_workflows(store: &Store, namespace: &str) -> Result<Vec<WorkflowRow>, StoreError> {
+pub async fn list_workflows(
+    store: &Store,
+    namespace: &str,
+) -> Result<Vec<WorkflowRow>, StoreError> {
     let rows = sqlx::query!(
         r#"select deployment.package, deployment.number, deployment.digest, deployment.created_at as "deployed_at: Time",
             workflow.name, workflow.schema
@@ -221,5 +257,6 @@ pub async fn list_workflows(store: &Store, namespace: &str) -> Result<Vec<Workfl
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(format!("schema of {what}: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Unreadable(format!("schema of {what}: {error}")))
 }

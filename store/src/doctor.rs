@@ -31,11 +31,23 @@ pub struct Finding {
 
 impl Finding {
     fn fine(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, problem: false, message: message.into(), advice: None, runs: Vec::new() }
+        Self {
+            check,
+            problem: false,
+            message: message.into(),
+            advice: None,
+            runs: Vec::new(),
+        }
     }
 
     fn problem(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, problem: true, message: message.into(), advice: Some(advice.into()), runs: Vec::new() }
+        Self {
+            check,
+            problem: true,
+            message: message.into(),
+            advice: Some(advice.into()),
+            runs: Vec::new(),
+        }
     }
 
     fn about(mut self, runs: Vec<RunId>) -> Self {
@@ -105,12 +117,21 @@ async fn settings(connection: &mut PgConnection) -> Result<Finding, StoreError> 
     .fetch_all(connection)
     .await?;
     if off.is_empty() {
-        return Ok(Finding::fine("settings", "what is committed survives a crash of the server"));
+        return Ok(Finding::fine(
+            "settings",
+            "what is committed survives a crash of the server",
+        ));
     }
     Ok(Finding::problem(
         "settings",
-        format!("the server may lose what is committed when it crashes: {} = off", off.join(" = off, ")),
-        format!("set {} = on in the server's configuration and reload it", off.join(" = on, ")),
+        format!(
+            "the server may lose what is committed when it crashes: {} = off",
+            off.join(" = off, ")
+        ),
+        format!(
+            "set {} = on in the server's configuration and reload it",
+            off.join(" = on, ")
+        ),
     ))
 }
 
@@ -133,19 +154,32 @@ async fn workers(connection: &mut PgConnection) -> Result<(Finding, usize), Stor
         .filter(|row| row.alive)
         .map(|row| {
             let runs = counted(row.runs, "run");
-            format!("{} (version {}, {runs}, lease for another {:.1} s)", row.name, row.version, row.seconds)
+            format!(
+                "{} (version {}, {runs}, lease for another {:.1} s)",
+                row.name, row.version, row.seconds
+            )
         })
         .collect();
     if !alive.is_empty() {
-        return Ok((Finding::fine("workers", format!("alive: {}", alive.join(", "))), alive.len()));
+        return Ok((
+            Finding::fine("workers", format!("alive: {}", alive.join(", "))),
+            alive.len(),
+        ));
     }
-    let unfinished = sqlx::query_scalar!(r#"select exists (select from dacapo.run where status = 'active') as "there!""#)
-        .fetch_one(connection)
-        .await?;
+    let unfinished = sqlx::query_scalar!(
+        r#"select exists (select from dacapo.run where status = 'active') as "there!""#
+    )
+    .fetch_one(connection)
+    .await?;
     let last = rows
         .iter()
         .min_by(|a, b| a.seconds.total_cmp(&b.seconds))
-        .map(|row| format!("; the last one was {}, whose lease was over {:.0} s ago", row.name, row.seconds))
+        .map(|row| {
+            format!(
+                "; the last one was {}, whose lease was over {:.0} s ago",
+                row.name, row.seconds
+            )
+        })
         .unwrap_or_default();
     let finding = if unfinished {
         Finding::problem(
@@ -154,12 +188,18 @@ async fn workers(connection: &mut PgConnection) -> Result<(Finding, usize), Stor
             "start one with `dacapo worker`, or `dacapo dev`",
         )
     } else {
-        Finding::fine("workers", format!("no worker is alive, and there is nothing to work on{last}"))
+        Finding::fine(
+            "workers",
+            format!("no worker is alive, and there is nothing to work on{last}"),
+        )
     };
     Ok((finding, 0))
 }
 
-async fn expired_leases(connection: &mut PgConnection, any_worker: bool) -> Result<Finding, StoreError> {
+async fn expired_leases(
+    connection: &mut PgConnection,
+    any_worker: bool,
+) -> Result<Finding, StoreError> {
     let group = group!(
         sqlx::query!(
             r#"select run_id, count(*) over () as "total!"
@@ -176,14 +216,22 @@ async fn expired_leases(connection: &mut PgConnection, any_worker: bool) -> Resu
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("expired-leases", "no run is held by a dead worker"));
+        return Ok(Finding::fine(
+            "expired-leases",
+            "no run is held by a dead worker",
+        ));
     }
     let advice = if any_worker {
         "a live worker takes them over within a second or two: look again; if they stay, read that worker's log"
     } else {
         "start a worker with `dacapo worker`: it takes them over"
     };
-    Ok(Finding::problem("expired-leases", format!("{} held by workers that are dead", group.counted()), advice).about(group.runs))
+    Ok(Finding::problem(
+        "expired-leases",
+        format!("{} held by workers that are dead", group.counted()),
+        advice,
+    )
+    .about(group.runs))
 }
 
 async fn runs_without_task(connection: &mut PgConnection) -> Result<Finding, StoreError> {
@@ -202,7 +250,10 @@ async fn runs_without_task(connection: &mut PgConnection) -> Result<Finding, Sto
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("runs-without-task", "every unfinished run has its place in the queue"));
+        return Ok(Finding::fine(
+            "runs-without-task",
+            "every unfinished run has its place in the queue",
+        ));
     }
     Ok(Finding::problem(
         "runs-without-task",
@@ -230,7 +281,10 @@ async fn tasks_without_run(connection: &mut PgConnection) -> Result<Finding, Sto
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("tasks-without-run", "every place in the queue belongs to an unfinished run"));
+        return Ok(Finding::fine(
+            "tasks-without-run",
+            "every place in the queue belongs to an unfinished run",
+        ));
     }
     Ok(Finding::problem(
         "tasks-without-run",
@@ -258,7 +312,10 @@ async fn runs_with_two_tasks(connection: &mut PgConnection) -> Result<Finding, S
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("runs-with-two-tasks", "no run has two places in the queue"));
+        return Ok(Finding::fine(
+            "runs-with-two-tasks",
+            "no run has two places in the queue",
+        ));
     }
     Ok(Finding::problem(
         "runs-with-two-tasks",
@@ -290,7 +347,12 @@ async fn blocked(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreErr
             let runs: Vec<RunId> = row.runs.into_iter().map(RunId).collect();
             Finding::problem(
                 "blocked-runs",
-                format!("{} blocked ({}): {}", counted(row.total, "run"), row.code, row.message),
+                format!(
+                    "{} blocked ({}): {}",
+                    counted(row.total, "run"),
+                    row.code,
+                    row.message
+                ),
                 "mend the cause, then `dacapo resume RUN`; nothing of these runs is lost",
             )
             .about(runs)
@@ -311,15 +373,22 @@ async fn overdue(connection: &mut PgConnection, any_worker: bool) -> Result<Find
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("overdue-timers", "no run has slept past its time"));
+        return Ok(Finding::fine(
+            "overdue-timers",
+            "no run has slept past its time",
+        ));
     }
     let advice = if any_worker {
         "the workers do not keep up: look at the server's load and at the workers' logs, or start more workers"
     } else {
         "start a worker with `dacapo worker`: it wakes them"
     };
-    Ok(Finding::problem("overdue-timers", format!("{} still asleep 10 s after their time", group.counted()), advice)
-        .about(group.runs))
+    Ok(Finding::problem(
+        "overdue-timers",
+        format!("{} still asleep 10 s after their time", group.counted()),
+        advice,
+    )
+    .about(group.runs))
 }
 
 async fn waiting(connection: &mut PgConnection, any_worker: bool) -> Result<Finding, StoreError> {
@@ -335,15 +404,25 @@ async fn waiting(connection: &mut PgConnection, any_worker: bool) -> Result<Find
         .await?
     );
     if group.is_empty() {
-        return Ok(Finding::fine("waiting-runs", "no run has waited for a worker for more than 60 s"));
+        return Ok(Finding::fine(
+            "waiting-runs",
+            "no run has waited for a worker for more than 60 s",
+        ));
     }
     let advice = if any_worker {
         "the workers are busy: start more of them, or raise `--runs-max`"
     } else {
         "start a worker with `dacapo worker`"
     };
-    Ok(Finding::problem("waiting-runs", format!("{} waiting for a worker for more than 60 s", group.counted()), advice)
-        .about(group.runs))
+    Ok(Finding::problem(
+        "waiting-runs",
+        format!(
+            "{} waiting for a worker for more than 60 s",
+            group.counted()
+        ),
+        advice,
+    )
+    .about(group.runs))
 }
 
 async fn missing_components(connection: &mut PgConnection) -> Result<Finding, StoreError> {
@@ -356,7 +435,10 @@ async fn missing_components(connection: &mut PgConnection) -> Result<Finding, St
     .fetch_all(connection)
     .await?;
     if missing.is_empty() {
-        return Ok(Finding::fine("components", "the code of every deployment is stored"));
+        return Ok(Finding::fine(
+            "components",
+            "the code of every deployment is stored",
+        ));
     }
     Ok(Finding::problem(
         "components",

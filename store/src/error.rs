@@ -26,14 +26,19 @@ impl From<sqlx::Error> for StoreError {
                 Some("40001" | "40P01" | "55P03") => Self::Collision(error),
                 // Connection exceptions, operator intervention (shutdown, crash), insufficient resources, and a server that
                 // starts up or has been made read-only.
-                Some(code) if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") || code == "25006" => {
+                Some(code)
+                    if code.starts_with("08")
+                        || code.starts_with("57P")
+                        || code.starts_with("53")
+                        || code == "25006" =>
+                {
                     Self::Unavailable(error)
                 }
                 _ => Self::Refused(error),
             },
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::TypeNotFound { .. } => {
-                Self::Unreadable(error.to_string())
-            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::TypeNotFound { .. } => Self::Unreadable(error.to_string()),
             sqlx::Error::Encode(_) | sqlx::Error::RowNotFound => Self::Refused(error),
             _ => Self::Unavailable(error),
         }
@@ -48,7 +53,13 @@ impl StoreError {
 
     /// SQLSTATE of the cause, where Postgres gave one.
     pub fn code(&self) -> Option<String> {
-        let (Self::Unavailable(cause) | Self::Collision(cause) | Self::Refused(cause)) = self else { return None };
-        cause.as_database_error()?.code().map(|code| code.into_owned())
+        let (Self::Unavailable(cause) | Self::Collision(cause) | Self::Refused(cause)) = self
+        else {
+            return None;
+        };
+        cause
+            .as_database_error()?
+            .code()
+            .map(|code| code.into_owned())
     }
 }

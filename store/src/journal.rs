@@ -1,6 +1,8 @@
 //! The flush: everything that a worker's runs hand over, in one statement and so in one commit.
 
-use dacapo_model::{Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId};
+use dacapo_model::{
+    Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId,
+};
 use uuid::Uuid;
 
 use crate::{StoreConnection, StoreError, Time};
@@ -150,7 +152,13 @@ pub async fn flush(
     )
     .fetch_one(&mut connection.0)
     .await?;
-    Ok(if row.fenced { FlushResult::Fenced } else { FlushResult::Written { gone: row.gone.into_iter().map(RunId).collect() } })
+    Ok(if row.fenced {
+        FlushResult::Fenced
+    } else {
+        FlushResult::Written {
+            gone: row.gone.into_iter().map(RunId).collect(),
+        }
+    })
 }
 
 #[derive(Default)]
@@ -241,7 +249,10 @@ impl<'a> Columns<'a> {
             }
         }
         let finished: Vec<String> = columns.finished.run.iter().map(Uuid::to_string).collect();
-        columns.notices = finished.chunks(RUNS_PER_NOTICE).map(|runs| runs.join(",")).collect();
+        columns.notices = finished
+            .chunks(RUNS_PER_NOTICE)
+            .map(|runs| runs.join(","))
+            .collect();
         columns
     }
 
@@ -250,10 +261,15 @@ impl<'a> Columns<'a> {
         let key = recorded.key.as_str();
         let (outcome, due, finished_at) = match &recorded.state {
             RecordedState::Open { due } => (None, *due, None),
-            RecordedState::Done { outcome, finished_at } => (Some(outcome), None, Some(*finished_at)),
+            RecordedState::Done {
+                outcome,
+                finished_at,
+            } => (Some(outcome), None, Some(*finished_at)),
         };
         let payload = outcome.and_then(payload_of);
-        if let (true, Some(outcome), Some(finished_at)) = (record.completes_open, outcome, finished_at) {
+        if let (true, Some(outcome), Some(finished_at)) =
+            (record.completes_open, outcome, finished_at)
+        {
             self.open.run.push(run);
             self.open.key.push(key);
             self.open.outcome.push(outcome.code());
@@ -261,10 +277,16 @@ impl<'a> Columns<'a> {
             self.open.finished_at.push(Time(finished_at));
         } else {
             // A sleep that is over at once has a time that it was due, too: when it was over.
-            let due = due.or(if recorded.kind == dacapo_model::Kind::Sleep { finished_at } else { None });
+            let due = due.or(if recorded.kind == dacapo_model::Kind::Sleep {
+                finished_at
+            } else {
+                None
+            });
             self.new.run.push(run);
             self.new.key.push(key);
-            self.new.position.push(i32::try_from(recorded.position).unwrap_or(i32::MAX));
+            self.new
+                .position
+                .push(i32::try_from(recorded.position).unwrap_or(i32::MAX));
             self.new.kind.push(recorded.kind.as_str());
             self.new.outcome.push(outcome.map(Outcome::code));
             self.new.payload.push(payload);
@@ -294,17 +316,46 @@ impl<'a> Columns<'a> {
         match end {
             End::Completed(output) => self.finish(run, "completed", Some(output.as_str()), None),
             End::Failed(failure) => self.finish(run, "failed", None, Some(failure.to_json())),
-            End::Cancelled(failure) => self.finish(run, "cancelled", None, failure.as_ref().map(Failure::to_json)),
-            End::Suspended { reason, events, wake_at, paused, inbox_seq, signal } => {
+            End::Cancelled(failure) => self.finish(
+                run,
+                "cancelled",
+                None,
+                failure.as_ref().map(Failure::to_json),
+            ),
+            End::Suspended {
+                reason,
+                events,
+                wake_at,
+                paused,
+                inbox_seq,
+                signal,
+            } => {
                 // `#` cannot stand in a name, so it can stand between names.
                 let events = (!events.is_empty()).then(|| events.join("#"));
-                self.give_up(run, reason, events, *wake_at, *paused, None, *inbox_seq, signal.as_deref());
+                self.give_up(
+                    run,
+                    reason,
+                    events,
+                    *wake_at,
+                    *paused,
+                    None,
+                    *inbox_seq,
+                    signal.as_deref(),
+                );
             }
-            End::Blocked(reason) => self.give_up(run, "blocked", None, None, false, Some(reason), 0, None),
+            End::Blocked(reason) => {
+                self.give_up(run, "blocked", None, None, false, Some(reason), 0, None)
+            }
         }
     }
 
-    fn finish(&mut self, run: Uuid, status: &'static str, output: Option<&'a str>, failure: Option<String>) {
+    fn finish(
+        &mut self,
+        run: Uuid,
+        status: &'static str,
+        output: Option<&'a str>,
+        failure: Option<String>,
+    ) {
         self.finished.run.push(run);
         self.finished.status.push(status);
         self.finished.output.push(output);
@@ -350,8 +401,12 @@ pub async fn find_flush(
     writes: &[RunWrites],
 ) -> Result<Option<FlushResult>, StoreError> {
     // A flush is written whole or not at all, so any one of its rows tells.
-    let witness = writes.iter().find_map(|one| one.records.first().map(|record| (one.run, record)));
-    let line = writes.iter().find_map(|one| one.logs.first().map(|line| (one.run, line.id)));
+    let witness = writes
+        .iter()
+        .find_map(|one| one.records.first().map(|record| (one.run, record)));
+    let line = writes
+        .iter()
+        .find_map(|one| one.logs.first().map(|line| (one.run, line.id)));
     let written = if let Some((run, record)) = witness {
         let open = matches!(record.recorded.state, RecordedState::Open { .. });
         sqlx::query_scalar!(
@@ -375,7 +430,11 @@ pub async fn find_flush(
     } else {
         false
     };
-    let ending: Vec<Uuid> = writes.iter().filter(|one| one.end.is_some()).map(|one| one.run.0).collect();
+    let ending: Vec<Uuid> = writes
+        .iter()
+        .filter(|one| one.end.is_some())
+        .map(|one| one.run.0)
+        .collect();
     let held: Vec<Uuid> = sqlx::query_scalar!(
         "select run_id from dacapo.task_leased where run_id = any ($1::uuid[]) and worker_id = $2",
         &ending,
@@ -383,7 +442,11 @@ pub async fn find_flush(
     )
     .fetch_all(&mut connection.0)
     .await?;
-    let gone: Vec<RunId> = ending.into_iter().filter(|run| !held.contains(run)).map(RunId).collect();
+    let gone: Vec<RunId> = ending
+        .into_iter()
+        .filter(|run| !held.contains(run))
+        .map(RunId)
+        .collect();
     // A flush with nothing but endings was written if any of them took effect; if none did, asking again does no harm.
     Ok((written || !gone.is_empty()).then_some(FlushResult::Written { gone }))
 }

@@ -17,7 +17,9 @@ mod runs;
 mod time;
 
 pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
-pub use code::{active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows};
+pub use code::{
+    active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows,
+};
 pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
@@ -25,9 +27,15 @@ pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, fl
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{
-    Claimed, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim, close_expired_fences, hand_back, heartbeat, look,
-    register, renew_fence, retire, take_over, vacuum_queue, wake_due,
+    Claimed, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim,
+    close_expired_fences, hand_back, heartbeat, look, register, renew_fence, retire, take_over,
+    vacuum_queue, wake_due,
 };
-pub use requests::{Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event};
-pub use runs::{ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, list_runs, log_lines, start_run, steps_of};
+pub use requests::{
+    Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event,
+};
+pub use runs::{
+    ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, list_runs, log_lines,
+    start_run, steps_of,
+};
 pub use time::Time;

@@ -52,16 +52,22 @@ impl Listener {
     /// Listens on these channels, by a connection of its own.
     pub async fn connect(store: &Store, channels: &[Channel]) -> Result<Self, StoreError> {
         // A pool of one: the listener keeps its connection for good and must not use up a client's pool.
-        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with(store.options().clone());
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(store.options().clone());
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all(channels.iter().map(|channel| channel.name())).await?;
+        listener
+            .listen_all(channels.iter().map(|channel| channel.name()))
+            .await?;
         Ok(Self(listener))
     }
 
     /// The next notice. An error means that the connection cannot be had back at the moment; call again after a pause.
     pub async fn next(&mut self) -> Result<Notice, StoreError> {
         loop {
-            let Some(notification) = self.0.try_recv().await? else { return Ok(Notice::Reconnected) };
+            let Some(notification) = self.0.try_recv().await? else {
+                return Ok(Notice::Reconnected);
+            };
             let payload = notification.payload();
             return Ok(match notification.channel() {
                 "dacapo_ready" => Notice::Ready,
@@ -70,7 +76,12 @@ impl Listener {
                     Ok(run) => Notice::Signal(run),
                     Err(_) => continue,
                 },
-                _ => Notice::Finished(payload.split(',').filter_map(|id| id.parse().ok()).collect()),
+                _ => Notice::Finished(
+                    payload
+                        .split(',')
+                        .filter_map(|id| id.parse().ok())
+                        .collect(),
+                ),
             });
         }
     }

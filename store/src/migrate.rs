@@ -67,7 +67,11 @@ pub enum MigrateError {
 
 /// The newest migration that this binary knows.
 fn newest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Compares the database with this binary, changing nothing.
@@ -83,10 +87,16 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, MigrateError> {
     if !tables.iter().any(|table| table == "compatibility") {
         // Another process may have made its table of migrations just now; that one is ours too.
         let foreign: Vec<String> = tables.into_iter().filter(|table| !ours(table)).collect();
-        return if foreign.is_empty() { Ok(SchemaState::Empty) } else { Err(MigrateError::Foreign { tables: foreign }) };
+        return if foreign.is_empty() {
+            Ok(SchemaState::Empty)
+        } else {
+            Err(MigrateError::Foreign { tables: foreign })
+        };
     }
     if !tables.iter().any(|table| table == "_sqlx_migrations") {
-        return Err(MigrateError::Foreign { tables: tables.into_iter().filter(|table| !ours(table)).collect() });
+        return Err(MigrateError::Foreign {
+            tables: tables.into_iter().filter(|table| !ours(table)).collect(),
+        });
     }
     let (database, breaking): (i64, i64) = sqlx::query_as(
         "select (select coalesce(max(version), 0) from dacapo._sqlx_migrations where success),
@@ -97,7 +107,11 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, MigrateError> {
     .map_err(StoreError::from)?;
     let binary = newest();
     if breaking > binary {
-        Err(MigrateError::Newer { database, breaking, binary })
+        Err(MigrateError::Newer {
+            database,
+            breaking,
+            binary,
+        })
     } else if database < binary {
         Ok(SchemaState::Behind(database))
     } else {
@@ -118,7 +132,14 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("dacapo._sqlx_migrations");
     migrator.create_schema("dacapo");
-    migrator.run(store.pool()).await.map_err(MigrateError::Failed)?;
+    migrator
+        .run(store.pool())
+        .await
+        .map_err(MigrateError::Failed)?;
     let to = newest();
-    Ok(if from == to { MigrateOutcome::UpToDate(to) } else { MigrateOutcome::Migrated { from, to } })
+    Ok(if from == to {
+        MigrateOutcome::UpToDate(to)
+    } else {
+        MigrateOutcome::Migrated { from, to }
+    })
 }

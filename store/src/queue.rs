@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use dacapo_model::{DeploymentId, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId};
 use dacapo_model::Failure;
+use dacapo_model::{
+    DeploymentId, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+    WorkerId,
+};
 use sqlx::Executor;
 
 use crate::{Store, StoreConnection, StoreError, Time};
@@ -64,9 +67,15 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     // 'epoch' stands for "from the very first": no run of ours is older.
     let floor = Time(floor.unwrap_or(Timestamp::from_micros(0)));
-    let rows = sqlx::query_file!("sql/task_ready/claim.sql", worker.0, fence, i64::from(limit), floor as _)
-        .fetch_all(&mut connection.0)
-        .await?;
+    let rows = sqlx::query_file!(
+        "sql/task_ready/claim.sql",
+        worker.0,
+        fence,
+        i64::from(limit),
+        floor as _
+    )
+    .fetch_all(&mut connection.0)
+    .await?;
     rows.into_iter()
         .map(|row| {
             let journal = journal_of(
@@ -110,15 +119,50 @@ fn journal_of(
     started_ats: Option<Vec<Option<Time>>>,
     finished_ats: Option<Vec<Option<Time>>>,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let (Some(keys), Some(positions), Some(kinds), Some(outcomes), Some(payloads), Some(dues), Some(starts), Some(finishes)) =
-        (keys, positions, kinds, outcomes, payloads, dues, started_ats, finished_ats)
+    let (
+        Some(keys),
+        Some(positions),
+        Some(kinds),
+        Some(outcomes),
+        Some(payloads),
+        Some(dues),
+        Some(starts),
+        Some(finishes),
+    ) = (
+        keys,
+        positions,
+        kinds,
+        outcomes,
+        payloads,
+        dues,
+        started_ats,
+        finished_ats,
+    )
     else {
         return Ok(Vec::new());
     };
     let mut journal = Vec::with_capacity(keys.len());
-    let columns = keys.into_iter().zip(positions).zip(kinds).zip(outcomes).zip(payloads).zip(dues).zip(starts).zip(finishes);
-    for (((((((key, position), kind), outcome), payload), due), started_at), finished_at) in columns {
-        journal.push(recorded_of(key, position, &kind, outcome.as_deref(), payload, due, started_at, finished_at)?);
+    let columns = keys
+        .into_iter()
+        .zip(positions)
+        .zip(kinds)
+        .zip(outcomes)
+        .zip(payloads)
+        .zip(dues)
+        .zip(starts)
+        .zip(finishes);
+    for (((((((key, position), kind), outcome), payload), due), started_at), finished_at) in columns
+    {
+        journal.push(recorded_of(
+            key,
+            position,
+            &kind,
+            outcome.as_deref(),
+            payload,
+            due,
+            started_at,
+            finished_at,
+        )?);
     }
     Ok(journal)
 }
@@ -135,25 +179,41 @@ pub(crate) fn recorded_of(
     started_at: Option<Time>,
     finished_at: Option<Time>,
 ) -> Result<Recorded, StoreError> {
-    let unreadable = |what: &str, got: &str| StoreError::Unreadable(format!("step {key}: unknown {what} {got:?}"));
+    let unreadable = |what: &str, got: &str| {
+        StoreError::Unreadable(format!("step {key}: unknown {what} {got:?}"))
+    };
     let kind: Kind = kind.parse().map_err(|_| unreadable("kind", kind))?;
     let state = match (outcome, finished_at) {
         (Some(outcome), Some(finished_at)) => {
             let payload = payload.unwrap_or_else(|| "null".to_owned());
             let outcome = match outcome {
                 "ok" => Outcome::Ok(Payload::from_trusted(payload)),
-                "failed" => Outcome::Failed(Failure::from_json(&payload).map_err(|_| unreadable("failure", &payload))?),
+                "failed" => Outcome::Failed(
+                    Failure::from_json(&payload).map_err(|_| unreadable("failure", &payload))?,
+                ),
                 "timed-out" => Outcome::TimedOut,
                 "cancelled" => Outcome::Cancelled,
                 other => return Err(unreadable("outcome", other)),
             };
-            RecordedState::Done { outcome, finished_at: finished_at.0 }
+            RecordedState::Done {
+                outcome,
+                finished_at: finished_at.0,
+            }
         }
-        _ => RecordedState::Open { due: due.map(|due| due.0) },
+        _ => RecordedState::Open {
+            due: due.map(|due| due.0),
+        },
     };
-    let position = u32::try_from(position).map_err(|_| unreadable("position", &position.to_string()))?;
+    let position =
+        u32::try_from(position).map_err(|_| unreadable("position", &position.to_string()))?;
     let started_at = started_at.map_or(Timestamp::from_micros(0), |time| time.0);
-    Ok(Recorded { key: StepKey::from_trusted(key), kind, position, started_at, state })
+    Ok(Recorded {
+        key: StepKey::from_trusted(key),
+        kind,
+        position,
+        started_at,
+        state,
+    })
 }
 
 pub(crate) fn inbox_of(
@@ -162,7 +222,9 @@ pub(crate) fn inbox_of(
     payloads: Option<Vec<String>>,
     received_ats: Option<Vec<Option<Time>>>,
 ) -> Vec<InboxEvent> {
-    let (Some(seqs), Some(names), Some(payloads), Some(received_ats)) = (seqs, names, payloads, received_ats) else {
+    let (Some(seqs), Some(names), Some(payloads), Some(received_ats)) =
+        (seqs, names, payloads, received_ats)
+    else {
         return Vec::new();
     };
     let mut inbox: Vec<InboxEvent> = seqs
@@ -202,7 +264,9 @@ pub struct Look {
 
 /// Looks into the inbox of a leased run. None: the worker does not hold it.
 pub async fn look(store: &Store, worker: WorkerId, run: RunId) -> Result<Option<Look>, StoreError> {
-    let row = sqlx::query_file!("sql/task_leased/look.sql", run.0, worker.0).fetch_optional(store.pool()).await?;
+    let row = sqlx::query_file!("sql/task_leased/look.sql", run.0, worker.0)
+        .fetch_optional(store.pool())
+        .await?;
     Ok(row.map(|row| Look {
         inbox_seq: row.inbox_seq,
         signal: row.signal,
@@ -218,7 +282,9 @@ pub async fn hand_back(
     runs: &[RunId],
 ) -> Result<u64, StoreError> {
     let ids: Vec<uuid::Uuid> = runs.iter().map(|run| run.0).collect();
-    let row = sqlx::query_file!("sql/task_leased/hand_back.sql", worker.0, fence, &ids).fetch_one(&mut connection.0).await?;
+    let row = sqlx::query_file!("sql/task_leased/hand_back.sql", worker.0, fence, &ids)
+        .fetch_one(&mut connection.0)
+        .await?;
     Ok(u64::try_from(row.handed_back).unwrap_or(0))
 }
 
@@ -231,9 +297,16 @@ pub async fn register(
     lease: Duration,
     connections: i32,
 ) -> Result<(), StoreError> {
-    sqlx::query_file!("sql/worker/register.sql", worker.0, name, version, millis(lease), connections)
-        .execute(&mut connection.0)
-        .await?;
+    sqlx::query_file!(
+        "sql/worker/register.sql",
+        worker.0,
+        name,
+        version,
+        millis(lease),
+        connections
+    )
+    .execute(&mut connection.0)
+    .await?;
     Ok(())
 }
 
@@ -258,7 +331,9 @@ pub async fn heartbeat(
     worker: WorkerId,
     lease: Duration,
 ) -> Result<Option<Heartbeat>, StoreError> {
-    let row = sqlx::query_file!("sql/worker/heartbeat.sql", worker.0, millis(lease)).fetch_optional(&mut connection.0).await?;
+    let row = sqlx::query_file!("sql/worker/heartbeat.sql", worker.0, millis(lease))
+        .fetch_optional(&mut connection.0)
+        .await?;
     Ok(row.map(|row| Heartbeat {
         now: row.now.0,
         signalled: row.signalled.into_iter().map(RunId).collect(),
@@ -270,7 +345,9 @@ pub async fn heartbeat(
 
 /// Takes a worker that holds nothing off the list.
 pub async fn retire(connection: &mut StoreConnection, worker: WorkerId) -> Result<(), StoreError> {
-    sqlx::query_file!("sql/worker/retire.sql", worker.0).execute(&mut connection.0).await?;
+    sqlx::query_file!("sql/worker/retire.sql", worker.0)
+        .execute(&mut connection.0)
+        .await?;
     Ok(())
 }
 
@@ -287,7 +364,9 @@ pub struct Woken {
 
 /// Moves up to `limit` runs whose time has come into the queue.
 pub async fn wake_due(connection: &mut StoreConnection, limit: u32) -> Result<Woken, StoreError> {
-    let row = sqlx::query_file!("sql/task_suspended/wake_due.sql", i64::from(limit)).fetch_one(&mut connection.0).await?;
+    let row = sqlx::query_file!("sql/task_suspended/wake_due.sql", i64::from(limit))
+        .fetch_one(&mut connection.0)
+        .await?;
     Ok(Woken {
         woken: u64::try_from(row.woken).unwrap_or(0),
         next_due: row.next_due.map(|due| due.0),
@@ -297,7 +376,9 @@ pub async fn wake_due(connection: &mut StoreConnection, limit: u32) -> Result<Wo
 
 /// First half of a takeover: closes the fences of workers whose lease is over. Answers whether there is anything to take.
 pub async fn close_expired_fences(connection: &mut StoreConnection) -> Result<bool, StoreError> {
-    let row = sqlx::query_file!("sql/fence/close_expired.sql").fetch_one(&mut connection.0).await?;
+    let row = sqlx::query_file!("sql/fence/close_expired.sql")
+        .fetch_one(&mut connection.0)
+        .await?;
     Ok(row.expired > 0)
 }
 
@@ -314,8 +395,14 @@ pub struct TakeOver {
 
 /// Second half of a takeover: moves the runs of fenced workers. At the `takeovers_max`-th in a row without progress a run is
 /// blocked with `reason` (JSON).
-pub async fn take_over(connection: &mut StoreConnection, takeovers_max: i32, reason: &str) -> Result<TakeOver, StoreError> {
-    let row = sqlx::query_file!("sql/task_leased/take_over.sql", takeovers_max, reason).fetch_one(&mut connection.0).await?;
+pub async fn take_over(
+    connection: &mut StoreConnection,
+    takeovers_max: i32,
+    reason: &str,
+) -> Result<TakeOver, StoreError> {
+    let row = sqlx::query_file!("sql/task_leased/take_over.sql", takeovers_max, reason)
+        .fetch_one(&mut connection.0)
+        .await?;
     Ok(TakeOver {
         workers: u64::try_from(row.workers).unwrap_or(0),
         runs: u64::try_from(row.runs).unwrap_or(0),
@@ -374,7 +461,13 @@ pub async fn renew_fence(
     if lives.is_none() || closed {
         return Ok(RenewedFence::Fenced);
     }
-    sqlx::query!("delete from dacapo.fence where worker_id = $1 and connection = $2", worker.0, old).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from dacapo.fence where worker_id = $1 and connection = $2",
+        worker.0,
+        old
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into dacapo.fence (worker_id, connection) values ($1, $2) on conflict do nothing",
         worker.0,

@@ -61,7 +61,10 @@ pub enum Cancelled {
 fn refusal(answer: &str) -> Result<Refusal, StoreError> {
     match answer {
         "not-found" => Ok(Refusal::NotFound),
-        status => status.parse().map(Refusal::Status).map_err(|_| StoreError::Unreadable(format!("answer {status:?}"))),
+        status => status
+            .parse()
+            .map(Refusal::Status)
+            .map_err(|_| StoreError::Unreadable(format!("answer {status:?}"))),
     }
 }
 
@@ -87,8 +90,13 @@ pub async fn send_event<'e>(
 }
 
 /// Asks a run to pause at its next boundary.
-pub async fn pause(connection: &mut PgConnection, run: RunId) -> Result<Result<Paused, Refusal>, StoreError> {
-    let answer = sqlx::query_scalar!(r#"select dacapo.pause($1) as "answer!""#, run.0).fetch_one(connection).await?;
+pub async fn pause(
+    connection: &mut PgConnection,
+    run: RunId,
+) -> Result<Result<Paused, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.pause($1) as "answer!""#, run.0)
+        .fetch_one(connection)
+        .await?;
     match answer.as_str() {
         "paused-now" => Ok(Ok(Paused::Now)),
         "pausing" => Ok(Ok(Paused::Requested)),
@@ -97,8 +105,13 @@ pub async fn pause(connection: &mut PgConnection, run: RunId) -> Result<Result<P
 }
 
 /// Lets a paused or blocked run go on.
-pub async fn resume(connection: &mut PgConnection, run: RunId) -> Result<Result<Resumed, Refusal>, StoreError> {
-    let answer = sqlx::query_scalar!(r#"select dacapo.resume($1) as "answer!""#, run.0).fetch_one(connection).await?;
+pub async fn resume(
+    connection: &mut PgConnection,
+    run: RunId,
+) -> Result<Result<Resumed, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.resume($1) as "answer!""#, run.0)
+        .fetch_one(connection)
+        .await?;
     match answer.as_str() {
         "resumed" => Ok(Ok(Resumed)),
         other => refusal(other).map(Err),
@@ -106,8 +119,13 @@ pub async fn resume(connection: &mut PgConnection, run: RunId) -> Result<Result<
 }
 
 /// Asks a run to end.
-pub async fn cancel(connection: &mut PgConnection, run: RunId) -> Result<Result<Cancelled, Refusal>, StoreError> {
-    let answer = sqlx::query_scalar!(r#"select dacapo.cancel($1) as "answer!""#, run.0).fetch_one(connection).await?;
+pub async fn cancel(
+    connection: &mut PgConnection,
+    run: RunId,
+) -> Result<Result<Cancelled, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(r#"select dacapo.cancel($1) as "answer!""#, run.0)
+        .fetch_one(connection)
+        .await?;
     match answer.as_str() {
         "cancelled-now" => Ok(Ok(Cancelled::Now)),
         "cancelling-now" => Ok(Ok(Cancelled::Requested)),

@@ -44,7 +44,8 @@ pub async fn start_run<'e>(
     executor: impl sqlx::Executor<'e, Database = Postgres>,
     start: StartRun<'_>,
 ) -> Result<StartResult, StoreError> {
-    let labels = serde_json::to_string(start.labels).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let labels = serde_json::to_string(start.labels)
+        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let row = sqlx::query_file!(
         "sql/run/start.sql",
         start.id.0,
@@ -126,7 +127,8 @@ pub struct ListRuns<'a> {
 macro_rules! run_row {
     ($row:expr) => {{
         let row = $row;
-        let unreadable = || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
+        let unreadable =
+            || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
         Ok(RunRow {
             id: RunId(row.id),
             namespace: row.namespace,
@@ -152,14 +154,19 @@ macro_rules! run_row {
 
 /// One run. None: there is no such run.
 pub async fn get_run(store: &Store, run: RunId) -> Result<Option<RunRow>, StoreError> {
-    let row = sqlx::query_file!("sql/run/get.sql", run.0).fetch_optional(store.pool()).await?;
+    let row = sqlx::query_file!("sql/run/get.sql", run.0)
+        .fetch_optional(store.pool())
+        .await?;
     row.map(|row| run_row!(row)).transpose()
 }
 
 /// A page of runs, newest first.
 pub async fn list_runs(store: &Store, list: ListRuns<'_>) -> Result<Vec<RunRow>, StoreError> {
     let labels = match list.labels {
-        Some(labels) => Some(serde_json::to_string(labels).map_err(|error| StoreError::Unreadable(error.to_string()))?),
+        Some(labels) => Some(
+            serde_json::to_string(labels)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))?,
+        ),
         None => None,
     };
     let (after_time, after_id) = match list.after {
@@ -192,7 +199,9 @@ pub struct StepRow {
 
 /// The journal of a run, in the order in which the run first reached its steps.
 pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreError> {
-    let rows = sqlx::query_file!("sql/run/steps.sql", run.0).fetch_all(store.pool()).await?;
+    let rows = sqlx::query_file!("sql/run/steps.sql", run.0)
+        .fetch_all(store.pool())
+        .await?;
     rows.into_iter()
         .map(|row| {
             let due = row.due.map(|due| due.0);

@@ -27,7 +27,10 @@ impl PgHasArrayType for Time {
 
 impl Encode<'_, Postgres> for Time {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Postgres>::encode(self.0.as_micros().saturating_sub(POSTGRES_EPOCH_MICROS), buffer)
+        Encode::<Postgres>::encode(
+            self.0.as_micros().saturating_sub(POSTGRES_EPOCH_MICROS),
+            buffer,
+        )
     }
 }
 
@@ -37,6 +40,8 @@ impl Decode<'_, Postgres> for Time {
             return Err("timestamptz came as text, expected binary".into());
         }
         let micros = <i64 as Decode<Postgres>>::decode(value)?;
-        Ok(Self(Timestamp::from_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS))))
+        Ok(Self(Timestamp::from_micros(
+            micros.saturating_add(POSTGRES_EPOCH_MICROS),
+        )))
     }
 }

@@ -30,9 +30,14 @@ pub struct Database {
 
 /// A fresh database that is migrated, on this process' own cluster.
 pub async fn database() -> Database {
-    let cluster = CLUSTER.get_or_try_init(start).await.expect("cannot start a private Postgres");
+    let cluster = CLUSTER
+        .get_or_try_init(start)
+        .await
+        .expect("cannot start a private Postgres");
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let mut admin = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    let mut admin = PgConnection::connect(&cluster.url("postgres"))
+        .await
+        .unwrap();
     let statement = format!("create database {name} template {TEMPLATE}");
     admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
     database_with(&cluster.url(&name))
@@ -41,18 +46,30 @@ pub async fn database() -> Database {
 /// A handle on the database at this URL.
 pub fn database_with(url: &str) -> Database {
     let store = Store::new(url, 16).unwrap();
-    Database { url: url.to_owned(), client: Client::new(store.clone()), store }
+    Database {
+        url: url.to_owned(),
+        client: Client::new(store.clone()),
+        store,
+    }
 }
 
 async fn start() -> Result<Cluster> {
     let directory = directory_of(std::process::id());
     clear_leftovers();
-    let options = ClusterOptions { data_dir: directory, settings: Vec::new(), binaries: None };
+    let options = ClusterOptions {
+        data_dir: directory,
+        settings: Vec::new(),
+        binaries: None,
+    };
     let cluster = Cluster::start(options).await?;
     let mut admin = PgConnection::connect(&cluster.url("postgres")).await?;
-    admin.execute(sqlx::AssertSqlSafe(format!("create database {TEMPLATE}"))).await?;
+    admin
+        .execute(sqlx::AssertSqlSafe(format!("create database {TEMPLATE}")))
+        .await?;
     let store = Store::new(&cluster.url(TEMPLATE), 2)?;
-    dacapo_store::migrate(&store).await.context("cannot migrate the template")?;
+    dacapo_store::migrate(&store)
+        .await
+        .context("cannot migrate the template")?;
     // A database with connections cannot be a template.
     store.pool().close().await;
     Ok(cluster)
@@ -64,10 +81,17 @@ fn directory_of(process: u32) -> PathBuf {
 
 /// Removes the data of test processes that are gone.
 fn clear_leftovers() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(process) = name.to_str().and_then(|name| name.strip_prefix("dacapo-test-")) else { continue };
+        let Some(process) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("dacapo-test-"))
+        else {
+            continue;
+        };
         if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -78,19 +102,33 @@ impl Database {
     /// Deploys a guest that `./x guests` has built.
     pub async fn deploy(&self, guest: &str) {
         let described = dacapo_sandbox::describe(&crate::guest(guest)).unwrap();
-        self.client.deploy(&described.descriptor, &described.digest, &described.component).await.unwrap();
+        self.client
+            .deploy(
+                &described.descriptor,
+                &described.digest,
+                &described.component,
+            )
+            .await
+            .unwrap();
     }
 
     /// Starts a run.
     pub async fn start(&self, workflow: &str, input: &str) -> RunId {
-        self.client.start_by_name(workflow, input, Default::default()).await.unwrap().id
+        self.client
+            .start_by_name(workflow, input, Default::default())
+            .await
+            .unwrap()
+            .id
     }
 
     /// The run once it is done, or a panic that shows how it stands after 30 seconds.
     pub async fn done(&self, run: RunId) -> dacapo_client::Run {
         match self.client.wait(run, Some(Duration::from_secs(30))).await {
             Ok(run) => run,
-            Err(error) => panic!("run {run} is not done: {error}; {:#?}", self.client.get(run).await),
+            Err(error) => panic!(
+                "run {run} is not done: {error}; {:#?}",
+                self.client.get(run).await
+            ),
         }
     }
 
@@ -98,17 +136,26 @@ impl Database {
     pub async fn until(&self, what: &str, query: &'static str) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
-            let answer: bool = sqlx::query_scalar(query).fetch_one(self.store.pool()).await.unwrap();
+            let answer: bool = sqlx::query_scalar(query)
+                .fetch_one(self.store.pool())
+                .await
+                .unwrap();
             if answer {
                 return;
             }
-            assert!(tokio::time::Instant::now() < deadline, "gave up waiting until {what}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "gave up waiting until {what}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// One number from the database.
     pub async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(self.store.pool()).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(self.store.pool())
+            .await
+            .unwrap()
     }
 }

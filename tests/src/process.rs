@@ -13,7 +13,11 @@ pub fn dacapo_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let directory = test.parent().and_then(std::path::Path::parent).unwrap();
     let binary = directory.join("dacapo");
-    assert!(binary.exists(), "{} is missing: run `cargo build -p dacapo-cli --features failpoints`", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is missing: run `cargo build -p dacapo-cli --features failpoints`",
+        binary.display()
+    );
     binary
 }
 
@@ -28,7 +32,11 @@ pub struct Dacapo {
 impl Dacapo {
     /// On this database.
     pub fn on(database: &crate::Database) -> Self {
-        Self { url: database.url.clone(), failpoint: None, arguments: Vec::new() }
+        Self {
+            url: database.url.clone(),
+            failpoint: None,
+            arguments: Vec::new(),
+        }
     }
 
     /// The process is to die at this failpoint (`name` or `name:3`).
@@ -46,11 +54,20 @@ impl Dacapo {
     /// Starts it, and waits until it is ready to work (or has died at its failpoint).
     pub async fn worker(self) -> Worker {
         let mut command = Command::new(dacapo_binary());
-        command.args(["worker", "--no-migrate"]).args(&self.arguments).env("DATABASE_URL", &self.url).env("DACAPO_LOG", "info");
+        command
+            .args(["worker", "--no-migrate"])
+            .args(&self.arguments)
+            .env("DATABASE_URL", &self.url)
+            .env("DACAPO_LOG", "info");
         if let Some(failpoint) = &self.failpoint {
             command.env("DACAPO_FAILPOINT", failpoint);
         }
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = String::new();
         loop {
@@ -59,7 +76,10 @@ impl Dacapo {
                 Some(line) => said = said + &line + "\n",
                 None => {
                     let status = child.wait().await.unwrap();
-                    assert!(self.failpoint.is_some(), "worker ended with {status}:\n{said}");
+                    assert!(
+                        self.failpoint.is_some(),
+                        "worker ended with {status}:\n{said}"
+                    );
                     break;
                 }
             }

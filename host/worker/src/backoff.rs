@@ -20,7 +20,10 @@ impl Default for Backoff {
             .with_jitter()
             .without_max_times()
             .build();
-        Self { delays, first: true }
+        Self {
+            delays,
+            first: true,
+        }
     }
 }
 

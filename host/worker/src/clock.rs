@@ -16,17 +16,27 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that starts with this time of the database.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { origin: Instant::now(), at_origin: AtomicI64::new(now.as_micros()) }
+        Self {
+            origin: Instant::now(),
+            at_origin: AtomicI64::new(now.as_micros()),
+        }
     }
 
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.at_origin.load(Ordering::Relaxed).saturating_add(self.elapsed_micros()))
+        Timestamp::from_micros(
+            self.at_origin
+                .load(Ordering::Relaxed)
+                .saturating_add(self.elapsed_micros()),
+        )
     }
 
     /// Corrects the clock by what the database said just now.
     pub(crate) fn set(&self, now: Timestamp) {
-        self.at_origin.store(now.as_micros().saturating_sub(self.elapsed_micros()), Ordering::Relaxed);
+        self.at_origin.store(
+            now.as_micros().saturating_sub(self.elapsed_micros()),
+            Ordering::Relaxed,
+        );
     }
 
     fn elapsed_micros(&self) -> i64 {

@@ -71,7 +71,11 @@ impl WorkerConfig {
         ];
         for (name, got) in at_least_one {
             if got == 0 {
-                return Err(ConfigError { name, expected: "at least 1".to_owned(), got: got.to_string() });
+                return Err(ConfigError {
+                    name,
+                    expected: "at least 1".to_owned(),
+                    got: got.to_string(),
+                });
             }
         }
         if self.lease < Duration::from_millis(200) {
@@ -84,7 +88,10 @@ impl WorkerConfig {
         if self.heartbeat.is_zero() || self.heartbeat * 3 > self.lease {
             return Err(ConfigError {
                 name: "heartbeat",
-                expected: format!("more than 0 and at most a third of the lease ({} ms)", self.lease.as_millis() / 3),
+                expected: format!(
+                    "more than 0 and at most a third of the lease ({} ms)",
+                    self.lease.as_millis() / 3
+                ),
                 got: format!("{} ms", self.heartbeat.as_millis()),
             });
         }

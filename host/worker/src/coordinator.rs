@@ -191,7 +191,9 @@ impl Coordinator {
             {
                 return self.leave().await;
             }
-            let rest = deadline.map_or(rest, |deadline| rest.min(deadline.saturating_duration_since(Instant::now())));
+            let rest = deadline.map_or(rest, |deadline| {
+                rest.min(deadline.saturating_duration_since(Instant::now()))
+            });
             tokio::select! {
                 () = self.inbox.bell.notified() => {}
                 () = self.incarnation.over() => {}
@@ -226,11 +228,16 @@ impl Coordinator {
         if Instant::now() >= self.next_heartbeat {
             self.heartbeat(connection).await?;
         }
-        if self.next_due.is_some_and(|due| due <= self.incarnation.clock.now()) {
+        if self
+            .next_due
+            .is_some_and(|due| due <= self.incarnation.clock.now())
+        {
             self.wake_due(connection).await?;
         }
         if self.incarnation.is_draining() {
-            return Ok(self.next_heartbeat.saturating_duration_since(Instant::now()));
+            return Ok(self
+                .next_heartbeat
+                .saturating_duration_since(Instant::now()));
         }
         let mut again = false;
         if self.want_claim {
@@ -240,7 +247,9 @@ impl Coordinator {
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
         if let Some(due) = self.next_due {
-            let micros = due.as_micros().saturating_sub(self.incarnation.clock.now().as_micros());
+            let micros = due
+                .as_micros()
+                .saturating_sub(self.incarnation.clock.now().as_micros());
             rest = rest.min(Duration::from_micros(u64::try_from(micros).unwrap_or(0)));
         }
         Ok(if again { Duration::ZERO } else { rest })
@@ -248,7 +257,13 @@ impl Coordinator {
 
     /// What others have told since the last tick.
     async fn take_in(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
-        let told = std::mem::take(&mut *self.inbox.told.lock().unwrap_or_else(PoisonError::into_inner));
+        let told = std::mem::take(
+            &mut *self
+                .inbox
+                .told
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         self.want_claim |= told.ready;
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
@@ -260,7 +275,8 @@ impl Coordinator {
             self.look(run).await?;
         }
         if !self.hand_back.is_empty() {
-            dacapo_store::hand_back(connection, self.incarnation.id, self.fence, &self.hand_back).await?;
+            dacapo_store::hand_back(connection, self.incarnation.id, self.fence, &self.hand_back)
+                .await?;
             self.hand_back.clear();
         }
         Ok(())
@@ -277,7 +293,9 @@ impl Coordinator {
     }
 
     async fn heartbeat(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
-        let beat = dacapo_store::heartbeat(connection, self.incarnation.id, self.config.lease).await?.ok_or(TickError::Fenced)?;
+        let beat = dacapo_store::heartbeat(connection, self.incarnation.id, self.config.lease)
+            .await?
+            .ok_or(TickError::Fenced)?;
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
         self.incarnation.clock.set(beat.now);
         self.health.beat();
@@ -299,7 +317,11 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn take_over(&mut self, connection: &mut StoreConnection, expired: bool) -> Result<(), TickError> {
+    async fn take_over(
+        &mut self,
+        connection: &mut StoreConnection,
+        expired: bool,
+    ) -> Result<(), TickError> {
         if expired {
             dacapo_store::close_expired_fences(connection).await?;
             Failpoint::FencedNotTaken.reach();
@@ -315,7 +337,12 @@ impl Coordinator {
         let took = dacapo_store::take_over(connection, takeovers_max, &reason.to_string()).await?;
         self.took_over_once = true;
         if took.workers > 0 || took.runs > 0 {
-            tracing::warn!(workers = took.workers, runs = took.runs, blocked = took.blocked.len(), "took the runs of dead workers over");
+            tracing::warn!(
+                workers = took.workers,
+                runs = took.runs,
+                blocked = took.blocked.len(),
+                "took the runs of dead workers over"
+            );
             self.want_claim = true;
         }
         Ok(())
@@ -326,13 +353,20 @@ impl Coordinator {
         self.incarnation.clock.set(woken.now);
         self.want_claim |= woken.woken > 0;
         // A full batch means that there are more that are due.
-        self.next_due = if woken.woken >= u64::from(WAKE_MAX) { Some(woken.now) } else { woken.next_due };
+        self.next_due = if woken.woken >= u64::from(WAKE_MAX) {
+            Some(woken.now)
+        } else {
+            woken.next_due
+        };
         Ok(())
     }
 
     /// Claims as many runs as there is room for. True: there may be more.
     async fn claim(&mut self, connection: &mut StoreConnection) -> Result<bool, TickError> {
-        let room = self.config.runs_max.saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX));
+        let room = self
+            .config
+            .runs_max
+            .saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX));
         let limit = room.min(self.config.claim_max);
         if limit == 0 {
             return Ok(false);
@@ -342,7 +376,8 @@ impl Coordinator {
             self.floor_reset = Instant::now();
         }
         let floor = self.floor;
-        let claimed = dacapo_store::claim(connection, self.incarnation.id, self.fence, limit, floor).await?;
+        let claimed =
+            dacapo_store::claim(connection, self.incarnation.id, self.fence, limit, floor).await?;
         if !claimed.is_empty() {
             Failpoint::Claimed.reach();
         }
@@ -354,7 +389,9 @@ impl Coordinator {
             self.floor = Some(Timestamp::from_micros(newest.as_micros() - 200_000));
         }
         for one in claimed {
-            self.incarnation.clock.set(one.claimed_at.max(self.incarnation.clock.now()));
+            self.incarnation
+                .clock
+                .set(one.claimed_at.max(self.incarnation.clock.now()));
             self.start(one);
         }
         if !full && floor.is_some() && newest.is_none() {
@@ -377,7 +414,11 @@ impl Coordinator {
         self.tasks.spawn_on(
             async move {
                 // Whatever happens to the task, the control loop must learn that it is gone.
-                let mut end = Ending { inbox, run, left: Left::HandBack };
+                let mut end = Ending {
+                    inbox,
+                    run,
+                    left: Left::HandBack,
+                };
                 tokio::select! {
                     left = play(&stage, &incarnation, &session, claimed) => end.left = left,
                     () = incarnation.over() => end.left = Left::Nothing,
@@ -424,7 +465,9 @@ impl Coordinator {
         let mut runs: Vec<RunId> = self.playing.keys().copied().collect();
         runs.append(&mut self.hand_back);
         if !runs.is_empty() {
-            let handed_back = dacapo_store::hand_back(&mut connection, self.incarnation.id, self.fence, &runs).await?;
+            let handed_back =
+                dacapo_store::hand_back(&mut connection, self.incarnation.id, self.fence, &runs)
+                    .await?;
             tracing::info!(runs = handed_back, "handed runs back");
         }
         dacapo_store::retire(&mut connection, self.incarnation.id).await?;

@@ -18,7 +18,10 @@ pub(crate) struct Deployed {
 impl Deployed {
     /// The workflow with this full name.
     pub(crate) fn workflow(&self, name: &str) -> Option<&Workflow> {
-        self.descriptor.workflows.iter().find(|workflow| workflow.name == name)
+        self.descriptor
+            .workflows
+            .iter()
+            .find(|workflow| workflow.name == name)
     }
 }
 
@@ -35,12 +38,19 @@ pub(crate) enum LoadError {
 pub(crate) struct Deployments {
     store: Store,
     sandbox: Sandbox,
+    /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
+    io: tokio::runtime::Handle,
     loaded: Mutex<HashMap<DeploymentId, Arc<OnceCell<Arc<Deployed>>>>>,
 }
 
 impl Deployments {
     pub(crate) fn new(store: Store, sandbox: Sandbox) -> Self {
-        Self { store, sandbox, loaded: Mutex::new(HashMap::new()) }
+        Self {
+            store,
+            sandbox,
+            io: tokio::runtime::Handle::current(),
+            loaded: Mutex::new(HashMap::new()),
+        }
     }
 
     /// The deployment, loaded by whoever asks first while others wait.
@@ -49,35 +59,72 @@ impl Deployments {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(loaded.entry(id).or_default())
         };
-        cell.get_or_try_init(|| self.load(id)).await.map(Arc::clone)
+        let load = || async {
+            let loading = self
+                .io
+                .spawn(load(self.store.clone(), self.sandbox.clone(), id));
+            loading.await.unwrap_or_else(|error| {
+                Err(LoadError::Unusable(
+                    "bad-component",
+                    format!("loading panicked: {error}"),
+                ))
+            })
+        };
+        cell.get_or_try_init(load).await.map(Arc::clone)
     }
+}
 
-    async fn load(&self, id: DeploymentId) -> Result<Arc<Deployed>, LoadError> {
-        let row = dacapo_store::deployment(&self.store, id)
-            .await
-            .map_err(LoadError::Store)?
-            .ok_or_else(|| LoadError::Unusable("missing-deployment", format!("there is no deployment with id {}", id.0)))?;
-        let bytes = dacapo_store::component_bytes(&self.store, &row.digest)
-            .await
-            .map_err(LoadError::Store)?
-            .ok_or_else(|| LoadError::Unusable("missing-component", format!("component {} is not stored", row.digest)))?;
-        let sandbox = self.sandbox.clone();
-        let digest = row.digest.clone();
-        let started = std::time::Instant::now();
-        // Compiling takes from milliseconds to many seconds of a core: never on a thread that the runtime needs.
-        let prepared = tokio::task::spawn_blocking(move || sandbox.prepare(&digest, &bytes))
-            .await
-            .map_err(|error| LoadError::Unusable("bad-component", format!("loading component {} panicked: {error}", row.digest)))?
-            .map_err(|error| {
-                let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-                LoadError::Unusable("bad-component", format!("component {}: {error}{cause}", row.digest))
-            })?;
-        tracing::info!(
-            package = %row.package,
-            number = row.number,
-            milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "deployment is ready"
-        );
-        Ok(Arc::new(Deployed { prepared, descriptor: row.descriptor }))
-    }
+async fn load(
+    store: Store,
+    sandbox: Sandbox,
+    id: DeploymentId,
+) -> Result<Arc<Deployed>, LoadError> {
+    let row = dacapo_store::deployment(&store, id)
+        .await
+        .map_err(LoadError::Store)?
+        .ok_or_else(|| {
+            LoadError::Unusable(
+                "missing-deployment",
+                format!("there is no deployment with id {}", id.0),
+            )
+        })?;
+    let bytes = dacapo_store::component_bytes(&store, &row.digest)
+        .await
+        .map_err(LoadError::Store)?
+        .ok_or_else(|| {
+            LoadError::Unusable(
+                "missing-component",
+                format!("component {} is not stored", row.digest),
+            )
+        })?;
+    let digest = row.digest.clone();
+    let started = std::time::Instant::now();
+    // Compiling takes from milliseconds to many seconds of a core: never on a thread that the runtime needs.
+    let prepared = tokio::task::spawn_blocking(move || sandbox.prepare(&digest, &bytes))
+        .await
+        .map_err(|error| {
+            LoadError::Unusable(
+                "bad-component",
+                format!("loading component {} panicked: {error}", row.digest),
+            )
+        })?
+        .map_err(|error| {
+            let cause = error
+                .source()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            LoadError::Unusable(
+                "bad-component",
+                format!("component {}: {error}{cause}", row.digest),
+            )
+        })?;
+    tracing::info!(
+        package = %row.package,
+        number = row.number,
+        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "deployment is ready"
+    );
+    Ok(Arc::new(Deployed {
+        prepared,
+        descriptor: row.descriptor,
+    }))
 }

@@ -89,16 +89,25 @@ pub(crate) mod armed {
         let text = std::env::var("DACAPO_FAILPOINT").ok()?;
         let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
         assert!(
-            Failpoint::ALL.iter().any(|failpoint| failpoint.name() == name),
+            Failpoint::ALL
+                .iter()
+                .any(|failpoint| failpoint.name() == name),
             "DACAPO_FAILPOINT: unknown failpoint {name:?}"
         );
-        let left = count.parse().expect("DACAPO_FAILPOINT: the count is a number");
-        Some(Armed { name: name.to_owned(), left: AtomicU32::new(left) })
+        let left = count
+            .parse()
+            .expect("DACAPO_FAILPOINT: the count is a number");
+        Some(Armed {
+            name: name.to_owned(),
+            left: AtomicU32::new(left),
+        })
     });
 
     pub(crate) fn is_due(failpoint: Failpoint) -> bool {
         match &*ARMED {
-            Some(armed) if armed.name == failpoint.name() => armed.left.fetch_sub(1, Ordering::SeqCst) == 1,
+            Some(armed) if armed.name == failpoint.name() => {
+                armed.left.fetch_sub(1, Ordering::SeqCst) == 1
+            }
             _ => false,
         }
     }

@@ -18,6 +18,9 @@ impl Health {
 
     /// How long ago the worker last committed a renewal of its lease. None: it has not since its database was last unreachable.
     pub fn last_commit(&self) -> Option<Duration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map(|at| at.elapsed())
     }
 }

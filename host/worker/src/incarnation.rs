@@ -15,6 +15,8 @@ pub(crate) struct Incarnation {
     pub(crate) id: WorkerId,
     pub(crate) clock: Clock,
     store: Store,
+    /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
+    io: tokio::runtime::Handle,
     /// To the journal writers. At most one entry for each run that is played, so it needs no bound of its own.
     submissions: UnboundedSender<Submission>,
     /// Cancelled once nothing may be written under this id any more.
@@ -35,6 +37,7 @@ impl Incarnation {
             id,
             clock,
             store,
+            io: tokio::runtime::Handle::current(),
             submissions,
             over: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -48,9 +51,17 @@ impl Incarnation {
         let _ = self.submissions.send(submission);
     }
 
-    /// What was sent to a run. None: the run is not this worker's any more.
+    /// What was sent to a run. None: the run is not this worker's any more. May be called from the guests' threads.
     pub(crate) async fn look(&self, run: RunId) -> Result<Option<Look>, StoreError> {
-        dacapo_store::look(&self.store, self.id, run).await
+        let (store, id) = (self.store.clone(), self.id);
+        let look = self
+            .io
+            .spawn(async move { dacapo_store::look(&store, id, run).await });
+        look.await.unwrap_or_else(|error| {
+            Err(StoreError::Unreadable(format!(
+                "looking into the inbox of run {run}: {error}"
+            )))
+        })
     }
 
     /// The worker was fenced: nothing may be written under this id any more.

@@ -103,8 +103,19 @@ impl Worker {
             sandbox,
             alone: Arc::new(RwLock::new(())),
         });
-        let task = tokio::spawn(work(store, config, stage, Guests(Some(guests)), Arc::clone(&drain), Arc::clone(&health)));
-        Ok(Self { task, drain, health })
+        let task = tokio::spawn(work(
+            store,
+            config,
+            stage,
+            Guests(Some(guests)),
+            Arc::clone(&drain),
+            Arc::clone(&health),
+        ));
+        Ok(Self {
+            task,
+            drain,
+            health,
+        })
     }
 
     /// Whether it works.
@@ -165,11 +176,19 @@ async fn work(
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
         let id = WorkerId(uuid::Uuid::now_v7());
-        let Some((mut connection, now)) = register(&store, &config, id, i32::from(fences), &drain).await? else {
+        let Some((mut connection, now)) =
+            register(&store, &config, id, i32::from(fences), &drain).await?
+        else {
             return Ok(());
         };
         let fences = i16::try_from(fences).unwrap_or(i16::MAX);
-        let incarnation = Arc::new(Incarnation::new(id, Clock::new(now), store.clone(), submissions, fences));
+        let incarnation = Arc::new(Incarnation::new(
+            id,
+            Clock::new(now),
+            store.clone(),
+            submissions,
+            fences,
+        ));
         let source = Arc::new(Mutex::new(source));
         let writers: Vec<_> = (1..fences)
             .map(|fence| {
@@ -196,7 +215,12 @@ async fn work(
             Arc::clone(&stage),
             Arc::clone(&inbox),
             Arc::clone(&health),
-            guests.0.as_ref().map_or_else(tokio::runtime::Handle::current, |runtime| runtime.handle().clone()),
+            guests
+                .0
+                .as_ref()
+                .map_or_else(tokio::runtime::Handle::current, |runtime| {
+                    runtime.handle().clone()
+                }),
             connection,
             0,
         );
@@ -227,7 +251,15 @@ async fn register(
     loop {
         let attempt = async {
             let mut connection = store.connect().await?;
-            dacapo_store::register(&mut connection, id, &name, env!("CARGO_PKG_VERSION"), config.lease, fences).await?;
+            dacapo_store::register(
+                &mut connection,
+                id,
+                &name,
+                env!("CARGO_PKG_VERSION"),
+                config.lease,
+                fences,
+            )
+            .await?;
             Ok::<_, StoreError>(connection)
         };
         match attempt.await {
@@ -251,7 +283,8 @@ async fn register(
 async fn listen(store: Store, inbox: Arc<Inbox>) {
     let mut backoff = Backoff::default();
     loop {
-        let Ok(mut listener) = Listener::connect(&store, &[Channel::Ready, Channel::Signal]).await else {
+        let Ok(mut listener) = Listener::connect(&store, &[Channel::Ready, Channel::Signal]).await
+        else {
             backoff.wait().await;
             continue;
         };

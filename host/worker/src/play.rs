@@ -34,7 +34,12 @@ pub(crate) enum Left {
 }
 
 /// Plays a run that the worker has leased.
-pub(crate) async fn play(stage: &Stage, incarnation: &Incarnation, session: &Arc<Session>, claimed: Claimed) -> Left {
+pub(crate) async fn play(
+    stage: &Stage,
+    incarnation: &Incarnation,
+    session: &Arc<Session>,
+    claimed: Claimed,
+) -> Left {
     // Both guards are held until the run is given up.
     let (_shared, _exclusive);
     if claimed.takeovers >= 2 {
@@ -76,7 +81,10 @@ async fn finish(run: RunId, session: &Session, end: End) -> Left {
         Ok(true) => Left::Nothing,
         Ok(false) => match session.take_refused() {
             // The output itself, or a line of the log, is what the database refuses.
-            Some(refusal) => match session.end(End::Failed(Failure::new("refused", refusal))).await {
+            Some(refusal) => match session
+                .end(End::Failed(Failure::new("refused", refusal)))
+                .await
+            {
                 Ok(true) | Err(Stop::LeaseLost) => Left::Nothing,
                 _ => Left::HandBack,
             },
@@ -101,7 +109,10 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         Err(LoadError::Unusable(code, message)) => return Ok(Some(blocked(code, &message, None))),
     };
     let Some(workflow) = deployed.workflow(&claimed.workflow) else {
-        let message = format!("deployment {} has no workflow {}", claimed.deployment.0, claimed.workflow);
+        let message = format!(
+            "deployment {} has no workflow {}",
+            claimed.deployment.0, claimed.workflow
+        );
         return Ok(Some(blocked("missing-workflow", &message, None)));
     };
     let spec = RunSpec {
@@ -113,22 +124,37 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         recorded: claimed.recorded,
     };
     let journal: Arc<Session> = Arc::clone(session);
-    Ok(match stage.sandbox.run(&deployed.prepared, workflow, spec, journal).await {
-        Ending::Completed(output) => Some(End::Completed(output)),
-        Ending::Failed(failure) => Some(End::Failed(failure)),
-        Ending::Cancelled(failure) => Some(End::Cancelled(Some(failure))),
-        Ending::Suspended => None,
-        Ending::Blocked(BlockReason { code, message, details }) => {
-            tracing::warn!(run = %session.run(), %code, %message, "run is blocked");
-            Some(blocked(code.as_str(), &message, details.as_ref().map(|details| details.as_str())))
-        }
-        Ending::Stopped(stop) => return Err(stop),
-    })
+    Ok(
+        match stage
+            .sandbox
+            .run(&deployed.prepared, workflow, spec, journal)
+            .await
+        {
+            Ending::Completed(output) => Some(End::Completed(output)),
+            Ending::Failed(failure) => Some(End::Failed(failure)),
+            Ending::Cancelled(failure) => Some(End::Cancelled(Some(failure))),
+            Ending::Suspended => None,
+            Ending::Blocked(BlockReason {
+                code,
+                message,
+                details,
+            }) => {
+                tracing::warn!(run = %session.run(), %code, %message, "run is blocked");
+                Some(blocked(
+                    code.as_str(),
+                    &message,
+                    details.as_ref().map(|details| details.as_str()),
+                ))
+            }
+            Ending::Stopped(stop) => return Err(stop),
+        },
+    )
 }
-
 
 /// The reason of a blocked run as it is stored: `code`, `message`, `details`.
 pub(crate) fn blocked(code: &str, message: &str, details: Option<&str>) -> End {
     let details = details.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-    End::Blocked(serde_json::json!({ "code": code, "message": message, "details": details }).to_string())
+    End::Blocked(
+        serde_json::json!({ "code": code, "message": message, "details": details }).to_string(),
+    )
 }

@@ -68,7 +68,11 @@ impl Session {
             stop: None,
             refused: None,
         };
-        Self { run: claimed.run, incarnation, state: Mutex::new(state) }
+        Self {
+            run: claimed.run,
+            incarnation,
+            state: Mutex::new(state),
+        }
     }
 
     pub(crate) fn run(&self) -> RunId {
@@ -83,8 +87,13 @@ impl Session {
     pub(crate) fn take_look(&self, look: Look) {
         let mut state = self.state();
         let newest = state.newest_event;
-        state.inbox.extend(look.inbox.into_iter().filter(|event| event.seq > newest));
-        state.newest_event = state.inbox.last().map_or(newest, |event| event.seq.max(newest));
+        state
+            .inbox
+            .extend(look.inbox.into_iter().filter(|event| event.seq > newest));
+        state.newest_event = state
+            .inbox
+            .last()
+            .map_or(newest, |event| event.seq.max(newest));
         state.inbox_seq = look.inbox_seq;
         state.signal = look.signal;
     }
@@ -146,7 +155,10 @@ impl Session {
             logs: std::mem::take(&mut state.logs),
             end,
         };
-        self.incarnation.submit(Submission { writes, reply: sender });
+        self.incarnation.submit(Submission {
+            writes,
+            reply: sender,
+        });
         receiver
     }
 
@@ -228,7 +240,10 @@ impl Journal for Session {
                 Err(_) => return,
             }
         }
-        if (state.records.is_empty() && state.logs.is_empty()) || state.stop.is_some() || state.refused.is_some() {
+        if (state.records.is_empty() && state.logs.is_empty())
+            || state.stop.is_some()
+            || state.refused.is_some()
+        {
             return;
         }
         let reply = self.submit(&mut state, None);
@@ -264,12 +279,15 @@ impl Journal for Session {
 
     fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.state();
-        let place = state
-            .inbox
-            .iter()
-            .position(|event| event.name == name && received_by.is_none_or(|limit| event.received_at <= limit))?;
+        let place = state.inbox.iter().position(|event| {
+            event.name == name && received_by.is_none_or(|limit| event.received_at <= limit)
+        })?;
         let event = state.inbox.remove(place);
-        Some(Event { seq: event.seq, payload: event.payload, received_at: event.received_at })
+        Some(Event {
+            seq: event.seq,
+            payload: event.payload,
+            received_at: event.received_at,
+        })
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
@@ -284,7 +302,14 @@ impl Journal for Session {
             SuspendReason::Pause => ("pause", true),
             SuspendReason::Paused => ("boundary", true),
         };
-        let end = End::Suspended { reason, events: suspension.events, wake_at: suspension.wake_at, paused, inbox_seq, signal };
+        let end = End::Suspended {
+            reason,
+            events: suspension.events,
+            wake_at: suspension.wake_at,
+            paused,
+            inbox_seq,
+            signal,
+        };
         match self.hand_over(Some(end)).await {
             Written::Yes { gone: true } => Ok(Suspended::Gone),
             Written::Yes { gone: false } => match self.incarnation.look(self.run).await {

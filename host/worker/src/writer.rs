@@ -68,7 +68,10 @@ impl Writer {
                 count = source.recv_many(&mut gathered, self.flush_max) => if count == 0 { return false },
             }
         }
-        let (writes, replies): (Vec<_>, Vec<_>) = gathered.into_iter().map(|one| (one.writes, one.reply)).unzip();
+        let (writes, replies): (Vec<_>, Vec<_>) = gathered
+            .into_iter()
+            .map(|one| (one.writes, one.reply))
+            .unzip();
         self.write(writes, replies).await;
         true
     }
@@ -81,7 +84,9 @@ impl Writer {
                     Failpoint::Committed.reach();
                     let gone: std::collections::HashSet<_> = gone.into_iter().collect();
                     for (one, reply) in writes.iter().zip(replies) {
-                        let _ = reply.send(Reply::Written { gone: one.end.is_some() && gone.contains(&one.run) });
+                        let _ = reply.send(Reply::Written {
+                            gone: one.end.is_some() && gone.contains(&one.run),
+                        });
                     }
                 }
                 Ok(FlushResult::Fenced) => {
@@ -92,7 +97,9 @@ impl Writer {
                 }
                 Err(error) if writes.len() == 1 => {
                     tracing::error!(run = %writes[0].run, %error, cause = error.source(), "the database refuses a run's data");
-                    let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                    let cause = error
+                        .source()
+                        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
                     for reply in replies {
                         let _ = reply.send(Reply::Refused(cause.clone()));
                     }
@@ -141,7 +148,9 @@ impl Writer {
                 }
                 crate::failpoint::armed::die();
             }
-            match dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes).await {
+            match dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes)
+                .await
+            {
                 Ok(result) => {
                     self.connection = Some(connection);
                     return Ok(result);
@@ -183,12 +192,20 @@ impl Writer {
         }
     }
 
-    async fn try_to_find_out(&mut self, fence: i16, writes: &[RunWrites]) -> Result<Option<FlushResult>, StoreError> {
+    async fn try_to_find_out(
+        &mut self,
+        fence: i16,
+        writes: &[RunWrites],
+    ) -> Result<Option<FlushResult>, StoreError> {
         let mut connection = self.store.connect().await?;
-        if dacapo_store::renew_fence(&mut connection, self.incarnation.id, self.fence, fence).await? == RenewedFence::Fenced {
+        if dacapo_store::renew_fence(&mut connection, self.incarnation.id, self.fence, fence)
+            .await?
+            == RenewedFence::Fenced
+        {
             return Ok(Some(FlushResult::Fenced));
         }
-        let outcome = dacapo_store::find_flush(&mut connection, self.incarnation.id, writes).await?;
+        let outcome =
+            dacapo_store::find_flush(&mut connection, self.incarnation.id, writes).await?;
         self.fence = fence;
         self.connection = Some(connection);
         Ok(outcome)

@@ -6,20 +6,28 @@ use dacapo_worker::{Worker, WorkerConfig};
 
 /// A worker in this process, with default limits.
 pub async fn worker(database: &Database) -> Worker {
-    Worker::start(database.store.clone(), WorkerConfig::default()).await.unwrap()
+    Worker::start(database.store.clone(), WorkerConfig::default())
+        .await
+        .unwrap()
 }
 
 /// The journal of a run as one line a step: `key kind outcome payload`.
 pub async fn journal(database: &Database, run: RunId) -> Vec<String> {
-    let rows: Vec<(String, String, Option<String>, Option<String>)> =
-        sqlx::query_as("select key, kind, outcome, payload from dacapo.step where run_id = $1 order by position")
-            .bind(run.0)
-            .fetch_all(database.store.pool())
-            .await
-            .unwrap();
+    let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
+        "select key, kind, outcome, payload from dacapo.step where run_id = $1 order by position",
+    )
+    .bind(run.0)
+    .fetch_all(database.store.pool())
+    .await
+    .unwrap();
     rows.into_iter()
         .map(|(key, kind, outcome, payload)| {
-            let words = [Some(key), Some(kind), Some(outcome.unwrap_or_else(|| "open".to_owned())), payload];
+            let words = [
+                Some(key),
+                Some(kind),
+                Some(outcome.unwrap_or_else(|| "open".to_owned())),
+                payload,
+            ];
             words.into_iter().flatten().collect::<Vec<_>>().join(" ")
         })
         .collect()
@@ -27,11 +35,13 @@ pub async fn journal(database: &Database, run: RunId) -> Vec<String> {
 
 /// What the bodies of a run's steps have logged: the lines that begin with `effect`, in order.
 pub async fn effects(database: &Database, run: RunId) -> Vec<String> {
-    sqlx::query_scalar("select message from dacapo.log where run_id = $1 and message like 'effect %' order by id")
-        .bind(run.0)
-        .fetch_all(database.store.pool())
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select message from dacapo.log where run_id = $1 and message like 'effect %' order by id",
+    )
+    .bind(run.0)
+    .fetch_all(database.store.pool())
+    .await
+    .unwrap()
 }
 
 /// What must hold in every database at rest (design: invariants): each active run has one task and no other run has any, nothing is

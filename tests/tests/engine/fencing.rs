@@ -16,37 +16,87 @@ async fn a_fenced_worker_writes_nothing() {
     let run = database.start("nothing", "null").await;
     let mut connection = database.store.connect().await.unwrap();
     let worker = WorkerId(uuid::Uuid::now_v7());
-    dacapo_store::register(&mut connection, worker, "test", "0", Duration::from_millis(1), 1).await.unwrap();
-    let claimed = dacapo_store::claim(&mut connection, worker, 0, 10, None).await.unwrap();
+    dacapo_store::register(
+        &mut connection,
+        worker,
+        "test",
+        "0",
+        Duration::from_millis(1),
+        1,
+    )
+    .await
+    .unwrap();
+    let claimed = dacapo_store::claim(&mut connection, worker, 0, 10, None)
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 1);
-    database.until("the lease is over", "select lease_until < now() from dacapo.worker").await;
+    database
+        .until(
+            "the lease is over",
+            "select lease_until < now() from dacapo.worker",
+        )
+        .await;
 
     let mut other = database.store.connect().await.unwrap();
-    assert!(dacapo_store::close_expired_fences(&mut other).await.unwrap());
+    assert!(
+        dacapo_store::close_expired_fences(&mut other)
+            .await
+            .unwrap()
+    );
     let at = claimed[0].claimed_at;
     let recorded = Recorded {
         key: StepKey::new("", "late", 1),
         kind: Kind::Step,
         position: 1,
         started_at: at,
-        state: RecordedState::Done { outcome: Outcome::Ok(Payload::null()), finished_at: at },
+        state: RecordedState::Done {
+            outcome: Outcome::Ok(Payload::null()),
+            finished_at: at,
+        },
     };
     let writes = [RunWrites {
         run,
-        records: vec![RecordRow { recorded, completes_open: false, takes_event: None }],
+        records: vec![RecordRow {
+            recorded,
+            completes_open: false,
+            takes_event: None,
+        }],
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),
     }];
-    assert_eq!(dacapo_store::flush(&mut connection, worker, 0, &writes).await.unwrap(), FlushResult::Fenced);
-    assert!(dacapo_store::claim(&mut connection, worker, 0, 10, None).await.unwrap().is_empty());
-    assert!(dacapo_store::heartbeat(&mut connection, worker, Duration::from_secs(5)).await.unwrap().is_none());
+    assert_eq!(
+        dacapo_store::flush(&mut connection, worker, 0, &writes)
+            .await
+            .unwrap(),
+        FlushResult::Fenced
+    );
+    assert!(
+        dacapo_store::claim(&mut connection, worker, 0, 10, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        dacapo_store::heartbeat(&mut connection, worker, Duration::from_secs(5))
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     let took = dacapo_store::take_over(&mut other, 3, "{}").await.unwrap();
     assert_eq!((took.workers, took.runs), (1, 1));
     // Also when there is no trace of the worker any more.
-    assert_eq!(dacapo_store::flush(&mut connection, worker, 0, &writes).await.unwrap(), FlushResult::Fenced);
+    assert_eq!(
+        dacapo_store::flush(&mut connection, worker, 0, &writes)
+            .await
+            .unwrap(),
+        FlushResult::Fenced
+    );
     assert!(journal(&database, run).await.is_empty());
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Queued);
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Queued
+    );
     sound(&database).await;
 }
 
@@ -54,10 +104,19 @@ async fn a_fenced_worker_writes_nothing() {
 async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_not_disturb_its_successor() {
     let database = database().await;
     database.deploy("probe").await;
-    let quick = || Dacapo::on(&database).arg("--lease=1500ms").arg("--heartbeat=300ms");
+    let quick = || {
+        Dacapo::on(&database)
+            .arg("--lease=1500ms")
+            .arg("--heartbeat=300ms")
+    };
     let stopped = quick().worker().await;
     let run = database.start("slow-step", "1000").await;
-    database.until("the run runs", "select count(*) = 1 from dacapo.task_leased").await;
+    database
+        .until(
+            "the step has begun",
+            "select count(*) = 1 from dacapo.log where message = 'slow begins'",
+        )
+        .await;
     stopped.signal(Signal::SIGSTOP);
     let successor = quick().worker().await;
     assert_eq!(database.done(run).await.status, Status::Completed);
@@ -65,9 +124,17 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_not_disturb_it
     let lines = database.count("select count(*) from dacapo.log").await;
     stopped.signal(Signal::SIGCONT);
     // It finds out, begins a new life and works again.
-    database.until("it is back", "select count(*) = 2 from dacapo.worker where lease_until > now()").await;
+    database
+        .until(
+            "it is back",
+            "select count(*) = 2 from dacapo.worker where lease_until > now()",
+        )
+        .await;
     assert_eq!(journal(&database, run).await, before);
-    assert_eq!(database.count("select count(*) from dacapo.log").await, lines);
+    assert_eq!(
+        database.count("select count(*) from dacapo.log").await,
+        lines
+    );
     successor.kill().await;
     let next = database.start("counted-steps", "2").await;
     assert_eq!(database.done(next).await.status, Status::Completed);

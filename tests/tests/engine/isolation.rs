@@ -10,7 +10,10 @@ use crate::check::sound;
 async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() {
     let database = database().await;
     database.deploy("probe").await;
-    let mut config = WorkerConfig { guest_threads: 2, ..WorkerConfig::default() };
+    let mut config = WorkerConfig {
+        guest_threads: 2,
+        ..WorkerConfig::default()
+    };
     config.sandbox.cpu_between_calls_max_ms = 300;
     config.sandbox.memory_max_bytes = 32 << 20;
     let worker = Worker::start(database.store.clone(), config).await.unwrap();
@@ -41,9 +44,16 @@ async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() 
         assert_eq!(done.status, Status::Failed);
         let failure = done.failure.unwrap();
         assert_eq!(failure.code, code, "{failure:?}");
-        let details = failure.details.as_ref().map(|details| details.as_str()).unwrap_or_default();
+        let details = failure
+            .details
+            .as_ref()
+            .map(|details| details.as_str())
+            .unwrap_or_default();
         assert!(details.contains("backtrace"), "{failure:?}");
-        assert!(failure.message.contains(says) || details.contains(says), "expected {says:?} in {failure:?}");
+        assert!(
+            failure.message.contains(says) || details.contains(says),
+            "expected {says:?} in {failure:?}"
+        );
     }
     worker.drain().await.unwrap();
     sound(&database).await;
@@ -54,7 +64,13 @@ async fn misuse_of_the_interface_ends_the_run_with_an_explanation() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = crate::check::worker(&database).await;
-    for workflow in ["nested-steps", "wait-in-step", "sleep-in-step", "dropped-attempt", "return-in-step"] {
+    for workflow in [
+        "nested-steps",
+        "wait-in-step",
+        "sleep-in-step",
+        "dropped-attempt",
+        "return-in-step",
+    ] {
         let run = database.start(workflow, "null").await;
         let done = database.done(run).await;
         assert_eq!(done.status, Status::Failed, "{workflow}");
@@ -62,8 +78,14 @@ async fn misuse_of_the_interface_ends_the_run_with_an_explanation() {
         assert_eq!(failure.code, "misuse", "{workflow}: {failure:?}");
     }
     for name in ["", "a/b", "a#b", "a\nb"] {
-        let run = database.start("step-named", &serde_json::to_string(name).unwrap()).await;
-        assert_eq!(database.done(run).await.failure.unwrap().code, "misuse", "{name:?}");
+        let run = database
+            .start("step-named", &serde_json::to_string(name).unwrap())
+            .await;
+        assert_eq!(
+            database.done(run).await.failure.unwrap().code,
+            "misuse",
+            "{name:?}"
+        );
     }
     worker.drain().await.unwrap();
     sound(&database).await;

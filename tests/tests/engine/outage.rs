@@ -11,7 +11,11 @@ use crate::check::{journal, sound, worker};
 
 async fn cluster() -> (tempfile::TempDir, Cluster) {
     let directory = tempfile::tempdir().unwrap();
-    let options = ClusterOptions { data_dir: directory.path().to_owned(), settings: Vec::new(), binaries: None };
+    let options = ClusterOptions {
+        data_dir: directory.path().to_owned(),
+        settings: Vec::new(),
+        binaries: None,
+    };
     let cluster = Cluster::start(options).await.unwrap();
     (directory, cluster)
 }
@@ -28,13 +32,21 @@ async fn runs_go_on_when_the_database_crashes_and_returns() {
     for _ in 0..20 {
         runs.push(database.start("counted-steps", "200").await);
     }
-    database.until("some steps are recorded", "select count(*) > 300 from dacapo.step").await;
+    database
+        .until(
+            "some steps are recorded",
+            "select count(*) > 300 from dacapo.step",
+        )
+        .await;
     cluster.crash().await;
     cluster.restart().await.unwrap();
     for run in runs {
         assert_eq!(database.done(run).await.status, Status::Completed);
     }
-    assert_eq!(journal(&database, slow).await, ["slow#1 step ok null", "next#1 step ok null"]);
+    assert_eq!(
+        journal(&database, slow).await,
+        ["slow#1 step ok null", "next#1 step ok null"]
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -75,7 +87,9 @@ async fn a_worker_that_starts_before_its_database_waits_for_it() {
     database.deploy("probe").await;
     let run = database.start("counted-steps", "3").await;
     cluster.crash().await;
-    let worker = Worker::start(database.store.clone(), WorkerConfig::default()).await.unwrap();
+    let worker = Worker::start(database.store.clone(), WorkerConfig::default())
+        .await
+        .unwrap();
     cluster.restart().await.unwrap();
     assert_eq!(database.done(run).await.status, Status::Completed);
     worker.drain().await.unwrap();

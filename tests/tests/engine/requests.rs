@@ -13,13 +13,28 @@ async fn a_pause_in_the_code_lasts_until_somebody_resumes_the_run() {
     let worker = worker(&database).await;
     let run = database.start("pauses", "null").await;
     for pauses in 1..=2 {
-        database.until("the run pauses", "select count(*) = 1 from dacapo.task_suspended where paused").await;
-        assert_eq!(database.client.get(run).await.unwrap().status, Status::Paused);
+        database
+            .until(
+                "the run pauses",
+                "select count(*) = 1 from dacapo.task_suspended where paused",
+            )
+            .await;
+        assert_eq!(
+            database.client.get(run).await.unwrap().status,
+            Status::Paused
+        );
         assert_eq!(journal(&database, run).await.len(), 2 * pauses - 1);
         database.client.resume(run).await.unwrap();
     }
     assert_eq!(database.done(run).await.status, Status::Completed);
-    assert_eq!(journal(&database, run).await, ["first#1 pause ok null", "between#1 step ok null", "second#1 pause ok null"]);
+    assert_eq!(
+        journal(&database, run).await,
+        [
+            "first#1 pause ok null",
+            "between#1 step ok null",
+            "second#1 pause ok null"
+        ]
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -30,10 +45,22 @@ async fn a_paused_run_is_woken_by_nothing_but_resume() {
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let run = database.start("step-wait-step", "null").await;
-    database.until("the run waits", "select count(*) = 1 from dacapo.task_suspended").await;
+    database
+        .until(
+            "the run waits",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
     assert_eq!(database.client.pause(run).await.unwrap(), Paused::Now);
-    database.client.send_event(run, "go", "1", None).await.unwrap();
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Paused);
+    database
+        .client
+        .send_event(run, "go", "1", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Paused
+    );
     let again = database.client.pause(run).await.unwrap_err();
     assert!(again.to_string().contains("paused"), "{again}");
     database.client.resume(run).await.unwrap();
@@ -47,11 +74,25 @@ async fn a_running_run_pauses_at_its_next_boundary() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    let run = database.start("slow-step", "700").await;
-    database.until("the run runs", "select count(*) = 1 from dacapo.task_leased").await;
+    let run = database.start("slow-step", "1500").await;
+    database
+        .until(
+            "the step has begun",
+            "select count(*) = 1 from dacapo.log where message = 'slow begins'",
+        )
+        .await;
     assert_eq!(database.client.pause(run).await.unwrap(), Paused::Requested);
-    database.until("the run pauses", "select count(*) = 1 from dacapo.task_suspended where paused").await;
-    assert_eq!(journal(&database, run).await, ["slow#1 step ok null"], "the step that was open is kept");
+    database
+        .until(
+            "the run pauses",
+            "select count(*) = 1 from dacapo.task_suspended where paused",
+        )
+        .await;
+    assert_eq!(
+        journal(&database, run).await,
+        ["slow#1 step ok null"],
+        "the step that was open is kept"
+    );
     database.client.resume(run).await.unwrap();
     assert_eq!(database.done(run).await.status, Status::Completed);
     worker.drain().await.unwrap();
@@ -65,9 +106,15 @@ async fn a_queued_run_can_be_paused_resumed_and_cancelled() {
     let run = database.start("nothing", "null").await;
     assert_eq!(database.client.pause(run).await.unwrap(), Paused::Now);
     database.client.resume(run).await.unwrap();
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Queued);
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Queued
+    );
     assert_eq!(database.client.cancel(run).await.unwrap(), Cancelled::Now);
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Cancelled);
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Cancelled
+    );
     sound(&database).await;
 }
 
@@ -77,11 +124,23 @@ async fn a_cancelled_run_compensates_before_it_is_cancelled() {
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let run = database.start("cancel-compensates", "null").await;
-    database.until("the run waits", "select count(*) = 1 from dacapo.task_suspended").await;
-    assert_eq!(database.client.cancel(run).await.unwrap(), Cancelled::Requested);
+    database
+        .until(
+            "the run waits",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
+    assert_eq!(
+        database.client.cancel(run).await.unwrap(),
+        Cancelled::Requested
+    );
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Cancelled);
-    let expected = ["reserve#1 step ok null", "never#1 wait cancelled", "release#1 step ok null"];
+    let expected = [
+        "reserve#1 step ok null",
+        "never#1 wait cancelled",
+        "release#1 step ok null",
+    ];
     assert_eq!(journal(&database, run).await, expected);
     assert_eq!(effects(&database, run).await, ["effect release"]);
     worker.drain().await.unwrap();
@@ -93,12 +152,26 @@ async fn a_cancel_reaches_a_run_that_is_running() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    let run = database.start("slow-step", "600").await;
-    database.until("the run runs", "select count(*) = 1 from dacapo.task_leased").await;
-    assert_eq!(database.client.cancel(run).await.unwrap(), Cancelled::Requested);
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Cancelling);
+    let run = database.start("slow-step", "1500").await;
+    database
+        .until(
+            "the step has begun",
+            "select count(*) = 1 from dacapo.log where message = 'slow begins'",
+        )
+        .await;
+    assert_eq!(
+        database.client.cancel(run).await.unwrap(),
+        Cancelled::Requested
+    );
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Cancelling
+    );
     assert_eq!(database.done(run).await.status, Status::Cancelled);
-    assert_eq!(journal(&database, run).await, ["slow#1 step ok null", "next#1 step cancelled"]);
+    assert_eq!(
+        journal(&database, run).await,
+        ["slow#1 step ok null", "next#1 step cancelled"]
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -118,6 +191,9 @@ async fn what_a_finished_run_does_not_allow_is_a_conflict_that_names_its_status(
     for error in errors {
         assert!(error.to_string().contains("completed"), "{error}");
     }
-    assert_eq!(database.client.get(run).await.unwrap().status, Status::Completed);
+    assert_eq!(
+        database.client.get(run).await.unwrap().status,
+        Status::Completed
+    );
     worker.drain().await.unwrap();
 }

@@ -13,7 +13,10 @@ async fn sleeps_suspend_the_run_and_end_no_earlier_than_asked() {
     let run = database.start("sleeps", r#"{"ms": 150, "times": 2}"#).await;
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Completed);
-    assert_eq!(journal(&database, run).await, ["nap#1 sleep ok null", "nap#2 sleep ok null"]);
+    assert_eq!(
+        journal(&database, run).await,
+        ["nap#1 sleep ok null", "nap#2 sleep ok null"]
+    );
     let early = "select count(*) from dacapo.step where finished_at < due or due < started_at + interval '150 milliseconds'";
     assert_eq!(database.count(early).await, 0);
     worker.drain().await.unwrap();
@@ -36,9 +39,19 @@ async fn a_sleep_that_ends_while_no_worker_is_there_ends_when_one_comes() {
     database.deploy("probe").await;
     let first = worker(&database).await;
     let run = database.start("sleeps", r#"{"ms": 300, "times": 1}"#).await;
-    database.until("the run sleeps", "select count(*) = 1 from dacapo.task_suspended").await;
+    database
+        .until(
+            "the run sleeps",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
     first.drain().await.unwrap();
-    database.until("its time is over", "select now() > max(due) from dacapo.step").await;
+    database
+        .until(
+            "its time is over",
+            "select now() > max(due) from dacapo.step",
+        )
+        .await;
     let second = worker(&database).await;
     assert_eq!(database.done(run).await.status, Status::Completed);
     second.drain().await.unwrap();
