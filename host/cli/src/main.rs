@@ -1,1 +1,31 @@
-fn main() {}
+//! `dacapo`: the one binary. Commands are in [`command`], one file each; everything that is printed goes through [`ui`].
+
+mod arguments;
+mod bench;
+mod command;
+mod connect;
+mod error;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ui = ui::Ui::new(arguments.global.output);
+    ui::start_tracing(arguments.global.log_format, arguments.command.default_log());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ui.fail(&error::Failed::new(error)),
+    };
+    let result = runtime.block_on(command::run(arguments, &ui));
+    // Whatever still runs has been told to end; nothing of it is worth waiting for.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => ui.fail(&error),
+    }
+}

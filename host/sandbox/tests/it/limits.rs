@@ -19,7 +19,7 @@ async fn a_panic_ends_the_run_with_its_text_and_a_backtrace() {
     assert!(
         backtrace(&ending)
             .iter()
-            .any(|name| name.contains("panic_on_purpose")),
+            .any(|name| name.contains("limits@1.0.0#trap")),
         "{ending:#?}"
     );
     let (code, message) = failure(ending);

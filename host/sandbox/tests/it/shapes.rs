@@ -6,8 +6,6 @@ use crate::support::{Run, details, failure, output};
 
 #[tokio::test]
 async fn every_shape_comes_back_as_it_went_in() {
-    let input = r#"{"value":0}"#;
-    let _ = input;
     let everything = concat!(
         r#"{"scalars":{"truth":true,"tiny":-128,"small":-32768,"middle":-2147483648,"large":"-9223372036854775808","#,
         r#""uTiny":255,"uSmall":65535,"uMiddle":4294967295,"uLarge":"18446744073709551615","single":0.1,"double":-0.0,"#,

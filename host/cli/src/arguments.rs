@@ -1,0 +1,110 @@
+//! What can be typed.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::bench;
+use crate::command::{deploy, dev, doctor, event, request, runs, start, worker};
+
+/// Durable workflows as WebAssembly components, with Postgres as the only service.
+#[derive(Debug, Parser)]
+#[command(name = "dacapo", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The database: postgres://user:password@host/name. Without it, the one of a running `dacapo dev` is used
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// The tenant that workflows and runs belong to
+    #[arg(long, global = true, env = "DACAPO_NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// How to print what was asked for
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// How to print the program's own log on standard error; its level is set by DACAPO_LOG (error, warn, info, debug)
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How to print what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: one JSON document
+    Json,
+}
+
+/// How to print the program's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Work on this machine: a private Postgres, a worker, and the named .wasm files deployed anew when they change
+    Dev(dev::Args),
+    /// Take runs from the queue and play them
+    Worker(worker::Args),
+    /// Put .wasm files into service
+    Deploy(deploy::Args),
+    /// Show the workflows that can be started, with their types
+    Workflows,
+    /// Start a run
+    Start(start::Args),
+    /// Look at runs
+    #[command(subcommand)]
+    Runs(runs::Command),
+    /// Send an event to a run
+    Event(event::Args),
+    /// Pause a run at its next step or wait
+    Pause(request::Args),
+    /// Let a paused or blocked run go on
+    Resume(request::Args),
+    /// End a run; its code may compensate first
+    Cancel(request::Args),
+    /// Bring the database to this version's schema
+    Migrate,
+    /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data
+    Doctor(doctor::Args),
+    /// Measure this machine and database, as ratios to plain single-row commits
+    Bench(bench::Args),
+}
+
+impl Command {
+    /// The level of the program's own log unless DACAPO_LOG says otherwise.
+    pub(crate) fn default_log(&self) -> &'static str {
+        match self {
+            Self::Dev(_) | Self::Worker(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// Reads a duration such as `5s`, `700ms` or `1m 30s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a duration such as 700ms, 5s or 1m 30s".to_owned())?;
+    Duration::try_from(span).map_err(|_| "expected a duration of zero or more".to_owned())
+}
+
+/// Reads `name=value`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,60 @@
+//! The commands: each an arguments struct and a function.
+
+pub(crate) mod deploy;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod event;
+pub(crate) mod migrate;
+pub(crate) mod request;
+pub(crate) mod runs;
+mod signal;
+pub(crate) mod start;
+pub(crate) mod worker;
+pub(crate) mod workflows;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use dacapo_client::RunId;
+
+use crate::arguments::{Arguments, Command};
+use crate::error::{Failed, Result};
+use crate::ui::Ui;
+
+/// Does what was typed.
+pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
+    let global = &arguments.global;
+    let ui = *ui;
+    match arguments.command {
+        Command::Dev(args) => dev::run(args, global, ui).await,
+        Command::Worker(args) => worker::run(args, global, ui).await,
+        Command::Deploy(args) => deploy::run(args, global, ui).await,
+        Command::Workflows => workflows::run(global, ui).await,
+        Command::Start(args) => start::run(args, global, ui).await,
+        Command::Runs(command) => runs::run(command, global, ui).await,
+        Command::Event(args) => event::run(args, global, ui).await,
+        Command::Pause(args) => request::pause(args, global, ui).await,
+        Command::Resume(args) => request::resume(args, global, ui).await,
+        Command::Cancel(args) => request::cancel(args, global, ui).await,
+        Command::Migrate => migrate::run(global, ui).await,
+        Command::Doctor(args) => doctor::run(args, global, ui).await,
+        Command::Bench(args) => crate::bench::run(args, global, ui).await,
+    }
+}
+
+/// The id of a run, as typed.
+pub(crate) fn run_id(text: &str) -> Result<RunId> {
+    text.parse().map_err(|error| Failed::usage(format!("{error}")).hint("`dacapo runs list` shows ids"))
+}
+
+/// JSON as typed: itself, `@file`, or `-` for standard input.
+pub(crate) fn json_argument(text: &str) -> Result<String> {
+    let read = |result: std::io::Result<String>, from: &str| {
+        result.map_err(|error| Failed::usage(format!("cannot read {from}: {error}")))
+    };
+    match text.strip_prefix('@') {
+        Some(file) => read(std::fs::read_to_string(Path::new(file)), file),
+        None if text == "-" => read(std::io::read_to_string(std::io::stdin()), "standard input"),
+        None => Ok(text.to_owned()),
+    }
+}

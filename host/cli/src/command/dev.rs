@@ -1,0 +1,279 @@
+//! `dacapo dev`: everything on this machine, from one command.
+
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dacapo_client::Client;
+use dacapo_model::{Type, Workflow};
+use dacapo_postgres::{Cluster, ClusterOptions};
+use dacapo_worker::Worker;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::Global;
+use crate::command::deploy;
+use crate::command::signal::Stop;
+use crate::command::worker::{Limits, failed, migrate, serve};
+use crate::connect;
+use crate::error::{Failed, Result, chain};
+use crate::ui::Ui;
+
+/// Name of the database in the private cluster.
+const DATABASE: &str = "dacapo";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Components to deploy, now and whenever they change; of a directory, the .wasm files in it
+    #[arg(value_name = "FILE.wasm|DIRECTORY")]
+    paths: Vec<PathBuf>,
+    /// Where the private Postgres keeps its data [default: a data directory of the user]
+    #[arg(long, env = "DACAPO_DATA_DIR", value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// Answer /health/live, /health/ready and /version here; port 0 takes any
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Only the database and the deployments: workers are started with `dacapo worker`
+    #[arg(long)]
+    no_worker: bool,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let config = args.limits.clone().config()?;
+    let files = wasm_files(&args.paths)?;
+    let mut stop = Stop::new()?;
+    let private = match &global.database_url {
+        Some(_) => None,
+        None => Some(Private::start(args.data_dir.clone()).await?),
+    };
+    let url = match (&global.database_url, &private) {
+        (Some(url), _) => url.clone(),
+        (None, Some(private)) => private.url.clone(),
+        (None, None) => return Err(Failed::request("no database")),
+    };
+    let store = connect::store(&url)?;
+    let result = tokio::select! {
+        result = migrate(&store) => result,
+        () = stop.asked() => return leave(private, None).await,
+    };
+    if let Err(error) = result {
+        let _ = leave(private, None).await;
+        return Err(error);
+    }
+    if let Some(private) = &private {
+        private.announce()?;
+    }
+    let client = Client::new(store.clone()).with_namespace(&global.namespace);
+    let done = CancellationToken::new();
+    let worker = match args.no_worker {
+        true => None,
+        false => Some(Worker::start(store, config).await.map_err(failed)?),
+    };
+    let server = match &worker {
+        Some(worker) => Some(serve(args.listen, worker.health(), done.clone()).await?),
+        None => None,
+    };
+    for file in &files {
+        deploy_and_say(&client, file, ui).await;
+    }
+    let watcher = watch::Watcher::new(&args.paths).map_err(|error| Failed::request(format!("cannot watch files: {error}")))?;
+    say_what_next(&client, private.as_ref(), ui).await;
+
+    let redeploy = async {
+        let mut watcher = watcher;
+        while let Some(file) = watcher.changed().await {
+            deploy_and_say(&client, &file, ui).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = redeploy => {}
+        () = stop.asked() => ui.say("stopping; open steps may finish"),
+    }
+    done.cancel();
+    if let Some(server) = server {
+        let _ = server.await;
+    }
+    tokio::spawn(async move {
+        stop.asked().await;
+        std::process::exit(1);
+    });
+    leave(private, worker).await
+}
+
+async fn leave(private: Option<Private>, worker: Option<Worker>) -> Result<ExitCode> {
+    if let Some(worker) = worker {
+        worker.drain().await.map_err(failed)?;
+    }
+    if let Some(private) = private {
+        private.stop().await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The private Postgres of `dacapo dev`.
+struct Private {
+    cluster: Cluster,
+    url: String,
+}
+
+impl Private {
+    async fn start(data_dir: Option<PathBuf>) -> Result<Self> {
+        let data_dir = data_dir.unwrap_or_else(dacapo_postgres::default_data_dir);
+        let cluster = Cluster::start(ClusterOptions { data_dir, settings: Vec::new(), binaries: None }).await?;
+        tracing::info!(
+            data = %cluster.data_dir().display(),
+            found_running = cluster.reused(),
+            "Postgres is ready"
+        );
+        let refused = |error: sqlx::Error| Failed::request(format!("cannot set the private Postgres up: {}", chain(&error)));
+        let mut admin = PgConnection::connect(&cluster.url("postgres")).await.map_err(refused)?;
+        let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(DATABASE)
+            .fetch_one(&mut admin)
+            .await
+            .map_err(refused)?;
+        if !there {
+            admin.execute("create database dacapo").await.map_err(refused)?;
+        }
+        let url = cluster.url(DATABASE);
+        Ok(Self { cluster, url })
+    }
+
+    /// Lets other commands find the database.
+    fn announce(&self) -> Result<()> {
+        let file = connect::dev_url_file(self.cluster.data_dir());
+        std::fs::write(&file, &self.url).map_err(|error| Failed::request(format!("cannot write {}: {error}", file.display())))
+    }
+
+    async fn stop(self) -> Result<()> {
+        if !self.cluster.reused() {
+            let _ = std::fs::remove_file(connect::dev_url_file(self.cluster.data_dir()));
+        }
+        Ok(self.cluster.stop().await?)
+    }
+}
+
+/// The .wasm files named, and those in the directories named.
+fn wasm_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let cannot = |error: std::io::Error| Failed::usage(format!("cannot read {}: {error}", path.display()));
+        if std::fs::metadata(path).map_err(cannot)?.is_dir() {
+            let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
+                .map_err(cannot)?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|file| is_wasm(file))
+                .collect();
+            inside.sort();
+            files.append(&mut inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn is_wasm(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "wasm")
+}
+
+/// Deploys a file. Trouble with it is said, and ends nothing: the next change may mend it.
+async fn deploy_and_say(client: &Client, file: &Path, ui: Ui) {
+    let result = match deploy::read(file) {
+        Ok(described) => deploy::put(client, &described).await.map(|outcome| deploy::describe_outcome(&described, &outcome)),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(text) => ui.say(&text),
+        Err(error) => ui.say(&format!("error: {}", error.message)),
+    }
+}
+
+async fn say_what_next(client: &Client, private: Option<&Private>, ui: Ui) {
+    let database = match private {
+        Some(private) if private.cluster.data_dir() != dacapo_postgres::default_data_dir() => {
+            format!(" --database-url '{}'", private.url)
+        }
+        _ => String::new(),
+    };
+    let start = match client.workflows().await {
+        Ok(workflows) if !workflows.is_empty() => {
+            let workflow = &workflows[0].workflow;
+            format!("  dacapo{database} start {} {}--wait", workflow.name, example_input(workflow))
+        }
+        _ => format!("  dacapo{database} deploy FILE.wasm"),
+    };
+    ui.say(&format!("\nready; stop with Ctrl-C. Next, in another terminal:\n{start}\n  dacapo{database} runs list\n"));
+}
+
+/// An input that fits the workflow's type, as an option to type.
+fn example_input(workflow: &Workflow) -> String {
+    let Some(param) = &workflow.param else { return String::new() };
+    format!("--input '{}' ", example(&param.ty))
+}
+
+/// A value of a type, as JSON.
+fn example(ty: &Type) -> serde_json::Value {
+    use serde_json::{Value, json};
+    match ty {
+        Type::Bool => json!(true),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::S8 | Type::S16 | Type::S32 | Type::S64 => json!(1),
+        Type::F32 | Type::F64 => json!(1.5),
+        Type::Char => json!("a"),
+        Type::String => json!("text"),
+        Type::Bytes => json!("AAEC"),
+        Type::List(item) => json!([example(item)]),
+        Type::FixedList(item, length) => Value::Array(vec![example(item); (*length).min(16) as usize]),
+        Type::Tuple(items) => items.iter().map(example).collect(),
+        Type::Record(record) => record
+            .fields
+            .iter()
+            .filter(|field| !matches!(field.ty, Type::Option(_)))
+            .map(|field| (field.json_name(), example(&field.ty)))
+            .collect(),
+        Type::Variant(variant) => match variant.cases.first() {
+            Some(case) => match &case.ty {
+                Some(ty) => json!({ "tag": case.name, "val": example(ty) }),
+                None => json!({ "tag": case.name }),
+            },
+            None => Value::Null,
+        },
+        Type::Enum(one) => json!(one.cases.first()),
+        Type::Flags(_) => json!([]),
+        Type::Option(_) => Value::Null,
+        Type::Result { ok, .. } => json!({ "ok": ok.as_ref().map(|ty| example(ty)) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_model::{Field, Param, PayloadLimits, RecordType, Type, Workflow};
+
+    use super::example;
+
+    #[test]
+    fn the_example_fits_the_type() {
+        let field = |name: &str, ty: Type| Field { name: name.to_owned(), ty, docs: None };
+        let fields = vec![
+            field("order-id", Type::U64),
+            field("note", Type::Option(Box::new(Type::String))),
+            field("prices", Type::List(Box::new(Type::F64))),
+        ];
+        let ty = Type::Record(RecordType { name: Some("order".to_owned()), fields, docs: None });
+        let text = example(&ty).to_string();
+        let workflow = Workflow {
+            name: "a:b/c.d".to_owned(),
+            interface: "a:b/c".to_owned(),
+            function: "d".to_owned(),
+            param: Some(Param { name: "order".to_owned(), ty }),
+            result: None,
+            docs: None,
+        };
+        workflow.check_input(&text, &PayloadLimits::default()).unwrap();
+    }
+}

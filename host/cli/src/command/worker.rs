@@ -1,0 +1,186 @@
+//! `dacapo worker`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dacapo_model::PayloadLimits;
+use dacapo_server::{Probe, Readiness, Server};
+use dacapo_store::{MigrateError, Store, StoreError};
+use dacapo_worker::{Health, SandboxConfig, Worker, WorkerConfig, WorkerError};
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::{Global, duration};
+use crate::command::signal::Stop;
+use crate::connect;
+use crate::error::{Failed, Result, chain};
+use crate::ui::Ui;
+
+/// A worker is ready when it committed something this short a time ago.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do not bring the database to this version's schema first
+    #[arg(long)]
+    no_migrate: bool,
+    /// Answer /health/live, /health/ready and /version here, such as 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// Limits of a worker.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Limits {
+    /// Runs that advance at the same time, at most
+    #[arg(long, default_value_t = 256, value_name = "RUNS")]
+    runs_max: u32,
+    /// Runs claimed by one statement, at most
+    #[arg(long, default_value_t = 64, value_name = "RUNS")]
+    claim_max: u32,
+    /// How long after its last sign of life a worker's runs may be taken over
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    lease: Duration,
+    /// Time between two signs of life; at most a third of the lease
+    #[arg(long, default_value = "700ms", value_parser = duration, value_name = "DURATION")]
+    heartbeat: Duration,
+    /// How long open steps may take to finish when the worker is asked to stop
+    #[arg(long, default_value = "20s", value_parser = duration, value_name = "DURATION")]
+    drain_grace: Duration,
+    /// Connections that write journals
+    #[arg(long, default_value_t = 2, value_name = "CONNECTIONS")]
+    writers: u16,
+    /// Threads that run guests [default: one for each core]
+    #[arg(long, value_name = "THREADS")]
+    guest_threads: Option<usize>,
+    /// Linear memory of a guest, at most, in MiB
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    memory_max: usize,
+    /// How long a guest may compute between two calls of the host
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    cpu_between_calls_max: Duration,
+    /// A payload, at most, in bytes
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES")]
+    max_payload_bytes: usize,
+    /// Where compiled components are kept [default: a cache directory of the user]
+    #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
+    cache_dir: Option<PathBuf>,
+}
+
+impl Limits {
+    pub(crate) fn config(self) -> Result<WorkerConfig> {
+        let defaults = WorkerConfig::default();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let config = WorkerConfig {
+            runs_max: self.runs_max,
+            claim_max: self.claim_max,
+            lease: self.lease,
+            heartbeat: self.heartbeat,
+            drain_grace: self.drain_grace,
+            writers: self.writers,
+            guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
+            sandbox: SandboxConfig {
+                cache_dir: self.cache_dir.or_else(default_cache_dir),
+                memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
+                cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
+                payload: PayloadLimits { max_bytes: self.max_payload_bytes, ..PayloadLimits::default() },
+                instances_max: defaults.sandbox.instances_max.max(self.runs_max),
+                ..defaults.sandbox
+            },
+            ..defaults
+        };
+        config.check().map_err(|error| Failed::usage(error.to_string()))?;
+        Ok(config)
+    }
+}
+
+fn default_cache_dir() -> Option<PathBuf> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Some(PathBuf::from("/var/cache/dacapo"));
+    }
+    directories::ProjectDirs::from("", "", "dacapo").map(|dirs| dirs.cache_dir().to_owned())
+}
+
+pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
+    let config = args.limits.config()?;
+    let store = connect::store(&connect::url(global)?)?;
+    let mut stop = Stop::new()?;
+    if !args.no_migrate {
+        tokio::select! {
+            result = migrate(&store) => result?,
+            () = stop.asked() => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    let worker = Worker::start(store, config).await.map_err(failed)?;
+    let done = CancellationToken::new();
+    let server = args.listen.map(|address| serve(address, worker.health(), done.clone()));
+    let server = match server {
+        Some(server) => Some(server.await?),
+        None => None,
+    };
+    let work = worker.run_until(async move {
+        stop.asked().await;
+        tracing::info!("asked to stop; open steps may finish, once more ends at once");
+        tokio::spawn(async move {
+            stop.asked().await;
+            std::process::exit(1);
+        });
+    });
+    let result = work.await.map_err(failed);
+    done.cancel();
+    if let Some(server) = server {
+        let _ = server.await;
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Migrates, waiting for a database that does not answer yet.
+pub(crate) async fn migrate(store: &Store) -> Result<()> {
+    let mut pause = Duration::from_millis(200);
+    let mut said = false;
+    loop {
+        match dacapo_store::migrate(store).await {
+            Ok(_) => return Ok(()),
+            Err(MigrateError::Store(error @ StoreError::Unavailable(_))) => {
+                if !said {
+                    tracing::warn!(error = chain(&error), "waiting for the database");
+                    said = true;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Serves health and version until `done`.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    health: Arc<Health>,
+    done: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let server = Server::bind(address).await.map_err(Failed::new)?;
+    tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
+    let probe: Probe = Arc::new(move || match health.last_commit() {
+        Some(ago) if ago <= READY_WITHIN => Readiness::Ready,
+        Some(ago) => Readiness::NotReady(format!("the worker last committed {} ms ago", ago.as_millis())),
+        None => Readiness::NotReady("the worker cannot reach its database".to_owned()),
+    });
+    Ok(tokio::spawn(async move {
+        if let Err(error) = server.serve(probe, async move { done.cancelled().await }).await {
+            tracing::error!(error = chain(&error), "the server stopped");
+        }
+    }))
+}
+
+pub(crate) fn failed(error: WorkerError) -> Failed {
+    match error {
+        WorkerError::Config(error) => Failed::usage(error.to_string()),
+        other => Failed::new(other),
+    }
+}

@@ -1,0 +1,103 @@
+//! How a command fails: a message with its causes, a hint, and an exit code.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use dacapo_client::ClientError;
+use dacapo_postgres::ClusterError;
+use dacapo_store::{MigrateError, StoreError};
+
+/// Exit codes: 0 done, 1 the run or the request failed, 2 usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The run or the request failed.
+    Request,
+    /// What was typed, or a file that was named, is not what it should be.
+    Usage,
+}
+
+/// A command failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) kind: Kind,
+    /// For programs; stays the same across versions.
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Failed>;
+
+impl Failed {
+    /// The request failed, with all causes of an error.
+    pub(crate) fn new(error: impl Error) -> Self {
+        Self { kind: Kind::Request, code: "failed".to_owned(), message: chain(&error), hint: None }
+    }
+
+    /// The request failed.
+    pub(crate) fn request(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Request, code: "failed".to_owned(), message: message.into(), hint: None }
+    }
+
+    /// What was typed is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, code: "usage".to_owned(), message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The message of an error with those of its causes. A cause that its error repeats is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            let _ = write!(text, ": {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        let kind = match error {
+            ClientError::BadInput { .. }
+            | ClientError::BadPayload { .. }
+            | ClientError::TooLarge { .. }
+            | ClientError::BadArgument { .. } => Kind::Usage,
+            _ => Kind::Request,
+        };
+        Self { kind, code: error.code().to_owned(), message: chain(&error), hint: error.hint() }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let hint = matches!(error, StoreError::Unavailable(_)).then(|| "check the database's address, and that it runs".to_owned());
+        Self { kind: Kind::Request, code: "database".to_owned(), message: chain(&error), hint }
+    }
+}
+
+impl From<MigrateError> for Failed {
+    fn from(error: MigrateError) -> Self {
+        Self { kind: Kind::Request, code: "schema".to_owned(), message: chain(&error), hint: None }
+    }
+}
+
+impl From<ClusterError> for Failed {
+    fn from(error: ClusterError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self::request(format!("{error:#}"))
+    }
+}

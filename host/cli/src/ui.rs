@@ -1,0 +1,99 @@
+//! The only place that prints. Data goes to standard output, talk to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{LogFormat, Output};
+use crate::error::{Failed, Kind};
+
+/// Prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ui {
+    output: Output,
+}
+
+impl Ui {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output }
+    }
+
+    pub(crate) fn is_json(self) -> bool {
+        self.output == Output::Json
+    }
+
+    /// Data: as JSON, or as people like it.
+    pub(crate) fn data<T: Serialize>(self, data: &T, table: impl FnOnce(&T) -> String) {
+        let text = match self.output {
+            Output::Json => serde_json::to_string_pretty(data).unwrap_or_else(|error| format!("null // {error}")),
+            Output::Table => table(data),
+        };
+        self.line(&text);
+    }
+
+    /// A line of data.
+    pub(crate) fn line(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away, as in `| head`, wants no more.
+        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Talk.
+    pub(crate) fn say(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    /// A failure, once, with its hint.
+    pub(crate) fn fail(self, failed: &Failed) -> ExitCode {
+        if self.is_json() {
+            let error = serde_json::json!({ "error": { "code": failed.code, "message": failed.message, "hint": failed.hint } });
+            self.say(&error.to_string());
+        } else {
+            self.say(&format!("error: {}", failed.message));
+            if let Some(hint) = &failed.hint {
+                self.say(&format!("hint: {hint}"));
+            }
+        }
+        ExitCode::from(match failed.kind {
+            Kind::Request => 1,
+            Kind::Usage => 2,
+        })
+    }
+}
+
+/// A table with these columns.
+pub(crate) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.to_uppercase()));
+    if std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Text cut to a width, for tables.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The program's own log goes to standard error.
+pub(crate) fn start_tracing(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_from_env("DACAPO_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
