@@ -106,8 +106,10 @@ impl Session {
     /// What the database said when it refused the run's data, if it did. What it refused is dropped, so that the run can be ended.
     pub(crate) fn take_refused(&self) -> Option<String> {
         let mut state = self.state();
-        state.records.clear();
-        state.logs.clear();
+        if state.refused.is_some() {
+            state.records.clear();
+            state.logs.clear();
+        }
         state.refused.take()
     }
 
