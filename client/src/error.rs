@@ -279,7 +279,7 @@ impl From<StoreError> for ClientError {
     fn from(error: StoreError) -> Self {
         match error.code().as_deref() {
             // The schema, a table or a function of ours is not there.
-            Some("3F000" | "42P01" | "42883") => Self::Schema {
+            Some("3F000" | "42P01") => Self::Schema {
                 problem: NOT_MIGRATED.to_owned(),
                 can_migrate: true,
             },

@@ -30,8 +30,14 @@ pub(crate) fn url(global: &Global) -> Result<String> {
 
 /// A handle on the database, not yet connected.
 pub(crate) fn store(url: &str) -> Result<Store> {
+    const HINT: &str = "expected postgres://user:password@host:port/name";
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        // The URL itself may hold a password, so only its beginning is shown.
+        let scheme = url.split(':').next().unwrap_or_default();
+        return Err(Failed::usage(format!("not a database URL: it begins with {scheme:?}")).hint(HINT));
+    }
     Store::new(url, CONNECTIONS_MAX).map_err(|error| {
-        Failed::usage(format!("not a database URL: {}", crate::error::chain(&error))).hint("expected postgres://user:password@host:port/name")
+        Failed::usage(format!("not a database URL: {}", crate::error::chain(&error))).hint(HINT)
     })
 }
 

@@ -26,7 +26,7 @@ join dacapo.deployment on deployment.id = run.deployment_id
 where run.namespace = $1
     and ($2::text is null or run_status.status = $2)
     and ($3::text is null or run.workflow = $3)
-    and ($4::jsonb is null or run.labels @> $4)
+    and ($4::text is null or run.labels @> $4::text::jsonb)
     and (
         $5::timestamptz is null
         or (run.created_at, run.id) < ($5::timestamptz, $6::uuid)

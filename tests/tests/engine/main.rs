@@ -3,13 +3,18 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod check;
+mod command;
 mod crash;
 mod deploys;
 mod events;
+mod examples;
 mod fencing;
+mod house;
 mod isolation;
 mod outage;
+mod plans;
 mod requests;
+mod schema;
 mod steps;
 mod timers;
 mod visible;
