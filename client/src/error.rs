@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dacapo_model::{Failure, InputError, PayloadError, RunId, Status};
 use dacapo_store::{MigrateError, Refusal, SchemaState, StoreError};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::DecodeError;
@@ -235,6 +236,17 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Redeployed(_))
+    }
+
+    /// The error that the workflow itself returned, if that is why there is no output and it is of this type.
+    #[must_use]
+    pub fn workflow_error<E: DeserializeOwned>(&self) -> Option<E> {
+        let failure = match self {
+            Self::Failed { failure, .. } => failure,
+            Self::RunCancelled { failure, .. } => failure.as_ref()?,
+            _ => return None,
+        };
+        serde_json::from_str(failure.details.as_ref()?.as_str()).ok()
     }
 
     pub(crate) fn refused(refusal: Refusal, run: RunId, action: Action) -> Self {

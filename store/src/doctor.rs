@@ -15,6 +15,15 @@ pub struct Finding {
 
 /// Examines a migrated database. Reads only; on a large database it takes a while.
 pub async fn examine(store: &Store) -> Result<Vec<Finding>, StoreError> {
-    let rows = sqlx::query_file!("sql/doctor/examine.sql").fetch_all(store.pool()).await?;
-    Ok(rows.into_iter().map(|row| Finding { code: row.code, what: row.what, advice: row.advice }).collect())
+    let rows = sqlx::query_file!("sql/doctor/examine.sql")
+        .fetch_all(store.pool())
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Finding {
+            code: row.code,
+            what: row.what,
+            advice: row.advice,
+        })
+        .collect())
 }

@@ -1,6 +1,6 @@
 //! Notifications. A lost one may cost latency, never a run: whoever listens looks by itself now and then too.
 
-use dacapo_model::RunId;
+use dacapo_model::{DeploymentId, RunId};
 use sqlx::postgres::PgListener;
 
 use crate::{Store, StoreError};
@@ -38,8 +38,8 @@ pub enum Notice {
     Signal(RunId),
     /// These runs have finished.
     Finished(Vec<RunId>),
-    /// A deployment was activated.
-    Deployment,
+    /// This deployment was activated.
+    Deployment(DeploymentId),
     /// The connection was lost and is there again: anything may have been missed.
     Reconnected,
 }
@@ -71,7 +71,10 @@ impl Listener {
             let payload = notification.payload();
             return Ok(match notification.channel() {
                 "dacapo_ready" => Notice::Ready,
-                "dacapo_deployment" => Notice::Deployment,
+                "dacapo_deployment" => match payload.parse() {
+                    Ok(id) => Notice::Deployment(DeploymentId(id)),
+                    Err(_) => continue,
+                },
                 "dacapo_signal" => match payload.parse() {
                     Ok(run) => Notice::Signal(run),
                     Err(_) => continue,

@@ -9,7 +9,12 @@ use crate::command::{deploy, dev, doctor, event, request, runs, start, worker};
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
 #[derive(Debug, Parser)]
-#[command(name = "dacapo", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "dacapo",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -21,10 +26,21 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The database: postgres://user:password@host/name. Without it, the one of a running `dacapo dev` is used
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub(crate) database_url: Option<String>,
     /// The tenant that workflows and runs belong to
-    #[arg(long, global = true, env = "DACAPO_NAMESPACE", default_value = "default")]
+    #[arg(
+        long,
+        global = true,
+        env = "DACAPO_NAMESPACE",
+        default_value = "default"
+    )]
     pub(crate) namespace: String,
     /// How to print what was asked for
     #[arg(long, short, global = true, value_enum, default_value_t)]
@@ -98,8 +114,9 @@ impl Command {
 
 /// Reads a duration such as `5s`, `700ms` or `1m 30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|_| "expected a duration such as 700ms, 5s or 1m 30s".to_owned())?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a duration such as 700ms, 5s or 1m 30s".to_owned())?;
     Duration::try_from(span).map_err(|_| "expected a duration of zero or more".to_owned())
 }
 

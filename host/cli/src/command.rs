@@ -44,7 +44,8 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
 
 /// The id of a run, as typed.
 pub(crate) fn run_id(text: &str) -> Result<RunId> {
-    text.parse().map_err(|error| Failed::usage(format!("{error}")).hint("`dacapo runs list` shows ids"))
+    text.parse()
+        .map_err(|error| Failed::usage(format!("{error}")).hint("`dacapo runs list` shows ids"))
 }
 
 /// JSON as typed: itself, `@file`, or `-` for standard input.

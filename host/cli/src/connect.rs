@@ -22,10 +22,13 @@ pub(crate) fn url(global: &Global) -> Result<String> {
         return Ok(url.clone());
     }
     let file = dev_url_file(&dacapo_postgres::default_data_dir());
-    std::fs::read_to_string(file).map(|url| url.trim().to_owned()).map_err(|_| {
-        Failed::usage("no database was named, and no `dacapo dev` is running")
-            .hint("start `dacapo dev` in another terminal, or give --database-url or DATABASE_URL")
-    })
+    std::fs::read_to_string(file)
+        .map(|url| url.trim().to_owned())
+        .map_err(|_| {
+            Failed::usage("no database was named, and no `dacapo dev` is running").hint(
+                "start `dacapo dev` in another terminal, or give --database-url or DATABASE_URL",
+            )
+        })
 }
 
 /// A handle on the database, not yet connected.
@@ -34,10 +37,16 @@ pub(crate) fn store(url: &str) -> Result<Store> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         // The URL itself may hold a password, so only its beginning is shown.
         let scheme = url.split(':').next().unwrap_or_default();
-        return Err(Failed::usage(format!("not a database URL: it begins with {scheme:?}")).hint(HINT));
+        return Err(
+            Failed::usage(format!("not a database URL: it begins with {scheme:?}")).hint(HINT),
+        );
     }
     Store::new(url, CONNECTIONS_MAX).map_err(|error| {
-        Failed::usage(format!("not a database URL: {}", crate::error::chain(&error))).hint(HINT)
+        Failed::usage(format!(
+            "not a database URL: {}",
+            crate::error::chain(&error)
+        ))
+        .hint(HINT)
     })
 }
 
@@ -45,5 +54,7 @@ pub(crate) fn store(url: &str) -> Result<Store> {
 pub(crate) async fn client(global: &Global) -> Result<Client> {
     let url = url(global)?;
     store(&url)?;
-    Ok(Client::connect(&url).await?.with_namespace(&global.namespace))
+    Ok(Client::connect(&url)
+        .await?
+        .with_namespace(&global.namespace))
 }

@@ -31,17 +31,32 @@ pub(crate) type Result<T> = std::result::Result<T, Failed>;
 impl Failed {
     /// The request failed, with all causes of an error.
     pub(crate) fn new(error: impl Error) -> Self {
-        Self { kind: Kind::Request, code: "failed".to_owned(), message: chain(&error), hint: None }
+        Self {
+            kind: Kind::Request,
+            code: "failed".to_owned(),
+            message: chain(&error),
+            hint: None,
+        }
     }
 
     /// The request failed.
     pub(crate) fn request(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Request, code: "failed".to_owned(), message: message.into(), hint: None }
+        Self {
+            kind: Kind::Request,
+            code: "failed".to_owned(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// What was typed is wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, code: "usage".to_owned(), message: message.into(), hint: None }
+        Self {
+            kind: Kind::Usage,
+            code: "usage".to_owned(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -73,20 +88,36 @@ impl From<ClientError> for Failed {
             | ClientError::BadArgument { .. } => Kind::Usage,
             _ => Kind::Request,
         };
-        Self { kind, code: error.code().to_owned(), message: chain(&error), hint: error.hint() }
+        Self {
+            kind,
+            code: error.code().to_owned(),
+            message: chain(&error),
+            hint: error.hint(),
+        }
     }
 }
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
-        let hint = matches!(error, StoreError::Unavailable(_)).then(|| "check the database's address, and that it runs".to_owned());
-        Self { kind: Kind::Request, code: "database".to_owned(), message: chain(&error), hint }
+        let hint = matches!(error, StoreError::Unavailable(_))
+            .then(|| "check the database's address, and that it runs".to_owned());
+        Self {
+            kind: Kind::Request,
+            code: "database".to_owned(),
+            message: chain(&error),
+            hint,
+        }
     }
 }
 
 impl From<MigrateError> for Failed {
     fn from(error: MigrateError) -> Self {
-        Self { kind: Kind::Request, code: "schema".to_owned(), message: chain(&error), hint: None }
+        Self {
+            kind: Kind::Request,
+            code: "schema".to_owned(),
+            message: chain(&error),
+            hint: None,
+        }
     }
 }
 

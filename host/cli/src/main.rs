@@ -17,7 +17,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ui = ui::Ui::new(arguments.global.output);
     ui::start_tracing(arguments.global.log_format, arguments.command.default_log());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return ui.fail(&error::Failed::new(error)),
     };

@@ -28,7 +28,8 @@ impl Ui {
     /// Data: as JSON, or as people like it.
     pub(crate) fn data<T: Serialize>(self, data: &T, table: impl FnOnce(&T) -> String) {
         let text = match self.output {
-            Output::Json => serde_json::to_string_pretty(data).unwrap_or_else(|error| format!("null // {error}")),
+            Output::Json => serde_json::to_string_pretty(data)
+                .unwrap_or_else(|error| format!("null // {error}")),
             Output::Table => table(data),
         };
         self.line(&text);
@@ -69,14 +70,20 @@ impl Ui {
 /// A table with these columns.
 pub(crate) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.to_uppercase()));
+    table
+        .load_style(presets::NOTHING)
+        .set_header(columns.iter().map(|column| column.to_uppercase()));
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {
         table.add_row(row);
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Text cut to a width, for tables.
@@ -84,14 +91,23 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// The program's own log goes to standard error.
 pub(crate) fn start_tracing(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env("DACAPO_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    let filter = EnvFilter::try_from_env("DACAPO_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")));
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

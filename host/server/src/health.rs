@@ -54,13 +54,26 @@ async fn live() -> Json<LiveBody> {
 
 async fn ready(State(probe): State<Probe>) -> (StatusCode, Json<ReadyBody>) {
     match probe() {
-        Readiness::Ready => (StatusCode::OK, Json(ReadyBody { ready: true, reason: None })),
-        Readiness::NotReady(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(ReadyBody { ready: false, reason: Some(reason) }))
-        }
+        Readiness::Ready => (
+            StatusCode::OK,
+            Json(ReadyBody {
+                ready: true,
+                reason: None,
+            }),
+        ),
+        Readiness::NotReady(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(ReadyBody {
+                ready: false,
+                reason: Some(reason),
+            }),
+        ),
     }
 }
 
 async fn version() -> Json<VersionBody> {
-    Json(VersionBody { name: "dacapo", version: env!("CARGO_PKG_VERSION") })
+    Json(VersionBody {
+        name: "dacapo",
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }

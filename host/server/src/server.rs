@@ -59,7 +59,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Serve`] if no connection can be accepted any more.
-    pub async fn serve(self, probe: Probe, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+    pub async fn serve(
+        self,
+        probe: Probe,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
         let (stopping, stopped) = oneshot::channel();
         let shutdown = async move {
             stop.await;

@@ -44,6 +44,7 @@ struct Told {
     look_at: Vec<RunId>,
     hand_back: Vec<RunId>,
     finished: Vec<RunId>,
+    due: Option<Timestamp>,
 }
 
 impl Inbox {
@@ -60,6 +61,11 @@ impl Inbox {
     /// A run has a signal.
     pub(crate) fn look_at(&self, run: RunId) {
         self.tell(|told| told.look_at.push(run));
+    }
+
+    /// A run was suspended until this time.
+    pub(crate) fn due(&self, at: Timestamp) {
+        self.tell(|told| told.due = Some(told.due.map_or(at, |earlier| earlier.min(at))));
     }
 
     fn played(&self, run: RunId, left: Left) {
@@ -265,6 +271,7 @@ impl Coordinator {
                 .unwrap_or_else(PoisonError::into_inner),
         );
         self.want_claim |= told.ready;
+        self.due(told.due);
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
             self.playing.remove(&run);
@@ -304,10 +311,7 @@ impl Coordinator {
             dacapo_sandbox::Journal::nudge(session.as_ref());
         }
         self.want_claim |= beat.ready;
-        self.next_due = match (self.next_due, beat.next_due) {
-            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
-            (mine, theirs) => mine.or(theirs),
-        };
+        self.due(beat.next_due);
         for run in beat.signalled {
             self.look(run).await?;
         }
@@ -401,6 +405,14 @@ impl Coordinator {
         }
         self.want_claim = full;
         Ok(full && limit < room)
+    }
+
+    /// Some run is due at this time.
+    fn due(&mut self, at: Option<Timestamp>) {
+        self.next_due = match (self.next_due, at) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
     /// Plays a run on the threads for guests.

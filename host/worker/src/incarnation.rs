@@ -1,5 +1,6 @@
 //! One life of a worker under one id: from its registration until it is fenced or has drained.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
 
 use dacapo_model::{RunId, WorkerId};
@@ -8,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::coordinator::Inbox;
 use crate::writer::Submission;
 
 /// What everything that runs under one worker id shares.
@@ -17,6 +19,7 @@ pub(crate) struct Incarnation {
     store: Store,
     /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
     io: tokio::runtime::Handle,
+    inbox: Arc<Inbox>,
     /// To the journal writers. At most one entry for each run that is played, so it needs no bound of its own.
     submissions: UnboundedSender<Submission>,
     /// Cancelled once nothing may be written under this id any more.
@@ -30,6 +33,7 @@ impl Incarnation {
         id: WorkerId,
         clock: Clock,
         store: Store,
+        inbox: Arc<Inbox>,
         submissions: UnboundedSender<Submission>,
         fences: i16,
     ) -> Self {
@@ -37,6 +41,7 @@ impl Incarnation {
             id,
             clock,
             store,
+            inbox,
             io: tokio::runtime::Handle::current(),
             submissions,
             over: CancellationToken::new(),
@@ -62,6 +67,11 @@ impl Incarnation {
                 "looking into the inbox of run {run}: {error}"
             )))
         })
+    }
+
+    /// A run was suspended until this time.
+    pub(crate) fn due(&self, at: dacapo_model::Timestamp) {
+        self.inbox.due(at);
     }
 
     /// The worker was fenced: nothing may be written under this id any more.

@@ -171,7 +171,11 @@ async fn work(
     health: Arc<Health>,
 ) -> Result<(), WorkerError> {
     let inbox = Arc::new(Inbox::default());
-    let _listener = AbortOnDrop(tokio::spawn(listen(store.clone(), Arc::clone(&inbox))));
+    let _listener = AbortOnDrop(tokio::spawn(listen(
+        store.clone(),
+        Arc::clone(&inbox),
+        Arc::clone(&stage),
+    )));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
@@ -186,9 +190,11 @@ async fn work(
             id,
             Clock::new(now),
             store.clone(),
+            Arc::clone(&inbox),
             submissions,
             fences,
         ));
+        let _end = EndOnDrop(Arc::clone(&incarnation));
         let source = Arc::new(Mutex::new(source));
         let writers: Vec<_> = (1..fences)
             .map(|fence| {
@@ -280,10 +286,14 @@ async fn register(
 }
 
 /// Turns notifications into rings of the control loop's bell.
-async fn listen(store: Store, inbox: Arc<Inbox>) {
+async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
     let mut backoff = Backoff::default();
     loop {
-        let Ok(mut listener) = Listener::connect(&store, &[Channel::Ready, Channel::Signal]).await
+        let Ok(mut listener) = Listener::connect(
+            &store,
+            &[Channel::Ready, Channel::Signal, Channel::Deployment],
+        )
+        .await
         else {
             backoff.wait().await;
             continue;
@@ -295,10 +305,24 @@ async fn listen(store: Store, inbox: Arc<Inbox>) {
             match notice {
                 Notice::Signal(run) => inbox.look_at(run),
                 Notice::Ready | Notice::Reconnected => inbox.ready(),
-                Notice::Deployment | Notice::Finished(_) => {}
+                Notice::Deployment(id) => {
+                    // Compiled before its first run comes; if that fails, the run will say why.
+                    let stage = Arc::clone(&stage);
+                    tokio::spawn(async move { drop(stage.deployments.get(id).await) });
+                }
+                Notice::Finished(_) => {}
             }
         }
         backoff.wait().await;
+    }
+}
+
+/// Also when the worker is dropped in the middle, nobody may go on under its name.
+struct EndOnDrop(Arc<Incarnation>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

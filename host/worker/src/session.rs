@@ -298,6 +298,7 @@ impl Journal for Session {
             let state = self.state();
             (state.inbox_seq, state.signal.clone())
         };
+        let wake_at = suspension.wake_at;
         let (reason, paused) = match suspension.reason {
             SuspendReason::Event => ("event", false),
             SuspendReason::Time => ("time", false),
@@ -307,13 +308,18 @@ impl Journal for Session {
         let end = End::Suspended {
             reason,
             events: suspension.events,
-            wake_at: suspension.wake_at,
+            wake_at,
             paused,
             inbox_seq,
             signal,
         };
         match self.hand_over(Some(end)).await {
-            Written::Yes { gone: true } => Ok(Suspended::Gone),
+            Written::Yes { gone: true } => {
+                if let Some(at) = wake_at {
+                    self.incarnation.due(at);
+                }
+                Ok(Suspended::Gone)
+            }
             Written::Yes { gone: false } => match self.incarnation.look(self.run).await {
                 Ok(Some(look)) => {
                     self.take_look(look);

@@ -7,7 +7,12 @@ use tokio::process::Command;
 
 fn dacapo(database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(dacapo_binary());
-    command.args(arguments).env("DATABASE_URL", &database.url).env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env("DATABASE_URL", &database.url)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
@@ -24,7 +29,13 @@ fn text(bytes: &[u8]) -> String {
 fn fails(output: &Output, code: i32, says: &[&str]) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert_eq!(said.lines().filter(|line| line.starts_with("error:")).count(), 1, "{said}");
+    assert_eq!(
+        said.lines()
+            .filter(|line| line.starts_with("error:"))
+            .count(),
+        1,
+        "{said}"
+    );
     for word in says {
         assert!(said.contains(word), "expected {word:?} in: {said}");
     }
@@ -41,33 +52,105 @@ async fn a_run_is_started_watched_and_shown() {
     assert!(deployed.status.success(), "{}", text(&deployed.stderr));
     assert!(text(&deployed.stdout).contains("deployment 1 of bench:noop is active"));
     let again = run(&database, &["deploy", &guest("bench_guest")]).await;
-    assert!(text(&again.stdout).contains("nothing changed: deployment 1"), "{}", text(&again.stdout));
+    assert!(
+        text(&again.stdout).contains("nothing changed: deployment 1"),
+        "{}",
+        text(&again.stdout)
+    );
     let workflows = run(&database, &["workflows", "--output", "json"]).await;
     let workflows: serde_json::Value = serde_json::from_slice(&workflows.stdout).unwrap();
-    assert!(workflows.as_array().unwrap().iter().any(|one| one["name"] == "bench:noop/noop.three-steps"));
+    assert!(
+        workflows
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["name"] == "bench:noop/noop.three-steps")
+    );
 
     let worker = dacapo_tests::Dacapo::on(&database).worker().await;
-    let output = run(&database, &["start", "noop-steps", "--input", "3", "--wait", "--label", "tenant=a"]).await;
+    let output = run(
+        &database,
+        &[
+            "start",
+            "noop-steps",
+            "--input",
+            "3",
+            "--wait",
+            "--label",
+            "tenant=a",
+        ],
+    )
+    .await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).trim(), "3");
-    let listed = run(&database, &["runs", "list", "-o", "json", "--label", "tenant=a", "--status", "completed"]).await;
+    let listed = run(
+        &database,
+        &[
+            "runs",
+            "list",
+            "-o",
+            "json",
+            "--label",
+            "tenant=a",
+            "--status",
+            "completed",
+        ],
+    )
+    .await;
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
     let shown = run(&database, &["runs", "show", &id, "--output", "json"]).await;
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
-    for field in ["id", "workflow", "deployment", "status", "input", "output", "failure", "labels", "createdAt", "startedAt", "finishedAt", "progress", "steps"] {
+    for field in [
+        "id",
+        "workflow",
+        "deployment",
+        "status",
+        "input",
+        "output",
+        "failure",
+        "labels",
+        "createdAt",
+        "startedAt",
+        "finishedAt",
+        "progress",
+        "steps",
+    ] {
         assert!(shown.get(field).is_some(), "{field} is missing: {shown:#}");
     }
-    for field in ["key", "name", "kind", "status", "attempts", "outcome", "startedAt", "finishedAt"] {
-        assert!(shown["steps"][0].get(field).is_some(), "{field} is missing: {shown:#}");
+    for field in [
+        "key",
+        "name",
+        "kind",
+        "status",
+        "attempts",
+        "outcome",
+        "startedAt",
+        "finishedAt",
+    ] {
+        assert!(
+            shown["steps"][0].get(field).is_some(),
+            "{field} is missing: {shown:#}"
+        );
     }
     let watched = run(&database, &["runs", "watch", &id]).await;
-    assert!(watched.status.success() && text(&watched.stderr).contains("s#3"), "{}", text(&watched.stderr));
+    assert!(
+        watched.status.success() && text(&watched.stderr).contains("s#3"),
+        "{}",
+        text(&watched.stderr)
+    );
     let doctor = run(&database, &["doctor"]).await;
     assert!(doctor.status.success(), "{}", text(&doctor.stdout));
 
-    let waiting = text(&run(&database, &["start", "wait-event"]).await.stdout).trim().to_owned();
-    assert!(run(&database, &["event", &waiting, "go", "[1]", "--id", "a"]).await.status.success());
+    let waiting = text(&run(&database, &["start", "wait-event"]).await.stdout)
+        .trim()
+        .to_owned();
+    assert!(
+        run(&database, &["event", &waiting, "go", "[1]", "--id", "a"])
+            .await
+            .status
+            .success()
+    );
     let output = run(&database, &["runs", "watch", &waiting]).await;
     assert_eq!(text(&output.stdout).trim(), "3");
     worker.kill().await;
@@ -78,8 +161,16 @@ async fn a_failed_run_exits_with_1() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = dacapo_tests::Dacapo::on(&database).worker().await;
-    let output = run(&database, &["start", "fail-with", "--input", "\"no stock\"", "--wait"]).await;
-    fails(&output, 1, &["failed", "no stock", "hint: `dacapo runs show"]);
+    let output = run(
+        &database,
+        &["start", "fail-with", "--input", "\"no stock\"", "--wait"],
+    )
+    .await;
+    fails(
+        &output,
+        1,
+        &["failed", "no stock", "hint: `dacapo runs show"],
+    );
     worker.kill().await;
 }
 
@@ -93,22 +184,40 @@ async fn files_that_are_no_workflows_are_refused_with_a_reason_and_nothing_is_st
         path.to_string_lossy().into_owned()
     };
     let cases: Vec<(String, Vec<&str>)> = vec![
-        (file("text.wasm", b"hello, world"), vec!["not wasm", "hello, world"]),
+        (
+            file("text.wasm", b"hello, world"),
+            vec!["not wasm", "hello, world"],
+        ),
         (file("empty.wasm", b""), vec!["empty"]),
         (file("module.wasm", b"\0asm\x01\0\0\0"), vec!["component"]),
-        (file("component.wasm", b"\0asm\x0d\0\x01\0"), vec!["no workflow"]),
+        (
+            file("component.wasm", b"\0asm\x0d\0\x01\0"),
+            vec!["no workflow"],
+        ),
         (guest("bad_empty"), vec!["no workflow"]),
         (guest("bad_two_params"), vec!["parameter"]),
         (guest("bad_resource"), vec!["resource"]),
         (guest("bad_import"), vec!["import"]),
-        (directory.path().join("none.wasm").to_string_lossy().into_owned(), vec!["cannot read"]),
+        (
+            directory
+                .path()
+                .join("none.wasm")
+                .to_string_lossy()
+                .into_owned(),
+            vec!["cannot read"],
+        ),
     ];
     for (file, says) in cases {
         let output = run(&database, &["deploy", &file]).await;
         eprintln!("{}", text(&output.stderr));
         fails(&output, 2, &says);
     }
-    assert_eq!(database.count("select count(*) from dacapo.component").await, 0);
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.component")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,43 +229,124 @@ async fn input_that_does_not_fit_is_refused_before_a_run_exists() {
         r#"{{"orderId": 1, "amountCents": 1, "currency": "eur", "items": [{item}, {item}, {{"sku": "b", "price": "4"}}]}}"#
     );
     let output = run(&database, &["start", "process", "--input", &wrong]).await;
-    fails(&output, 2, &["items[2].price: expected u32, got \"4\"", "hint:"]);
-    fails(&run(&database, &["start", "process", "--input", "{"]).await, 2, &["not JSON"]);
-    fails(&run(&database, &["start", "process", "--input", "@/nowhere.json"]).await, 2, &["cannot read"]);
-    fails(&run(&database, &["start", "process", "--input", &format!("\"{}\"", "x".repeat(60_000))]).await, 2, &["expected payment"]);
+    fails(
+        &output,
+        2,
+        &["items[2].price: expected u32, got \"4\"", "hint:"],
+    );
+    fails(
+        &run(&database, &["start", "process", "--input", "{"]).await,
+        2,
+        &["not JSON"],
+    );
+    fails(
+        &run(
+            &database,
+            &["start", "process", "--input", "@/nowhere.json"],
+        )
+        .await,
+        2,
+        &["cannot read"],
+    );
+    fails(
+        &run(
+            &database,
+            &[
+                "start",
+                "process",
+                "--input",
+                &format!("\"{}\"", "x".repeat(60_000)),
+            ],
+        )
+        .await,
+        2,
+        &["expected payment"],
+    );
     let large = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(large.path(), format!("\"{}\"", "x".repeat(2_000_000))).unwrap();
     let argument = format!("@{}", large.path().display());
-    fails(&run(&database, &["start", "process", "--input", &argument]).await, 2, &["limit", "1,048,576"]);
+    fails(
+        &run(&database, &["start", "process", "--input", &argument]).await,
+        2,
+        &["limit", "1,048,576"],
+    );
     assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_said_with_a_way_on() {
     let database = database().await;
-    fails(&run(&database, &["start", "process"]).await, 1, &["no workflow", "dacapo deploy"]);
+    fails(
+        &run(&database, &["start", "process"]).await,
+        1,
+        &["no workflow", "dacapo deploy"],
+    );
     database.deploy("process_payment").await;
-    fails(&run(&database, &["start", "proces"]).await, 1, &["no workflow", "payments:processing/payments.process"]);
+    fails(
+        &run(&database, &["start", "proces"]).await,
+        1,
+        &["no workflow", "payments:processing/payments.process"],
+    );
     let nobody = "01920000-0000-7000-8000-000000000000";
-    for arguments in [vec!["runs", "show", nobody], vec!["event", nobody, "go"], vec!["pause", nobody], vec!["cancel", nobody]] {
-        fails(&run(&database, &arguments).await, 1, &["no run", nobody, "hint:"]);
+    for arguments in [
+        vec!["runs", "show", nobody],
+        vec!["event", nobody, "go"],
+        vec!["pause", nobody],
+        vec!["cancel", nobody],
+    ] {
+        fails(
+            &run(&database, &arguments).await,
+            1,
+            &["no run", nobody, "hint:"],
+        );
     }
-    fails(&run(&database, &["runs", "show", "17"]).await, 2, &["17", "UUID"]);
-    fails(&run(&database, &["runs", "list", "--status", "done"]).await, 2, &["completed"]);
+    fails(
+        &run(&database, &["runs", "show", "17"]).await,
+        2,
+        &["17", "UUID"],
+    );
+    fails(
+        &run(&database, &["runs", "list", "--status", "done"]).await,
+        2,
+        &["completed"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_used_is_said_with_a_way_on() {
     let database = database().await;
-    let down = dacapo(&database, &["runs", "list"]).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").output().await.unwrap();
+    let down = dacapo(&database, &["runs", "list"])
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .output()
+        .await
+        .unwrap();
     fails(&down, 1, &["cannot reach the database", "hint:"]);
-    let nonsense = dacapo(&database, &["runs", "list"]).env("DATABASE_URL", "mysql:nonsense").output().await.unwrap();
+    let nonsense = dacapo(&database, &["runs", "list"])
+        .env("DATABASE_URL", "mysql:nonsense")
+        .output()
+        .await
+        .unwrap();
     fails(&nonsense, 2, &["database URL", "hint:"]);
-    sqlx::query("drop schema dacapo cascade").execute(database.store.pool()).await.unwrap();
-    fails(&run(&database, &["runs", "list"]).await, 1, &["dacapo migrate"]);
+    sqlx::query("drop schema dacapo cascade")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    fails(
+        &run(&database, &["runs", "list"]).await,
+        1,
+        &["dacapo migrate"],
+    );
     assert!(run(&database, &["migrate"]).await.status.success());
-    sqlx::query("update dacapo.compatibility set breaking = 9000").execute(database.store.pool()).await.unwrap();
-    for arguments in [["runs", "list"].as_slice(), &["migrate"], &["worker"], &["doctor"]] {
+    sqlx::query("update dacapo.compatibility set breaking = 9000")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    for arguments in [
+        ["runs", "list"].as_slice(),
+        &["migrate"],
+        &["worker"],
+        &["doctor"],
+    ] {
         fails(&run(&database, arguments).await, 1, &["newer"]);
     }
 }
@@ -165,8 +355,13 @@ async fn a_database_that_cannot_be_used_is_said_with_a_way_on() {
 async fn a_worker_waits_for_a_database_that_is_down_and_says_so() {
     let database = database().await;
     let mut command = dacapo(&database, &["worker"]);
-    let mut child = command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
+    let mut child = command
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
     let line = lines.next_line().await.unwrap().unwrap();
     assert!(line.contains("waiting for the database"), "{line}");
     child.kill().await.unwrap();
@@ -175,9 +370,21 @@ async fn a_worker_waits_for_a_database_that_is_down_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_are_usage_errors() {
     let database = database().await;
-    fails(&run(&database, &["worker", "--heartbeat=4s"]).await, 2, &["heartbeat", "lease"]);
-    fails(&run(&database, &["worker", "--runs-max=0"]).await, 2, &["runs-max"]);
+    fails(
+        &run(&database, &["worker", "--heartbeat=4s"]).await,
+        2,
+        &["heartbeat", "lease"],
+    );
+    fails(
+        &run(&database, &["worker", "--runs-max=0"]).await,
+        2,
+        &["runs-max"],
+    );
     let output = run(&database, &["worker", "--lease=soon"]).await;
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("expected a duration"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("expected a duration"),
+        "{}",
+        text(&output.stderr)
+    );
 }

@@ -12,11 +12,17 @@ async fn onboard_user_creates_an_account_and_sends_a_welcome() {
     let database = database().await;
     database.deploy("onboard_user").await;
     let worker = worker(&database).await;
-    let run = database.start("onboard", r#"{"email": "ada@example.org", "name": "Ada"}"#).await;
+    let run = database
+        .start("onboard", r#"{"email": "ada@example.org", "name": "Ada"}"#)
+        .await;
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
     assert!(done.output.unwrap().as_str().contains("ada@example.org"));
-    let keys: Vec<String> = journal(&database, run).await.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let keys: Vec<String> = journal(&database, run)
+        .await
+        .iter()
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect();
     assert_eq!(keys, ["create-account#1", "send-welcome#1"]);
     worker.drain().await.unwrap();
     sound(&database).await;
@@ -28,8 +34,17 @@ async fn process_payment_settles() {
     database.deploy("process_payment").await;
     let worker = worker(&database).await;
     let run = database.start("process", PAYMENT).await;
-    database.until("it waits for the bank", "select count(*) = 1 from dacapo.task_suspended where events = '{settled}'").await;
-    database.client.send_event(run, "settled", r#"{"reference": "bank-1"}"#, Some("bank-1")).await.unwrap();
+    database
+        .until(
+            "it waits for the bank",
+            "select count(*) = 1 from dacapo.task_suspended where events = '{settled}'",
+        )
+        .await;
+    database
+        .client
+        .send_event(run, "settled", r#"{"reference": "bank-1"}"#, Some("bank-1"))
+        .await
+        .unwrap();
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
     assert!(done.output.unwrap().as_str().contains("bank-1"));
@@ -48,8 +63,16 @@ async fn process_payment_releases_what_it_holds_when_the_bank_is_late() {
     assert_eq!(done.status, Status::Failed);
     assert_eq!(done.failure.unwrap().code, "not-settled");
     let journal = journal(&database, run).await;
-    assert!(journal.iter().any(|line| line.starts_with("settled#1 wait timed-out")), "{journal:?}");
-    assert!(journal.last().unwrap().starts_with("release#1 step ok"), "{journal:?}");
+    assert!(
+        journal
+            .iter()
+            .any(|line| line.starts_with("settled#1 wait timed-out")),
+        "{journal:?}"
+    );
+    assert!(
+        journal.last().unwrap().starts_with("release#1 step ok"),
+        "{journal:?}"
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -61,13 +84,39 @@ async fn approval_waits_for_people() {
     let worker = worker(&database).await;
     let request = r#"{"employee": "Ada", "purpose": "a loom", "amountCents": 150000, "coolingOffSeconds": 0}"#;
     let run = database.start("approve", request).await;
-    database.until("it pauses", "select count(*) = 1 from dacapo.task_suspended where paused").await;
+    database
+        .until(
+            "it pauses",
+            "select count(*) = 1 from dacapo.task_suspended where paused",
+        )
+        .await;
     database.client.resume(run).await.unwrap();
-    database.client.send_event(run, "manager-decision", r#"{"by": "Grace", "approved": true}"#, None).await.unwrap();
-    database.client.send_event(run, "finance-decision", r#"{"by": "Mary", "approved": true}"#, None).await.unwrap();
+    database
+        .client
+        .send_event(
+            run,
+            "manager-decision",
+            r#"{"by": "Grace", "approved": true}"#,
+            None,
+        )
+        .await
+        .unwrap();
+    database
+        .client
+        .send_event(
+            run,
+            "finance-decision",
+            r#"{"by": "Mary", "approved": true}"#,
+            None,
+        )
+        .await
+        .unwrap();
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
-    assert_eq!(done.output.unwrap().as_str(), r#"{"tag":"approved","val":["Grace","Mary"]}"#);
+    assert_eq!(
+        done.output.unwrap().as_str(),
+        r#"{"tag":"approved","val":["Grace","Mary"]}"#
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }

@@ -10,39 +10,98 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dacapo-postgres", &[]),
     ("dacapo-store", &["dacapo-model", "sqlx"]),
     ("dacapo-client-macros", &["wit-parser"]),
-    ("dacapo-client", &["dacapo-client-macros", "dacapo-model", "dacapo-store", "sqlx"]),
-    ("dacapo-sandbox", &["dacapo-model", "dacapo-replay", "wasmtime", "wasmtime-wasi", "wit-component", "wit-parser"]),
-    ("dacapo-worker", &["dacapo-model", "dacapo-sandbox", "dacapo-store"]),
-    ("dacapo-server", &["dacapo-client", "dacapo-model", "dacapo-store", "axum"]),
+    (
+        "dacapo-client",
+        &[
+            "dacapo-client-macros",
+            "dacapo-model",
+            "dacapo-store",
+            "sqlx",
+        ],
+    ),
+    (
+        "dacapo-sandbox",
+        &[
+            "dacapo-model",
+            "dacapo-replay",
+            "wasmtime",
+            "wasmtime-wasi",
+            "wit-component",
+            "wit-parser",
+        ],
+    ),
+    (
+        "dacapo-worker",
+        &["dacapo-model", "dacapo-sandbox", "dacapo-store"],
+    ),
+    (
+        "dacapo-server",
+        &["dacapo-client", "dacapo-model", "dacapo-store", "axum"],
+    ),
     (
         "dacapo-cli",
         &[
-            "dacapo-client", "dacapo-model", "dacapo-postgres", "dacapo-sandbox", "dacapo-server", "dacapo-store", "dacapo-worker",
-            "anyhow", "clap", "sqlx",
+            "dacapo-client",
+            "dacapo-model",
+            "dacapo-postgres",
+            "dacapo-sandbox",
+            "dacapo-server",
+            "dacapo-store",
+            "dacapo-worker",
+            "anyhow",
+            "clap",
+            "sqlx",
         ],
     ),
     ("dacapo-guest", &["wit-bindgen"]),
 ];
 
 /// Crates that only those named above may use.
-const HEAVY: &[&str] = &["sqlx", "wasmtime", "wasmtime-wasi", "wit-component", "wit-parser", "wit-bindgen", "axum", "clap", "anyhow"];
+const HEAVY: &[&str] = &[
+    "sqlx",
+    "wasmtime",
+    "wasmtime-wasi",
+    "wit-component",
+    "wit-parser",
+    "wit-bindgen",
+    "axum",
+    "clap",
+    "anyhow",
+];
 
 fn metadata() -> serde_json::Value {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let output = Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--offline"]).current_dir(root).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--offline"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
 fn each_crate_uses_what_it_may_and_nothing_else() {
     let metadata = metadata();
-    let packages: BTreeMap<&str, &serde_json::Value> =
-        metadata["packages"].as_array().unwrap().iter().map(|package| (package["name"].as_str().unwrap(), package)).collect();
+    let packages: BTreeMap<&str, &serde_json::Value> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (package["name"].as_str().unwrap(), package))
+        .collect();
     for (name, allowed) in ALLOWED {
         let dependencies = packages[name]["dependencies"].as_array().unwrap();
         // What its tests use is no edge of the house.
-        let used = dependencies.iter().filter(|dependency| dependency["kind"] != "dev").map(|one| one["name"].as_str().unwrap());
+        let used = dependencies
+            .iter()
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(|one| one["name"].as_str().unwrap());
         for used in used.filter(|used| used.starts_with("dacapo-") || HEAVY.contains(used)) {
             assert!(allowed.contains(&used), "{name} may not use {used}");
         }
@@ -54,9 +113,28 @@ fn no_big_crate_is_built_in_two_versions() {
     let metadata = metadata();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in metadata["packages"].as_array().unwrap() {
-        versions.entry(package["name"].as_str().unwrap()).or_default().insert(package["version"].as_str().unwrap());
+        versions
+            .entry(package["name"].as_str().unwrap())
+            .or_default()
+            .insert(package["version"].as_str().unwrap());
     }
-    for name in ["wasmtime", "cranelift-codegen", "wasmparser", "wasm-encoder", "wit-parser", "wit-component", "sqlx", "tokio", "axum", "rustls"] {
-        assert_eq!(versions.get(name).map_or(0, BTreeSet::len), 1, "{name}: {:?}", versions.get(name));
+    for name in [
+        "wasmtime",
+        "cranelift-codegen",
+        "wasmparser",
+        "wasm-encoder",
+        "wit-parser",
+        "wit-component",
+        "sqlx",
+        "tokio",
+        "axum",
+        "rustls",
+    ] {
+        assert_eq!(
+            versions.get(name).map_or(0, BTreeSet::len),
+            1,
+            "{name}: {:?}",
+            versions.get(name)
+        );
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod crash;
 mod deploys;
+mod dev;
 mod events;
 mod examples;
 mod fencing;

@@ -5,7 +5,9 @@ use sqlx::{Connection, Executor};
 
 /// Parameters of a file of SQL, as `explain` has to be given them.
 async fn plan(database: &Database, file: &str, parameters: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/sql").join(file);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../store/sql")
+        .join(file);
     let sql = std::fs::read_to_string(path).unwrap();
     // The connection of a worker: its settings are part of what is tested.
     let options = database.store.options().clone().options([
@@ -15,11 +17,16 @@ async fn plan(database: &Database, file: &str, parameters: &str) -> String {
         ("plan_cache_mode", "force_generic_plan"),
     ]);
     let mut connection = sqlx::PgConnection::connect_with(&options).await.unwrap();
-    connection.execute(sqlx::AssertSqlSafe(format!("prepare statement as {sql}"))).await.unwrap();
-    let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("explain execute statement ({parameters})")))
-        .fetch_all(&mut connection)
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare statement as {sql}")))
         .await
         .unwrap();
+    let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "explain execute statement ({parameters})"
+    )))
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
     lines.join("\n")
 }
 
@@ -27,8 +34,19 @@ async fn plan(database: &Database, file: &str, parameters: &str) -> String {
 async fn a_claim_reads_the_queue_in_order_and_all_else_by_key() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";
-    let plan = plan(&database, "task_ready/claim.sql", &format!("{nobody}, 0, 10, '-infinity'")).await;
-    for index in ["task_ready_in_order", "run_pkey", "step_pkey", "event_pkey", "fence_pkey"] {
+    let plan = plan(
+        &database,
+        "task_ready/claim.sql",
+        &format!("{nobody}, 0, 10, '-infinity'"),
+    )
+    .await;
+    for index in [
+        "task_ready_in_order",
+        "run_pkey",
+        "step_pkey",
+        "event_pkey",
+        "fence_pkey",
+    ] {
         assert!(plan.contains(index), "{index} is not used:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan"), "{plan}");
@@ -47,8 +65,19 @@ async fn a_flush_finds_every_row_by_its_key() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";
     let arrays = vec!["'{}'"; 38].join(", ");
-    let plan = plan(&database, "journal/flush.sql", &format!("{nobody}, 1::smallint, {arrays}")).await;
-    for index in ["fence_pkey", "step_pkey", "event_pkey", "task_leased_pkey", "run_pkey"] {
+    let plan = plan(
+        &database,
+        "journal/flush.sql",
+        &format!("{nobody}, 1::smallint, {arrays}"),
+    )
+    .await;
+    for index in [
+        "fence_pkey",
+        "step_pkey",
+        "event_pkey",
+        "task_leased_pkey",
+        "run_pkey",
+    ] {
         assert!(plan.contains(index), "{index} is not used:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan"), "{plan}");
@@ -57,6 +86,11 @@ async fn a_flush_finds_every_row_by_its_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_reads_runs_in_order_of_their_creation() {
     let database = database().await;
-    let plan = plan(&database, "run/list.sql", "'default', null, null, null, null, null, 50").await;
+    let plan = plan(
+        &database,
+        "run/list.sql",
+        "'default', null, null, null, null, null, 50",
+    )
+    .await;
     assert!(plan.contains("run_by_creation"), "{plan}");
 }

@@ -8,7 +8,12 @@ use sqlx::Executor;
 /// A database with nothing in it.
 async fn empty() -> Database {
     let database = database().await;
-    database.store.pool().execute("drop schema dacapo cascade").await.unwrap();
+    database
+        .store
+        .pool()
+        .execute("drop schema dacapo cascade")
+        .await
+        .unwrap();
     database
 }
 
@@ -23,21 +28,38 @@ async fn many_workers_may_migrate_at_once() {
         .collect();
     let mut migrated = 0;
     for one in all {
-        if matches!(one.await.unwrap().unwrap(), MigrateOutcome::Migrated { from: 0, .. }) {
+        if matches!(
+            one.await.unwrap().unwrap(),
+            MigrateOutcome::Migrated { from: 0, .. }
+        ) {
             migrated += 1;
         }
     }
     assert!(migrated >= 1);
-    assert!(matches!(migrate(&database.store).await.unwrap(), MigrateOutcome::UpToDate(_)));
-    assert!(matches!(schema_state(&database.store).await.unwrap(), SchemaState::Ready(_)));
+    assert!(matches!(
+        migrate(&database.store).await.unwrap(),
+        MigrateOutcome::UpToDate(_)
+    ));
+    assert!(matches!(
+        schema_state(&database.store).await.unwrap(),
+        SchemaState::Ready(_)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_table_is_refused_and_nothing_is_touched() {
     let database = empty().await;
-    database.store.pool().execute("create schema dacapo; create table dacapo.run (mine text)").await.unwrap();
+    database
+        .store
+        .pool()
+        .execute("create schema dacapo; create table dacapo.run (mine text)")
+        .await
+        .unwrap();
     let error = migrate(&database.store).await.unwrap_err();
-    assert!(matches!(&error, MigrateError::Foreign { tables } if tables == &["run"]), "{error}");
+    assert!(
+        matches!(&error, MigrateError::Foreign { tables } if tables == &["run"]),
+        "{error}"
+    );
     let tables = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'dacapo' and relkind = 'r'";
     assert_eq!(database.count(tables).await, 1);
 }
@@ -48,11 +70,31 @@ async fn a_database_of_a_newer_breaking_version_is_refused_and_of_a_newer_compat
     let ahead = "insert into dacapo._sqlx_migrations (version, description, success, checksum, execution_time)
                  values (9000, 'from the future', true, '', 0)";
     database.store.pool().execute(ahead).await.unwrap();
-    assert_eq!(migrate(&database.store).await.unwrap(), MigrateOutcome::UpToDate(9000));
-    database.store.pool().execute("update dacapo.compatibility set breaking = 9000").await.unwrap();
+    assert_eq!(
+        migrate(&database.store).await.unwrap(),
+        MigrateOutcome::UpToDate(9000)
+    );
+    database
+        .store
+        .pool()
+        .execute("update dacapo.compatibility set breaking = 9000")
+        .await
+        .unwrap();
     let error = migrate(&database.store).await.unwrap_err();
-    assert!(matches!(error, MigrateError::Newer { database: 9000, breaking: 9000, .. }), "{error}");
-    let error = dacapo_client::Client::connect(&database.url).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            MigrateError::Newer {
+                database: 9000,
+                breaking: 9000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = dacapo_client::Client::connect(&database.url)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("newer"), "{error}");
 }
 
@@ -63,12 +105,21 @@ async fn the_status_words_of_the_database_are_those_of_the_model() {
         .fetch_one(database.store.pool())
         .await
         .unwrap();
-    let check: String = sqlx::query_scalar("select pg_get_constraintdef(oid) from pg_constraint where conname = 'run_status_known'")
-        .fetch_one(database.store.pool())
-        .await
-        .unwrap();
+    let check: String = sqlx::query_scalar(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = 'run_status_known'",
+    )
+    .fetch_one(database.store.pool())
+    .await
+    .unwrap();
     for status in Status::ALL {
         let word = format!("'{}'", status.as_str());
-        assert!(if status.is_terminal() { check.contains(&word) } else { view.contains(&word) }, "{status} is missing");
+        assert!(
+            if status.is_terminal() {
+                check.contains(&word)
+            } else {
+                view.contains(&word)
+            },
+            "{status} is missing"
+        );
     }
 }

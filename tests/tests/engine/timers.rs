@@ -56,3 +56,19 @@ async fn a_sleep_that_ends_while_no_worker_is_there_ends_when_one_comes() {
     assert_eq!(database.done(run).await.status, Status::Completed);
     second.drain().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_is_noticed_when_it_is_due_and_not_at_the_next_heartbeat() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let config = dacapo_worker::WorkerConfig {
+        lease: std::time::Duration::from_secs(600),
+        heartbeat: std::time::Duration::from_secs(200),
+        ..Default::default()
+    };
+    let worker = dacapo_worker::Worker::start(database.store.clone(), config).await.unwrap();
+    let run = database.start("sleeps", r#"{"ms": 100, "times": 3}"#).await;
+    // With a heartbeat every 200 seconds it would not be done within the 30 that this waits.
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+}

@@ -18,10 +18,18 @@ async fn clocks_and_randomness_outside_of_steps_survive_a_replay() {
     assert_eq!(seen["first"], seen["again"], "{seen:#}");
     // But for the hasher's keys, which are the guest's own memory: the body of `inside` drew from them, and was not repeated.
     let but_for_hash = |seen: &serde_json::Value| {
-        let lines = seen.as_array().unwrap().iter().filter(|line| !line.as_str().unwrap().starts_with("hash="));
+        let lines = seen
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|line| !line.as_str().unwrap().starts_with("hash="));
         lines.cloned().collect::<Vec<_>>()
     };
-    assert_eq!(but_for_hash(&seen["afterFirst"]), but_for_hash(&seen["afterAgain"]), "{seen:#}");
+    assert_eq!(
+        but_for_hash(&seen["afterFirst"]),
+        but_for_hash(&seen["afterAgain"]),
+        "{seen:#}"
+    );
     assert_ne!(
         seen["inside"], seen["again"],
         "inside of a step all of it is real: {seen:#}"

@@ -33,7 +33,13 @@ pub(crate) fn read(file: &Path) -> Result<Described> {
 
 /// Puts a component into service.
 pub(crate) async fn put(client: &Client, described: &Described) -> Result<DeployOutcome> {
-    Ok(client.deploy(&described.descriptor, &described.digest, &described.component).await?)
+    Ok(client
+        .deploy(
+            &described.descriptor,
+            &described.digest,
+            &described.component,
+        )
+        .await?)
 }
 
 /// What a deploy did, in a line, and the workflows with their types.
@@ -42,23 +48,41 @@ pub(crate) fn describe_outcome(described: &Described, outcome: &DeployOutcome) -
     let number = outcome.number;
     let mut lines = vec![match (outcome.created, outcome.replaces) {
         (false, _) => format!("nothing changed: deployment {number} of {package} has these bytes"),
-        (true, Some(before)) => format!("deployment {number} of {package} is active for new runs (before: {before})"),
+        (true, Some(before)) => {
+            format!("deployment {number} of {package} is active for new runs (before: {before})")
+        }
         (true, None) => format!("deployment {number} of {package} is active"),
     }];
-    lines.extend(described.descriptor.workflows.iter().map(|workflow| format!("  {}", signature(workflow))));
+    lines.extend(
+        described
+            .descriptor
+            .workflows
+            .iter()
+            .map(|workflow| format!("  {}", signature(workflow))),
+    );
     lines.join("\n")
 }
 
 /// A workflow as WIT would have it.
 pub(crate) fn signature(workflow: &dacapo_model::Workflow) -> String {
-    let param = workflow.param.as_ref().map_or_else(String::new, |param| format!("{}: {}", param.name, param.ty));
-    let result = workflow.result.as_ref().map_or_else(String::new, |ty| format!(" -> {ty}"));
+    let param = workflow
+        .param
+        .as_ref()
+        .map_or_else(String::new, |param| format!("{}: {}", param.name, param.ty));
+    let result = workflow
+        .result
+        .as_ref()
+        .map_or_else(String::new, |ty| format!(" -> {ty}"));
     format!("{}({param}){result}", workflow.name)
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     // All files are read before any is deployed.
-    let described = args.files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    let described = args
+        .files
+        .iter()
+        .map(|file| read(file))
+        .collect::<Result<Vec<_>>>()?;
     let client = connect::client(global).await?;
     let mut outcomes = Vec::new();
     for one in &described {

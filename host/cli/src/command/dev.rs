@@ -80,7 +80,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     for file in &files {
         deploy_and_say(&client, file, ui).await;
     }
-    let watcher = watch::Watcher::new(&args.paths).map_err(|error| Failed::request(format!("cannot watch files: {error}")))?;
+    let watcher = watch::Watcher::new(&args.paths)
+        .map_err(|error| Failed::request(format!("cannot watch files: {error}")))?;
     say_what_next(&client, private.as_ref(), ui).await;
 
     let redeploy = async {
@@ -124,21 +125,37 @@ struct Private {
 impl Private {
     async fn start(data_dir: Option<PathBuf>) -> Result<Self> {
         let data_dir = data_dir.unwrap_or_else(dacapo_postgres::default_data_dir);
-        let cluster = Cluster::start(ClusterOptions { data_dir, settings: Vec::new(), binaries: None }).await?;
+        let cluster = Cluster::start(ClusterOptions {
+            data_dir,
+            settings: Vec::new(),
+            binaries: None,
+        })
+        .await?;
         tracing::info!(
             data = %cluster.data_dir().display(),
             found_running = cluster.reused(),
             "Postgres is ready"
         );
-        let refused = |error: sqlx::Error| Failed::request(format!("cannot set the private Postgres up: {}", chain(&error)));
-        let mut admin = PgConnection::connect(&cluster.url("postgres")).await.map_err(refused)?;
-        let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-            .bind(DATABASE)
-            .fetch_one(&mut admin)
+        let refused = |error: sqlx::Error| {
+            Failed::request(format!(
+                "cannot set the private Postgres up: {}",
+                chain(&error)
+            ))
+        };
+        let mut admin = PgConnection::connect(&cluster.url("postgres"))
             .await
             .map_err(refused)?;
+        let there: bool =
+            sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+                .bind(DATABASE)
+                .fetch_one(&mut admin)
+                .await
+                .map_err(refused)?;
         if !there {
-            admin.execute("create database dacapo").await.map_err(refused)?;
+            admin
+                .execute("create database dacapo")
+                .await
+                .map_err(refused)?;
         }
         let url = cluster.url(DATABASE);
         Ok(Self { cluster, url })
@@ -147,7 +164,8 @@ impl Private {
     /// Lets other commands find the database.
     fn announce(&self) -> Result<()> {
         let file = connect::dev_url_file(self.cluster.data_dir());
-        std::fs::write(&file, &self.url).map_err(|error| Failed::request(format!("cannot write {}: {error}", file.display())))
+        std::fs::write(&file, &self.url)
+            .map_err(|error| Failed::request(format!("cannot write {}: {error}", file.display())))
     }
 
     async fn stop(self) -> Result<()> {
@@ -162,7 +180,9 @@ impl Private {
 fn wasm_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let cannot = |error: std::io::Error| Failed::usage(format!("cannot read {}: {error}", path.display()));
+        let cannot = |error: std::io::Error| {
+            Failed::usage(format!("cannot read {}: {error}", path.display()))
+        };
         if std::fs::metadata(path).map_err(cannot)?.is_dir() {
             let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
                 .map_err(cannot)?
@@ -179,13 +199,16 @@ fn wasm_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn is_wasm(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "wasm")
+    file.extension()
+        .is_some_and(|extension| extension == "wasm")
 }
 
 /// Deploys a file. Trouble with it is said, and ends nothing: the next change may mend it.
 async fn deploy_and_say(client: &Client, file: &Path, ui: Ui) {
     let result = match deploy::read(file) {
-        Ok(described) => deploy::put(client, &described).await.map(|outcome| deploy::describe_outcome(&described, &outcome)),
+        Ok(described) => deploy::put(client, &described)
+            .await
+            .map(|outcome| deploy::describe_outcome(&described, &outcome)),
         Err(error) => Err(error),
     };
     match result {
@@ -204,7 +227,11 @@ async fn say_what_next(client: &Client, private: Option<&Private>, ui: Ui) {
     let start = match client.workflows().await {
         Ok(workflows) if !workflows.is_empty() => {
             let workflow = &workflows[0].workflow;
-            format!("  dacapo{database} start {} {}--wait", workflow.name, example_input(workflow))
+            format!(
+                "  dacapo{database} start {} {}--wait",
+                workflow.name,
+                example_input(workflow)
+            )
         }
         _ => format!("  dacapo{database} deploy FILE.wasm"),
     };
@@ -213,7 +240,9 @@ async fn say_what_next(client: &Client, private: Option<&Private>, ui: Ui) {
 
 /// An input that fits the workflow's type, as an option to type.
 fn example_input(workflow: &Workflow) -> String {
-    let Some(param) = &workflow.param else { return String::new() };
+    let Some(param) = &workflow.param else {
+        return String::new();
+    };
     format!("--input '{}' ", example(&param.ty))
 }
 
@@ -222,13 +251,22 @@ fn example(ty: &Type) -> serde_json::Value {
     use serde_json::{Value, json};
     match ty {
         Type::Bool => json!(true),
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::S8 | Type::S16 | Type::S32 | Type::S64 => json!(1),
+        Type::U8
+        | Type::U16
+        | Type::U32
+        | Type::U64
+        | Type::S8
+        | Type::S16
+        | Type::S32
+        | Type::S64 => json!(1),
         Type::F32 | Type::F64 => json!(1.5),
         Type::Char => json!("a"),
         Type::String => json!("text"),
         Type::Bytes => json!("AAEC"),
         Type::List(item) => json!([example(item)]),
-        Type::FixedList(item, length) => Value::Array(vec![example(item); (*length).min(16) as usize]),
+        Type::FixedList(item, length) => {
+            Value::Array(vec![example(item); (*length).min(16) as usize])
+        }
         Type::Tuple(items) => items.iter().map(example).collect(),
         Type::Record(record) => record
             .fields
@@ -258,22 +296,35 @@ mod tests {
 
     #[test]
     fn the_example_fits_the_type() {
-        let field = |name: &str, ty: Type| Field { name: name.to_owned(), ty, docs: None };
+        let field = |name: &str, ty: Type| Field {
+            name: name.to_owned(),
+            ty,
+            docs: None,
+        };
         let fields = vec![
             field("order-id", Type::U64),
             field("note", Type::Option(Box::new(Type::String))),
             field("prices", Type::List(Box::new(Type::F64))),
         ];
-        let ty = Type::Record(RecordType { name: Some("order".to_owned()), fields, docs: None });
+        let ty = Type::Record(RecordType {
+            name: Some("order".to_owned()),
+            fields,
+            docs: None,
+        });
         let text = example(&ty).to_string();
         let workflow = Workflow {
             name: "a:b/c.d".to_owned(),
             interface: "a:b/c".to_owned(),
             function: "d".to_owned(),
-            param: Some(Param { name: "order".to_owned(), ty }),
+            param: Some(Param {
+                name: "order".to_owned(),
+                ty,
+            }),
             result: None,
             docs: None,
         };
-        workflow.check_input(&text, &PayloadLimits::default()).unwrap();
+        workflow
+            .check_input(&text, &PayloadLimits::default())
+            .unwrap();
     }
 }

@@ -29,11 +29,18 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let run = run_id(&args.run)?;
     let payload = json_argument(&args.payload)?;
     let client = connect::client(global).await?;
-    let sent = client.send_event(run, &args.name, &payload, args.delivery.as_deref()).await?;
+    let sent = client
+        .send_event(run, &args.name, &payload, args.delivery.as_deref())
+        .await?;
     let duplicate = sent == SentEvent::Duplicate;
-    ui.data(&json!({ "run": run, "event": args.name, "duplicate": duplicate }), |_| match sent {
-        SentEvent::Sent => format!("sent {} to run {run}", args.name),
-        SentEvent::Duplicate => "nothing changed: an event with this id was received before".to_owned(),
-    });
+    ui.data(
+        &json!({ "run": run, "event": args.name, "duplicate": duplicate }),
+        |_| match sent {
+            SentEvent::Sent => format!("sent {} to run {run}", args.name),
+            SentEvent::Duplicate => {
+                "nothing changed: an event with this id was received before".to_owned()
+            }
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -16,10 +16,19 @@ pub(crate) async fn run(global: &Global, ui: Ui) -> Result<ExitCode> {
         MigrateOutcome::Migrated { from, to } => (from, to),
         MigrateOutcome::UpToDate(version) => (version, version),
     };
-    ui.data(&serde_json::json!({ "from": from, "to": to }), |_| match outcome {
-        MigrateOutcome::Migrated { from: 0, to } => format!("made the schema `dacapo`, version {to}"),
-        MigrateOutcome::Migrated { from, to } => format!("brought the schema from version {from} to {to}"),
-        MigrateOutcome::UpToDate(version) => format!("nothing to do: the schema is at version {version}"),
-    });
+    ui.data(
+        &serde_json::json!({ "from": from, "to": to }),
+        |_| match outcome {
+            MigrateOutcome::Migrated { from: 0, to } => {
+                format!("made the schema `dacapo`, version {to}")
+            }
+            MigrateOutcome::Migrated { from, to } => {
+                format!("brought the schema from version {from} to {to}")
+            }
+            MigrateOutcome::UpToDate(version) => {
+                format!("nothing to do: the schema is at version {version}")
+            }
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }

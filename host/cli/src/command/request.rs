@@ -21,17 +21,24 @@ pub(crate) async fn pause(args: Args, global: &Global, ui: Ui) -> Result<ExitCod
     let run = run_id(&args.run)?;
     let paused = connect::client(global).await?.pause(run).await?;
     let now = paused == Paused::Now;
-    ui.data(&json!({ "run": run, "status": if now { "paused" } else { "running" } }), |_| match paused {
-        Paused::Now => format!("run {run} is paused"),
-        Paused::Requested => format!("run {run} is running and will pause at its next step or wait"),
-    });
+    ui.data(
+        &json!({ "run": run, "status": if now { "paused" } else { "running" } }),
+        |_| match paused {
+            Paused::Now => format!("run {run} is paused"),
+            Paused::Requested => {
+                format!("run {run} is running and will pause at its next step or wait")
+            }
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn resume(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
     connect::client(global).await?.resume(run).await?;
-    ui.data(&json!({ "run": run, "status": "queued" }), |_| format!("run {run} goes on"));
+    ui.data(&json!({ "run": run, "status": "queued" }), |_| {
+        format!("run {run} goes on")
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,9 +46,14 @@ pub(crate) async fn cancel(args: Args, global: &Global, ui: Ui) -> Result<ExitCo
     let run = run_id(&args.run)?;
     let cancelled = connect::client(global).await?.cancel(run).await?;
     let now = cancelled == Cancelled::Now;
-    ui.data(&json!({ "run": run, "status": if now { "cancelled" } else { "cancelling" } }), |_| match cancelled {
-        Cancelled::Now => format!("run {run} is cancelled"),
-        Cancelled::Requested => format!("run {run} is being cancelled; its code may compensate first"),
-    });
+    ui.data(
+        &json!({ "run": run, "status": if now { "cancelled" } else { "cancelling" } }),
+        |_| match cancelled {
+            Cancelled::Now => format!("run {run} is cancelled"),
+            Cancelled::Requested => {
+                format!("run {run} is being cancelled; its code may compensate first")
+            }
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -69,7 +69,9 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
         Command::Logs(args) => {
             let run = run_id(&args.run)?;
             let lines = connect::client(global).await?.logs(run).await?;
-            ui.data(&lines.iter().map(log_json).collect::<Vec<_>>(), |_| log_text(&lines));
+            ui.data(&lines.iter().map(log_json).collect::<Vec<_>>(), |_| {
+                log_text(&lines)
+            });
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -77,16 +79,37 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
 
 async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
     let usage = |error: &dyn std::error::Error| Failed::usage(error.to_string());
-    let status: Option<Status> = args.status.map(|status| status.parse()).transpose().map_err(|error| usage(&error))?;
-    let after = args.after.map(|cursor| cursor.parse()).transpose().map_err(|error| usage(&error))?;
-    let filter = ListFilter { status, workflow: args.workflow, labels: args.labels.into_iter().collect(), limit: args.limit, after };
+    let status: Option<Status> = args
+        .status
+        .map(|status| status.parse())
+        .transpose()
+        .map_err(|error| usage(&error))?;
+    let after = args
+        .after
+        .map(|cursor| cursor.parse())
+        .transpose()
+        .map_err(|error| usage(&error))?;
+    let filter = ListFilter {
+        status,
+        workflow: args.workflow,
+        labels: args.labels.into_iter().collect(),
+        limit: args.limit,
+        after,
+    };
     let page = connect::client(global).await?.list(filter).await?;
     ui.data(&page, |page| {
         if page.items.is_empty() {
             return "no runs".to_owned();
         }
         let rows = page.items.iter().map(|run| {
-            vec![run.id.to_string(), run.workflow.clone(), run.status.to_string(), run.progress.done.to_string(), short(run.created_at), waiting(run)]
+            vec![
+                run.id.to_string(),
+                run.workflow.clone(),
+                run.status.to_string(),
+                run.progress.done.to_string(),
+                short(run.created_at),
+                waiting(run),
+            ]
         });
         table(&["run", "workflow", "status", "steps", "created", ""], rows)
     });
@@ -108,7 +131,9 @@ fn waiting(run: &RunSummary) -> String {
 }
 
 fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
-    let until = waiting.wake_at.map_or_else(String::new, |at| format!(" until {}", short(at)));
+    let until = waiting
+        .wake_at
+        .map_or_else(String::new, |at| format!(" until {}", short(at)));
     match waiting.reason.as_str() {
         "event" => format!("waits for {}{until}", waiting.events.join(" or ")),
         "time" => format!("sleeps{until}"),
@@ -126,14 +151,20 @@ fn reason(blocked: &str) -> String {
 
 fn short(time: Timestamp) -> String {
     // Seconds are enough for people.
-    time.to_string().get(..19).map_or_else(String::new, |text| text.replace('T', " "))
+    time.to_string()
+        .get(..19)
+        .map_or_else(String::new, |text| text.replace('T', " "))
 }
 
 async fn show(args: Show, global: &Global, ui: Ui) -> Result<ExitCode> {
     let id = run_id(&args.run)?;
     let client = connect::client(global).await?;
     let run = client.get(id).await?;
-    let logs = if args.logs { client.logs(id).await? } else { Vec::new() };
+    let logs = if args.logs {
+        client.logs(id).await?
+    } else {
+        Vec::new()
+    };
     if ui.is_json() {
         let mut json = serde_json::to_value(&run).map_err(Failed::new)?;
         if args.logs {
@@ -155,7 +186,13 @@ fn run_text(run: &Run) -> String {
         let _ = writeln!(text, "{name:<11}{value}");
     };
     line("run", &run.id.to_string());
-    line("workflow", &format!("{} (deployment {} of {})", run.workflow, run.deployment.number, run.deployment.package));
+    line(
+        "workflow",
+        &format!(
+            "{} (deployment {} of {})",
+            run.workflow, run.deployment.number, run.deployment.package
+        ),
+    );
     line("status", run.status.as_str());
     if let Some(waiting) = &run.waiting_for {
         line("waiting", &waits_for(waiting));
@@ -168,7 +205,14 @@ fn run_text(run: &Run) -> String {
         line("finished", &short(at));
     }
     if !run.labels.is_empty() {
-        line("labels", &run.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "));
+        line(
+            "labels",
+            &run.labels
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
     }
     line("input", &cut(run.input.as_str(), 200));
     if let Some(output) = &run.output {
@@ -176,7 +220,12 @@ fn run_text(run: &Run) -> String {
     }
     if let Some(failure) = &run.failure {
         line("failure", &format!("{}: {}", failure.code, failure.message));
-        for frame in backtrace(failure.details.as_ref().map_or("null", |details| details.as_str())) {
+        for frame in backtrace(
+            failure
+                .details
+                .as_ref()
+                .map_or("null", |details| details.as_str()),
+        ) {
             line("", &format!("  at {frame}"));
         }
     }
@@ -185,10 +234,20 @@ fn run_text(run: &Run) -> String {
     }
     if !run.steps.is_empty() {
         let rows = run.steps.iter().map(|step| {
-            vec![step.key.to_string(), step.kind.as_str().to_owned(), step.status.to_string(), step.attempts.to_string(), outcome(step), duration(step)]
+            vec![
+                step.key.to_string(),
+                step.kind.as_str().to_owned(),
+                step.status.to_string(),
+                step.attempts.to_string(),
+                outcome(step),
+                duration(step),
+            ]
         });
         text.push('\n');
-        text.push_str(&table(&["step", "kind", "status", "attempts", "outcome", "took"], rows));
+        text.push_str(&table(
+            &["step", "kind", "status", "attempts", "outcome", "took"],
+            rows,
+        ));
     }
     text.trim_end().to_owned()
 }
@@ -196,21 +255,32 @@ fn run_text(run: &Run) -> String {
 fn backtrace(details: &str) -> Vec<String> {
     let details: serde_json::Value = serde_json::from_str(details).unwrap_or_default();
     let frames = details["backtrace"].as_array().cloned().unwrap_or_default();
-    frames.iter().filter_map(|frame| frame.as_str().map(str::to_owned)).collect()
+    frames
+        .iter()
+        .filter_map(|frame| frame.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn outcome(step: &Step) -> String {
     match &step.outcome {
         Some(StepOutcome::Ok(payload)) => cut(payload.as_str(), 60),
-        Some(StepOutcome::Failed(failure)) => cut(&format!("{}: {}", failure.code, failure.message), 60),
+        Some(StepOutcome::Failed(failure)) => {
+            cut(&format!("{}: {}", failure.code, failure.message), 60)
+        }
         Some(StepOutcome::TimedOut | StepOutcome::Cancelled) => String::new(),
-        None => step.due.map_or_else(String::new, |due| format!("until {}", short(due))),
+        None => step
+            .due
+            .map_or_else(String::new, |due| format!("until {}", short(due))),
     }
 }
 
 fn duration(step: &Step) -> String {
-    let Some(finished) = step.finished_at else { return String::new() };
-    let micros = finished.as_micros().saturating_sub(step.started_at.as_micros());
+    let Some(finished) = step.finished_at else {
+        return String::new();
+    };
+    let micros = finished
+        .as_micros()
+        .saturating_sub(step.started_at.as_micros());
     match micros {
         ..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
         ..10_000_000 => format!("{} ms", micros / 1_000),
@@ -227,9 +297,18 @@ fn log_json(line: &LogLine) -> serde_json::Value {
 
 fn log_text(lines: &[LogLine]) -> String {
     let lines = lines.iter().map(|line| {
-        let step = line.step.as_ref().map_or_else(String::new, |step| format!(" [{step}]"));
-        let fields = line.fields.as_ref().map_or_else(String::new, |fields| format!(" {}", fields.as_str()));
-        format!("{} {:<5}{step} {}{fields}", line.at, line.level, line.message)
+        let step = line
+            .step
+            .as_ref()
+            .map_or_else(String::new, |step| format!(" [{step}]"));
+        let fields = line
+            .fields
+            .as_ref()
+            .map_or_else(String::new, |fields| format!(" {}", fields.as_str()));
+        format!(
+            "{} {:<5}{step} {}{fields}",
+            line.at, line.level, line.message
+        )
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -243,7 +322,10 @@ async fn watch(args: One, global: &Global, ui: Ui) -> Result<ExitCode> {
         let run = client.get(id).await?;
         if status != Some(run.status) {
             status = Some(run.status);
-            let why = run.waiting_for.as_ref().map_or_else(String::new, |waiting| format!(" ({})", waits_for(waiting)));
+            let why = run
+                .waiting_for
+                .as_ref()
+                .map_or_else(String::new, |waiting| format!(" ({})", waits_for(waiting)));
             ui.say(&format!("{}{why}", run.status));
         }
         for step in &run.steps {

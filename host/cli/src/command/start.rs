@@ -35,8 +35,13 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let input = json_argument(&args.input)?;
     let client = connect::client(global).await?;
-    let options = StartOptions { key: args.key, labels: args.labels.into_iter().collect() };
-    let started = client.start_by_name(&args.workflow, &input, options).await?;
+    let options = StartOptions {
+        key: args.key,
+        labels: args.labels.into_iter().collect(),
+    };
+    let started = client
+        .start_by_name(&args.workflow, &input, options)
+        .await?;
     if !started.created {
         ui.say("a run with this key was there already");
     }
@@ -55,12 +60,19 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 
 /// Prints the output of a run that has ended, or says why there is none.
 pub(crate) fn finished(run: &Run, ui: Ui) -> Result<ExitCode> {
-    ui.data(run, |run| run.output.as_ref().map_or_else(String::new, |output| output.as_str().to_owned()));
+    ui.data(run, |run| {
+        run.output
+            .as_ref()
+            .map_or_else(String::new, |output| output.as_str().to_owned())
+    });
     match (run.status, &run.failure) {
         (Status::Completed, _) => Ok(ExitCode::SUCCESS),
         (Status::Cancelled, _) => Err(Failed::request(format!("run {} was cancelled", run.id))),
-        (_, Some(failure)) => Err(Failed::request(format!("run {} failed: {}: {}", run.id, failure.code, failure.message))
-            .hint(format!("`dacapo runs show {}` shows its steps", run.id))),
+        (_, Some(failure)) => Err(Failed::request(format!(
+            "run {} failed: {}: {}",
+            run.id, failure.code, failure.message
+        ))
+        .hint(format!("`dacapo runs show {}` shows its steps", run.id))),
         (status, None) => Err(Failed::request(format!("run {} is {status}", run.id))),
     }
 }

@@ -87,13 +87,18 @@ impl Limits {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
-                payload: PayloadLimits { max_bytes: self.max_payload_bytes, ..PayloadLimits::default() },
+                payload: PayloadLimits {
+                    max_bytes: self.max_payload_bytes,
+                    ..PayloadLimits::default()
+                },
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox
             },
             ..defaults
         };
-        config.check().map_err(|error| Failed::usage(error.to_string()))?;
+        config
+            .check()
+            .map_err(|error| Failed::usage(error.to_string()))?;
         Ok(config)
     }
 }
@@ -117,7 +122,9 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
     }
     let worker = Worker::start(store, config).await.map_err(failed)?;
     let done = CancellationToken::new();
-    let server = args.listen.map(|address| serve(address, worker.health(), done.clone()));
+    let server = args
+        .listen
+        .map(|address| serve(address, worker.health(), done.clone()));
     let server = match server {
         Some(server) => Some(server.await?),
         None => None,
@@ -168,11 +175,17 @@ pub(crate) async fn serve(
     tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
     let probe: Probe = Arc::new(move || match health.last_commit() {
         Some(ago) if ago <= READY_WITHIN => Readiness::Ready,
-        Some(ago) => Readiness::NotReady(format!("the worker last committed {} ms ago", ago.as_millis())),
+        Some(ago) => Readiness::NotReady(format!(
+            "the worker last committed {} ms ago",
+            ago.as_millis()
+        )),
         None => Readiness::NotReady("the worker cannot reach its database".to_owned()),
     });
     Ok(tokio::spawn(async move {
-        if let Err(error) = server.serve(probe, async move { done.cancelled().await }).await {
+        if let Err(error) = server
+            .serve(probe, async move { done.cancelled().await })
+            .await
+        {
             tracing::error!(error = chain(&error), "the server stopped");
         }
     }))

@@ -16,8 +16,14 @@ pub(crate) async fn run(global: &Global, ui: Ui) -> Result<ExitCode> {
         }
         let rows = workflows.iter().map(|info| {
             let signature = signature(&info.workflow);
-            let types = signature.strip_prefix(info.name.as_str()).unwrap_or_default();
-            vec![info.name.clone(), types.to_owned(), info.deployment.number.to_string()]
+            let types = signature
+                .strip_prefix(info.name.as_str())
+                .unwrap_or_default();
+            vec![
+                info.name.clone(),
+                types.to_owned(),
+                info.deployment.number.to_string(),
+            ]
         });
         table(&["workflow", "types", "deployment"], rows)
     });

@@ -22,38 +22,59 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Watches files, and the .wasm files in directories.
     pub(super) fn new(paths: &[PathBuf]) -> notify::Result<Self> {
-        let paths: Vec<PathBuf> = paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+        let paths: Vec<PathBuf> = paths
+            .iter()
+            .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
+            .collect();
         let (sender, events) = unbounded_channel();
         let watched = paths.clone();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let Ok(event) = event else { return };
-            if !(event.kind.is_create() || event.kind.is_modify()) {
-                return;
-            }
-            for path in event.paths {
-                let ours = watched.iter().any(|one| one == &path || (path.parent() == Some(one.as_path()) && super::is_wasm(&path)));
-                if ours {
-                    let _ = sender.send(path);
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let Ok(event) = event else { return };
+                if !(event.kind.is_create() || event.kind.is_modify()) {
+                    return;
                 }
-            }
-        })?;
+                for path in event.paths {
+                    let ours = watched.iter().any(|one| {
+                        one == &path
+                            || (path.parent() == Some(one.as_path()) && super::is_wasm(&path))
+                    });
+                    if ours {
+                        let _ = sender.send(path);
+                    }
+                }
+            })?;
         let mut directories: Vec<&Path> = paths
             .iter()
             // A file that is replaced by renaming is a new file: its directory knows.
-            .map(|path| if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(path) })
+            .map(|path| {
+                if path.is_dir() {
+                    path.as_path()
+                } else {
+                    path.parent().unwrap_or(path)
+                }
+            })
             .collect();
         directories.sort_unstable();
         directories.dedup();
         for directory in directories {
             watcher.watch(directory, RecursiveMode::NonRecursive)?;
         }
-        Ok(Self { _watcher: watcher, events, pending: BTreeMap::new() })
+        Ok(Self {
+            _watcher: watcher,
+            events,
+            pending: BTreeMap::new(),
+        })
     }
 
     /// The next file that has changed, once it is quiet. None: nothing is watched any more.
     pub(super) async fn changed(&mut self) -> Option<PathBuf> {
         loop {
-            let next = self.pending.iter().min_by_key(|(_, at)| **at).map(|(path, at)| (path.clone(), *at));
+            let next = self
+                .pending
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(path, at)| (path.clone(), *at));
             tokio::select! {
                 event = self.events.recv() => {
                     self.pending.insert(event?, Instant::now() + QUIET);
