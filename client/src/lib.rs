@@ -39,7 +39,10 @@ pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
     Descriptor, Failure, InputError, Kind, Payload, PayloadLimits, RunId, Status, Timestamp,
 };
-pub use dacapo_store::{Cancelled, DeployOutcome, LogLine, Paused, Resumed, SentEvent, Store};
+pub use dacapo_store::{
+    Cancelled, DeployOutcome, LogLine, MigrateError, MigrateOutcome, Paused, Resumed, SentEvent,
+    Store, migrate,
+};
 pub use error::{Action, ClientError};
 pub use list::{Cursor, CursorError, ListFilter, Page};
 pub use options::StartOptions;

@@ -108,6 +108,8 @@ pub(crate) struct Coordinator {
     tasks: TaskTracker,
     hand_back: Vec<RunId>,
     want_claim: bool,
+    /// There may be more in the queue than the last claim had room for.
+    more_ready: bool,
     next_heartbeat: Instant,
     next_due: Option<Timestamp>,
     floor: Option<Timestamp>,
@@ -147,6 +149,7 @@ impl Coordinator {
             tasks: TaskTracker::new(),
             hand_back: Vec::new(),
             want_claim: true,
+            more_ready: false,
             next_heartbeat: now,
             next_due: None,
             floor: None,
@@ -275,8 +278,8 @@ impl Coordinator {
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
             self.playing.remove(&run);
-            // A place is free, and there may be more in the queue than the last claim had room for.
-            self.want_claim = true;
+            // A place is free.
+            self.want_claim |= self.more_ready;
         }
         for run in told.look_at {
             self.look(run).await?;
@@ -373,6 +376,8 @@ impl Coordinator {
             .saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX));
         let limit = room.min(self.config.claim_max);
         if limit == 0 {
+            self.more_ready = true;
+            self.want_claim = false;
             return Ok(false);
         }
         if self.floor_reset.elapsed() >= FLOOR_RESET {
@@ -404,6 +409,7 @@ impl Coordinator {
             return Ok(true);
         }
         self.want_claim = full;
+        self.more_ready = full;
         Ok(full && limit < room)
     }
 

@@ -281,10 +281,12 @@ fn duration(step: &Step) -> String {
     let micros = finished
         .as_micros()
         .saturating_sub(step.started_at.as_micros());
-    match micros {
-        ..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        ..10_000_000 => format!("{} ms", micros / 1_000),
-        _ => format!("{} s", micros / 1_000_000),
+    if micros < 10_000 {
+        format!("{:.1} ms", micros as f64 / 1e3)
+    } else if micros < 10_000_000 {
+        format!("{} ms", micros / 1_000)
+    } else {
+        format!("{} s", micros / 1_000_000)
     }
 }
 
