@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{deploy, dev, doctor, event, request, runs, start, worker};
@@ -42,12 +43,25 @@ pub(crate) struct Global {
         default_value = "default"
     )]
     pub(crate) namespace: String,
+    /// A payload (an input, an output, what a step records, an event), at most, in bytes
+    #[arg(long, global = true, env = "DACAPO_MAX_PAYLOAD_BYTES", default_value_t = 1 << 20, value_name = "BYTES")]
+    pub(crate) max_payload_bytes: usize,
     /// How to print what was asked for
     #[arg(long, short, global = true, value_enum, default_value_t)]
     pub(crate) output: Output,
     /// How to print the program's own log on standard error; its level is set by DACAPO_LOG (error, warn, info, debug)
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+}
+
+impl Global {
+    /// The limits of payloads.
+    pub(crate) fn payload_limits(&self) -> PayloadLimits {
+        PayloadLimits {
+            max_bytes: self.max_payload_bytes,
+            ..PayloadLimits::default()
+        }
+    }
 }
 
 /// How to print what was asked for.

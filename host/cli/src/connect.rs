@@ -56,5 +56,6 @@ pub(crate) async fn client(global: &Global) -> Result<Client> {
     store(&url)?;
     Ok(Client::connect(&url)
         .await?
-        .with_namespace(&global.namespace))
+        .with_namespace(&global.namespace)
+        .with_payload_limits(global.payload_limits()))
 }

@@ -270,6 +270,19 @@ async fn input_that_does_not_fit_is_refused_before_a_run_exists() {
         2,
         &["limit", "1,048,576"],
     );
+    let small = run(
+        &database,
+        &[
+            "--max-payload-bytes",
+            "10",
+            "start",
+            "process",
+            "--input",
+            "\"0123456789\"",
+        ],
+    )
+    .await;
+    fails(&small, 2, &["the limit is 10 bytes"]);
     assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
 }
 

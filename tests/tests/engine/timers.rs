@@ -66,7 +66,9 @@ async fn a_sleep_is_noticed_when_it_is_due_and_not_at_the_next_heartbeat() {
         heartbeat: std::time::Duration::from_secs(200),
         ..Default::default()
     };
-    let worker = dacapo_worker::Worker::start(database.store.clone(), config).await.unwrap();
+    let worker = dacapo_worker::Worker::start(database.store.clone(), config)
+        .await
+        .unwrap();
     let run = database.start("sleeps", r#"{"ms": 100, "times": 3}"#).await;
     // With a heartbeat every 200 seconds it would not be done within the 30 that this waits.
     assert_eq!(database.done(run).await.status, Status::Completed);

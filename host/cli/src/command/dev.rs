@@ -43,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.clone().config()?;
+    let config = args.limits.clone().config(global)?;
     let files = wasm_files(&args.paths)?;
     let mut stop = Stop::new()?;
     let private = match &global.database_url {
@@ -67,7 +67,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if let Some(private) = &private {
         private.announce()?;
     }
-    let client = Client::new(store.clone()).with_namespace(&global.namespace);
+    let client = Client::new(store.clone())
+        .with_namespace(&global.namespace)
+        .with_payload_limits(global.payload_limits());
     let done = CancellationToken::new();
     let worker = match args.no_worker {
         true => None,

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::PayloadLimits;
 use dacapo_server::{Probe, Readiness, Server};
 use dacapo_store::{MigrateError, Store, StoreError};
 use dacapo_worker::{Health, SandboxConfig, Worker, WorkerConfig, WorkerError};
@@ -63,16 +62,13 @@ pub(crate) struct Limits {
     /// How long a guest may compute between two calls of the host
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     cpu_between_calls_max: Duration,
-    /// A payload, at most, in bytes
-    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES")]
-    max_payload_bytes: usize,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
 }
 
 impl Limits {
-    pub(crate) fn config(self) -> Result<WorkerConfig> {
+    pub(crate) fn config(self, global: &Global) -> Result<WorkerConfig> {
         let defaults = WorkerConfig::default();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let config = WorkerConfig {
@@ -87,10 +83,7 @@ impl Limits {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
-                payload: PayloadLimits {
-                    max_bytes: self.max_payload_bytes,
-                    ..PayloadLimits::default()
-                },
+                payload: global.payload_limits(),
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox
             },
@@ -111,7 +104,7 @@ fn default_cache_dir() -> Option<PathBuf> {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.config()?;
+    let config = args.limits.config(global)?;
     let store = connect::store(&connect::url(global)?)?;
     let mut stop = Stop::new()?;
     if !args.no_migrate {
