@@ -1,5 +1,7 @@
 //! The endpoints over a real socket.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

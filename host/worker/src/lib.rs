@@ -1,8 +1,8 @@
 //! Takes runs from the queue and plays them.
 //!
-//! A [`Worker`] is one process's share of the work: a control loop ([`coordinator`]) that renews the worker's lease, wakes runs whose
-//! time has come, takes the runs of dead workers over and claims runs; a task for each run that it plays ([`play`]), on threads of
-//! their own; and a few journal writers ([`writer`]) that commit what all of these runs record, many rows at a time.
+//! A [`Worker`] is one process's share of the work: a control loop (`coordinator`) that renews the worker's lease, wakes runs whose
+//! time has come, takes the runs of dead workers over and claims runs; a task for each run that it plays (`play`), on threads of
+//! their own; and a few journal writers (`writer`) that commit what all of these runs record, many rows at a time.
 //!
 //! It can be embedded: a service that starts runs may as well work on them.
 //!

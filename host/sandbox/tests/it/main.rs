@@ -1,6 +1,5 @@
 //! Real guests in the sandbox, over a journal in memory.
 #![allow(clippy::unwrap_used)] // What a test does not expect may end it, in its helpers too.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod cache;
 mod changes;
@@ -13,5 +12,4 @@ mod protocol;
 mod shapes;
 mod signals;
 mod support;
-mod tmp_measure;
 mod visible;
