@@ -2,6 +2,8 @@
 
 mod error;
 mod imports;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use error::DescribeError;

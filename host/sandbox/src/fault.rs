@@ -46,7 +46,16 @@ fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {
         );
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        return (dacapo_model::TRAP, error.root_cause().to_string());
+        let text = error.root_cause().to_string();
+        // wasmtime keeps the type of this one to itself.
+        if text.contains("fuel allocated for hostcalls") {
+            let max = guest.config.payload.max_bytes;
+            let message = format!(
+                "the workflow handed over far more at once than the {max} bytes that a payload may have"
+            );
+            return (dacapo_model::PAYLOAD_LIMIT, message);
+        }
+        return (dacapo_model::TRAP, text);
     };
     match trap {
         Trap::StackOverflow => {

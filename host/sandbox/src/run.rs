@@ -11,6 +11,7 @@ use dacapo_model::{Failure, Workflow, from_json};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
+use crate::config::SandboxConfig;
 use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
 use crate::fault;
 use crate::guest::Guest;
@@ -54,6 +55,7 @@ impl Sandbox {
         let meter = guest.meter.clone();
         let mut store = Store::new(prepared.inner.pre.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(handover_max_bytes(&self.inner.config));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(on_tick);
 
@@ -75,6 +77,12 @@ impl Sandbox {
             ending
         }
     }
+}
+
+/// Memory of ours that one call of a guest may fill. A value takes up to about forty times as much while it is lifted as in JSON.
+fn handover_max_bytes(config: &SandboxConfig) -> usize {
+    const LEAST: usize = 16 << 20;
+    config.payload.max_bytes.saturating_mul(64).max(LEAST)
 }
 
 /// A checked call of a workflow's function.

@@ -131,3 +131,33 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn wait_until(what: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !what() {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it did not happen in 20 s"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_no_guest_computes() {
+        let ticker = Ticker::start(&Engine::default(), Duration::from_millis(1))
+            .expect("a thread can be started");
+        for _ in 0..3 {
+            wait_until(|| ticker.shared.asleep.load(Ordering::SeqCst));
+            let on_thread = ticker.guest_on_thread();
+            wait_until(|| !ticker.shared.asleep.load(Ordering::SeqCst));
+            drop(on_thread);
+        }
+    }
+}

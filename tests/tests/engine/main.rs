@@ -16,6 +16,7 @@ mod outage;
 mod plans;
 mod requests;
 mod schema;
+mod services;
 mod steps;
 mod timers;
 mod visible;

@@ -111,3 +111,13 @@ fn the_cache_belongs_to_its_user_alone() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
 }
+
+#[tokio::test]
+async fn the_default_limits_hold_a_thousand_places() {
+    let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
+    let prepared = sandbox
+        .prepare(&probe().described.digest, &probe().described.component)
+        .unwrap();
+    let run = Run::new("durable.counted-steps", "2");
+    assert_eq!(output(run.go_in(&sandbox, probe(), &prepared).await), "3");
+}

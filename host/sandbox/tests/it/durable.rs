@@ -70,11 +70,20 @@ async fn an_event_that_came_early_is_taken_without_suspending() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_while_the_run_is_given_up_is_looked_at() {
+async fn an_event_that_comes_while_the_run_is_given_up_is_taken_by_this_instance() {
     let run = Run::new("durable.wait-timeout", "10000");
-    run.journal.wake_once();
-    // Sent with the suspension on its way, as far as the guest can tell.
-    run.journal.send("other", "1");
+    run.journal.send_while_suspending("go", "1");
+    assert_eq!(output(run.go().await), r#""1""#);
+    assert_eq!(
+        run.journal.trace(),
+        ["go#1 open", "suspend event", "go#1 ok"]
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_is_woken_for_nothing_is_given_up_again() {
+    let run = Run::new("durable.wait-timeout", "10000");
+    run.journal.send_while_suspending("other", "1");
     assert_eq!(run.go().await, Ending::Suspended);
     assert_eq!(
         run.journal.trace(),

@@ -53,11 +53,9 @@ async fn an_endless_loop_is_ended_and_others_go_on_meanwhile() {
     // Both on this one thread: the other run can only make progress while the loop is interrupted.
     let looping = end_of("limits.spin");
     let other = Run::new("durable.counted-steps", "20");
-    let finished = std::sync::atomic::AtomicBool::new(false);
     let ((ending, run), ()) = tokio::join!(looping, async {
         tokio::task::yield_now().await;
         assert_eq!(output(other.go().await), "210");
-        finished.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     assert!(
         run.journal.nudges() > 0,

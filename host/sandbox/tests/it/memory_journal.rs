@@ -26,9 +26,9 @@ struct State {
     signals: VecDeque<Option<Signal>>,
     settle_fails: Option<Stop>,
     wake_once: bool,
+    arriving: Option<(String, String)>,
     suspended: Option<Suspension>,
     nudges: u32,
-    unsettled: u32,
 }
 
 impl MemoryJournal {
@@ -45,9 +45,9 @@ impl MemoryJournal {
                 signals: VecDeque::new(),
                 settle_fails: None,
                 wake_once: false,
+                arriving: None,
                 suspended: None,
                 nudges: 0,
-                unsettled: 0,
             }),
         }
     }
@@ -110,6 +110,11 @@ impl MemoryJournal {
         self.lock().settle_fails = Some(stop);
     }
 
+    /// An event comes in while the next suspension is on its way.
+    pub fn send_while_suspending(&self, name: &str, json: &str) {
+        self.lock().arriving = Some((name.to_owned(), json.to_owned()));
+    }
+
     /// The next suspension is answered with "something came in".
     pub fn wake_once(&self) {
         self.lock().wake_once = true;
@@ -157,7 +162,6 @@ impl Journal for MemoryJournal {
 
     fn append(&self, write: Write) {
         let mut state = self.lock();
-        state.unsettled += 1;
         let write = match write {
             Write::Log(line) => return state.logs.push(line),
             Write::Record(write) => write,
@@ -219,7 +223,6 @@ impl Journal for MemoryJournal {
     async fn settle(&self) -> Result<(), Stop> {
         let mut state = self.lock();
         state.trace.push("settle".to_owned());
-        state.unsettled = 0;
         state.settle_fails.map_or(Ok(()), Err)
     }
 
@@ -238,12 +241,20 @@ impl Journal for MemoryJournal {
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
-        let mut state = self.lock();
-        state
-            .trace
-            .push(format!("suspend {}", suspension.reason.as_str()));
-        state.suspended = Some(suspension);
-        Ok(if std::mem::take(&mut state.wake_once) {
+        let arriving = {
+            let mut state = self.lock();
+            state
+                .trace
+                .push(format!("suspend {}", suspension.reason.as_str()));
+            state.suspended = Some(suspension);
+            state.wake_once |= state.arriving.is_some();
+            state.arriving.take()
+        };
+        if let Some((name, json)) = arriving {
+            self.send(&name, &json);
+        }
+        let woken = std::mem::take(&mut self.lock().wake_once);
+        Ok(if woken {
             Suspended::Woken
         } else {
             Suspended::Gone

@@ -1,8 +1,9 @@
 //! Inputs and outputs.
 
-use dacapo_sandbox::{BlockCode, Ending};
+use dacapo_model::PayloadLimits;
+use dacapo_sandbox::{BlockCode, Ending, Sandbox, SandboxConfig};
 
-use crate::support::{Run, details, failure, output};
+use crate::support::{Run, config, details, failure, output, probe};
 
 #[tokio::test]
 async fn every_shape_comes_back_as_it_went_in() {
@@ -85,4 +86,28 @@ async fn an_output_over_the_limit_fails_the_run_and_names_the_limit() {
         "{message}"
     );
     assert!(output(Run::new("shapes.big-output", "100000").go().await).len() > 100_000);
+}
+
+#[tokio::test]
+async fn an_output_that_is_too_large_to_be_looked_at_fails_the_run() {
+    let payload = PayloadLimits {
+        max_bytes: 1_000,
+        ..PayloadLimits::default()
+    };
+    let sandbox = Sandbox::new(SandboxConfig {
+        payload,
+        instances_max: 1,
+        ..config()
+    })
+    .unwrap();
+    let prepared = sandbox
+        .prepare(&probe().described.digest, &probe().described.component)
+        .unwrap();
+    let run = Run::new("shapes.big-output", "20000000");
+    let (code, message) = failure(run.go_in(&sandbox, probe(), &prepared).await);
+    assert_eq!(code, "payload-limit");
+    assert_eq!(
+        message,
+        "the workflow handed over far more at once than the 1000 bytes that a payload may have"
+    );
 }

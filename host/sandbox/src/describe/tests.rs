@@ -1,0 +1,168 @@
+use wit_parser::Resolve;
+
+use super::{DescribeError, descriptor};
+use dacapo_model::{Descriptor, Type};
+
+/// Describes the world of a WIT text.
+fn described(wit: &str) -> Result<Descriptor, DescribeError> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("test.wit", wit).expect("the WIT is valid");
+    let world = resolve
+        .select_world(&[package], Some("w"))
+        .expect("there is a world `w`");
+    descriptor(&resolve, world)
+}
+
+/// Describes a workflow `run` of an interface with these types.
+fn of_interface(items: &str) -> Result<Descriptor, DescribeError> {
+    described(&format!(
+        "package a:b@1.2.3; interface i {{ {items} }} world w {{ export i; }}"
+    ))
+}
+
+#[test]
+fn names_have_no_version_and_docs_are_kept() {
+    let descriptor = of_interface(
+        "/// Orders it.
+         run: func(order: string) -> u32;",
+    )
+    .unwrap();
+    assert_eq!(
+        (descriptor.package.as_str(), descriptor.version.as_deref()),
+        ("a:b", Some("1.2.3"))
+    );
+    let workflow = &descriptor.workflows[0];
+    assert_eq!(
+        (workflow.name.as_str(), workflow.interface.as_str()),
+        ("a:b/i.run", "a:b/i")
+    );
+    assert_eq!(workflow.docs.as_deref(), Some("Orders it."));
+    assert_eq!(workflow.param.as_ref().unwrap().name, "order");
+}
+
+#[test]
+fn bytes_are_bytes_by_any_name() {
+    let descriptor =
+        of_interface("type byte = u8; type blob = list<byte>; run: func(b: blob) -> list<u8>;")
+            .unwrap();
+    let workflow = &descriptor.workflows[0];
+    assert_eq!(workflow.param.as_ref().unwrap().ty, Type::Bytes);
+    assert_eq!(workflow.result, Some(Type::Bytes));
+}
+
+#[test]
+fn types_that_have_no_json_form_are_named_with_their_place() {
+    for (items, what, path) in [
+        (
+            "record r { s: list<stream<u8>> } run: func(x: r);",
+            "stream",
+            "x.s[]",
+        ),
+        (
+            "run: func() -> tuple<u8, future<u8>>;",
+            "future",
+            "result[1]",
+        ),
+        ("run: func(x: option<error-context>);", "error-context", "x"),
+    ] {
+        let expected = DescribeError::UnsupportedType {
+            function: "a:b/i.run".to_owned(),
+            path: path.to_owned(),
+            what,
+        };
+        assert_eq!(of_interface(items), Err(expected), "{items}");
+    }
+}
+
+#[test]
+fn resources_are_found_wherever_they_are() {
+    for items in [
+        "resource r; run: func(x: list<borrow<r>>);",
+        "resource r; run: func() -> result<own<r>, string>;",
+        "resource r { total: func() -> u32; } run: func();",
+    ] {
+        assert!(
+            matches!(of_interface(items), Err(DescribeError::Resource { .. })),
+            "{items}"
+        );
+    }
+}
+
+#[test]
+fn async_functions_are_refused() {
+    assert_eq!(
+        of_interface("run: async func();"),
+        Err(DescribeError::Async {
+            function: "a:b/i.run".to_owned()
+        })
+    );
+}
+
+#[test]
+fn a_type_that_grows_without_end_is_refused() {
+    let mut items = "record r0 { a: u8, b: u8 }".to_owned();
+    for n in 1..40 {
+        items += &format!(" record r{n} {{ a: r{}, b: r{} }}", n - 1, n - 1);
+    }
+    items += " run: func(x: r39);";
+    assert!(matches!(
+        of_interface(&items),
+        Err(DescribeError::TypeTooLarge { .. })
+    ));
+}
+
+#[test]
+fn functions_without_an_interface_are_refused_with_a_hint() {
+    let error = described("package a:b; world w { export run: func(); }").unwrap_err();
+    assert_eq!(
+        error,
+        DescribeError::WorldFunction {
+            function: "run".to_owned()
+        }
+    );
+    let error =
+        described("package a:b; world w { export i: interface { run: func(); } }").unwrap_err();
+    assert!(
+        matches!(error, DescribeError::UnnamedInterface { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn interfaces_of_types_alone_are_no_workflows() {
+    let error =
+        described("package a:b; interface i { type t = u8; } world w { export i; }").unwrap_err();
+    assert_eq!(error, DescribeError::NoWorkflows);
+}
+
+#[test]
+fn two_packages_are_refused() {
+    let wit =
+        "package a:b; package c:d { interface j { run: func(); } } interface i { run: func(); }
+               world w { export i; export c:d/j; }";
+    assert!(matches!(
+        described(wit),
+        Err(DescribeError::TwoPackages { .. })
+    ));
+}
+
+#[test]
+fn what_a_runtime_exports_for_itself_is_no_workflow() {
+    let wit = "package a:b; package wasi:cli@0.2.0 { interface run { run: func() -> result; } } interface i { go: func(); }
+               world w { export i; export wasi:cli/run@0.2.0; }";
+    let descriptor = described(wit).unwrap();
+    assert_eq!(descriptor.workflows.len(), 1);
+}
+
+#[test]
+fn imports_of_others_are_named() {
+    let wit = "package a:b; package c:d@1.0.0 { interface j { run: func(); } } interface i { run: func(); }
+               world w { import c:d/j@1.0.0; export i; }";
+    let error = described(wit).unwrap_err();
+    assert_eq!(
+        error,
+        DescribeError::ForeignImports {
+            names: vec!["`c:d/j@1.0.0`".to_owned()]
+        }
+    );
+}
