@@ -14,6 +14,7 @@ mod house;
 mod isolation;
 mod outage;
 mod plans;
+mod readme;
 mod requests;
 mod schema;
 mod services;
