@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dacapo_model::{DeploymentId, Descriptor, Workflow};
-use dacapo_sandbox::{Prepared, Sandbox};
+use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
 use dacapo_store::{Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -88,35 +88,27 @@ async fn load(
                 format!("there is no deployment with id {}", id.0),
             )
         })?;
-    let bytes = dacapo_store::component_bytes(&store, &row.digest)
-        .await
-        .map_err(LoadError::Store)?
-        .ok_or_else(|| {
-            LoadError::Unusable(
-                "missing-component",
-                format!("component {} is not stored", row.digest),
-            )
-        })?;
-    let digest = row.digest.clone();
     let started = std::time::Instant::now();
-    // Compiling takes from milliseconds to many seconds of a core: never on a thread that the runtime needs.
-    let prepared = tokio::task::spawn_blocking(move || sandbox.prepare(&digest, &bytes))
-        .await
-        .map_err(|error| {
-            LoadError::Unusable(
-                "bad-component",
-                format!("loading component {} panicked: {error}", row.digest),
-            )
-        })?
-        .map_err(|error| {
-            let cause = error
-                .source()
-                .map_or_else(String::new, |cause| format!(": {cause}"));
-            LoadError::Unusable(
-                "bad-component",
-                format!("component {}: {error}{cause}", row.digest),
-            )
-        })?;
+    let cached = {
+        let (sandbox, digest) = (sandbox.clone(), row.digest.clone());
+        off_thread(&row.digest, move || sandbox.prepare_cached(&digest)).await?
+    };
+    let prepared = match cached {
+        Some(prepared) => prepared,
+        None => {
+            let bytes = dacapo_store::component_bytes(&store, &row.digest)
+                .await
+                .map_err(LoadError::Store)?
+                .ok_or_else(|| {
+                    LoadError::Unusable(
+                        "missing-component",
+                        format!("component {} is not stored", row.digest),
+                    )
+                })?;
+            let digest = row.digest.clone();
+            off_thread(&row.digest, move || sandbox.prepare(&digest, &bytes)).await?
+        }
+    };
     tracing::info!(
         package = %row.package,
         number = row.number,
@@ -127,4 +119,24 @@ async fn load(
         prepared,
         descriptor: row.descriptor,
     }))
+}
+
+/// Loading takes microseconds, compiling up to many seconds of a core: neither on a thread that the runtime needs.
+async fn off_thread<T: Send + 'static>(
+    digest: &str,
+    work: impl FnOnce() -> Result<T, PrepareError> + Send + 'static,
+) -> Result<T, LoadError> {
+    let unusable = |cause: String| {
+        LoadError::Unusable("bad-component", format!("component {digest}: {cause}"))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            let cause = error
+                .source()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            Err(unusable(format!("{error}{cause}")))
+        }
+        Err(error) => Err(unusable(format!("loading panicked: {error}"))),
+    }
 }
