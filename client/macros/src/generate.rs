@@ -74,7 +74,10 @@ fn modules(resolve: &Resolve, main: PackageId) -> Result<String, String> {
         let code = item(&mut shapes, id, &path)?;
         modules.entry(module).or_default().push(code);
     }
-    if modules.is_empty() {
+    if !workflows
+        .iter()
+        .any(|id| !resolve.interfaces[*id].functions.is_empty())
+    {
         return Err("the WIT has no workflows: no interface has a function".to_owned());
     }
     Ok(modules
@@ -205,4 +208,90 @@ fn full_name(resolve: &Resolve, id: InterfaceId) -> Option<String> {
         package.name,
         interface.name.as_ref()?
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(wit: &str) -> Result<String, String> {
+        let mut resolve = Resolve::default();
+        let main = resolve.push_source("test.wit", wit).unwrap();
+        modules(&resolve, main)
+    }
+
+    #[track_caller]
+    fn refused(interface: &str, message: &str) {
+        let wit =
+            format!("package a:b@1.0.0; interface i {{ {interface} }} world w {{ export i; }}");
+        assert_eq!(code(&wit).unwrap_err(), message);
+    }
+
+    #[test]
+    fn what_a_workflow_cannot_be_is_an_error_that_names_its_place() {
+        refused(
+            "f: func(a: u8, b: u8);",
+            "a:b/i.f: a workflow takes at most one parameter, this function takes 2",
+        );
+        refused(
+            "resource cart; f: func(a: option<own<cart>>);",
+            "a:b/i.f: a: a workflow cannot take or return a resource",
+        );
+        refused(
+            "resource cart; record order { cart: list<own<cart>> } f: func(order: order);",
+            "a:b/i.cart: a workflow cannot take or return a resource",
+        );
+        refused(
+            "f: func() -> result<u8, stream<u8>>;",
+            "a:b/i.f: result.err: a workflow cannot take or return a stream",
+        );
+        refused(
+            "f: async func();",
+            "a:b/i.f: a workflow is a plain function, neither async nor a method of a resource",
+        );
+    }
+
+    #[test]
+    fn wit_without_workflows_is_an_error() {
+        let message = "the WIT has no workflows: no interface has a function";
+        assert_eq!(code("package a:b; world w {}").unwrap_err(), message);
+        assert_eq!(
+            code("package a:b; interface i { type t = u8; }").unwrap_err(),
+            message
+        );
+    }
+
+    #[test]
+    fn without_exports_every_interface_has_workflows() {
+        let code =
+            code("package a:b; interface i { f: func(); } interface j { g: func(); }").unwrap();
+        assert!(
+            code.contains("\"a:b/i.f\"") && code.contains("\"a:b/j.g\""),
+            "{code}"
+        );
+    }
+
+    #[test]
+    fn only_exported_interfaces_have_workflows() {
+        let code = code(
+            "package a:b; interface i { f: func(); } interface j { g: func(); } world w { import i; export j; }",
+        );
+        let code = code.unwrap();
+        assert!(
+            !code.contains("a:b/i.f") && code.contains("\"a:b/j.g\""),
+            "{code}"
+        );
+    }
+
+    #[test]
+    fn a_type_of_the_wit_keeps_its_name_before_that_of_an_error() {
+        let code = code(
+            "package a:b; interface i { record f-error { a: u8 } f: func() -> result<_, string>; }",
+        )
+        .unwrap();
+        assert!(
+            code.contains("pub struct FError") && !code.contains("pub type FError"),
+            "{code}"
+        );
+    }
 }

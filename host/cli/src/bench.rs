@@ -1,14 +1,252 @@
-//! `dacapo bench`
+//! `dacapo bench`: what this machine and this database make of no-op workflows, as ratios to plain single-row commits.
+//!
+//! It works in a database of its own, on the server that is named or on a private one, with a worker in a process of its own. Before
+//! and after each row it measures the reference on the same server by the same driver, and compares with the mean of the two.
 
+mod counters;
+mod inside;
+mod reference;
+mod report;
+mod rows;
+mod samples;
+mod server;
+mod worker;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dacapo_client::{Client, Store};
+use dacapo_sandbox::Described;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::Global;
-use crate::error::{Failed, Result};
+use crate::error::{Failed, Result as CommandResult};
 use crate::ui::Ui;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use counters::Counters;
+use reference::{Commits, Reference};
+use report::Report;
+use server::Server;
+use worker::WorkerProcess;
 
-pub(crate) async fn run(_args: Args, _global: &Global, _ui: Ui) -> Result<ExitCode> {
-    Err(Failed::request("not here yet"))
+/// The component that is measured, built from `examples-guests/bench`.
+const COMPONENT: &[u8] = include_bytes!("../assets/bench.wasm");
+
+/// Connections of the client: one for each run in flight, and some.
+const CONNECTIONS_MAX: u32 = 80;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fewer repetitions: a minute instead of several
+    #[arg(long)]
+    quick: bool,
+    /// Only these rows
+    #[arg(long, value_delimiter = ',', value_name = "ROW")]
+    only: Vec<Row>,
+    /// How many runs the row `suspended` suspends [default: 100000, with --quick 5000]
+    #[arg(long, value_name = "RUNS")]
+    suspended: Option<u32>,
+    /// Another component with the workflows of `bench:noop/noop`
+    #[arg(long, value_name = "FILE.wasm")]
+    component: Option<PathBuf>,
+}
+
+/// The rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Row {
+    /// 3-step runs, one at a time: latency, statements
+    Single,
+    /// WAL of a recorded step
+    Wal,
+    /// Many runs in flight: throughput
+    Flow,
+    /// From an event to the end of the run that waits for it
+    Event,
+    /// One run of 5,000 steps against one of 100, and its resumption
+    Long,
+    /// Instantiation and replay, without a database
+    Inside,
+    /// Very many suspended runs: memory, idle cost, and waking some
+    Suspended,
+}
+
+const ROWS: [Row; 7] = [
+    Row::Single,
+    Row::Wal,
+    Row::Flow,
+    Row::Event,
+    Row::Long,
+    Row::Inside,
+    Row::Suspended,
+];
+
+/// All that the rows share.
+struct Bench {
+    quick: bool,
+    suspended: u32,
+    server: Server,
+    client: Client,
+    reference: Reference,
+    counters: Counters,
+    worker: WorkerProcess,
+    described: Described,
+    report: Report,
+}
+
+pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> CommandResult<ExitCode> {
+    let server = Server::open(global.database_url.as_deref()).await?;
+    let url = server.url().to_owned();
+    let result = measure(&args, server, &url, ui).await;
+    let report = result?;
+    ui.data(&report, |report| {
+        let missed = match report.missed() {
+            0 => "all targets met".to_owned(),
+            missed => format!("{missed} targets MISSED"),
+        };
+        format!("{}\n{}\n{missed}", report.server, report.table())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(args: &Args, server: Server, url: &str, ui: Ui) -> CommandResult<Report> {
+    let mut bench = match Bench::prepare(args, server, url).await {
+        Ok(bench) => bench,
+        Err((server, error)) => {
+            let _ = server.close().await;
+            return Err(error.into());
+        }
+    };
+    let rows: Vec<Row> = ROWS
+        .into_iter()
+        .filter(|row| args.only.is_empty() || args.only.contains(row))
+        .collect();
+    let progress = ProgressBar::new(rows.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed} [{bar:20}] {msg}") {
+        progress.set_style(style);
+    }
+    let mut result = bench.reference_row().await;
+    for row in rows {
+        if result.is_err() {
+            break;
+        }
+        progress.set_message(format!("{row:?}").to_lowercase());
+        progress.enable_steady_tick(Duration::from_millis(200));
+        result = bench.row(row).await.with_context(|| format!("row {row:?}"));
+        if result.is_err() {
+            // Why it stopped may be the worker's to tell.
+            result = bench.worker.check().and(result);
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let peak = bench.worker.resident();
+    if let Some(peak) = peak {
+        bench.peak_row(peak);
+    }
+    let Bench {
+        server,
+        worker,
+        report,
+        client,
+        ..
+    } = bench;
+    let _ = worker.kill().await;
+    drop(client);
+    if let Err(error) = server.close().await {
+        ui.say(&format!("cannot clean up: {error:#}"));
+    }
+    result.map_err(Failed::from)?;
+    Ok(report)
+}
+
+impl Bench {
+    async fn prepare(
+        args: &Args,
+        server: Server,
+        url: &str,
+    ) -> std::result::Result<Self, (Server, anyhow::Error)> {
+        match Self::parts(args, &server, url).await {
+            Ok((client, reference, counters, worker, described, report)) => Ok(Self {
+                quick: args.quick,
+                suspended: args
+                    .suspended
+                    .unwrap_or(if args.quick { 5_000 } else { 100_000 }),
+                server,
+                client,
+                reference,
+                counters,
+                worker,
+                described,
+                report,
+            }),
+            Err(error) => Err((server, error)),
+        }
+    }
+
+    async fn parts(
+        args: &Args,
+        server: &Server,
+        url: &str,
+    ) -> Result<(
+        Client,
+        Reference,
+        Counters,
+        WorkerProcess,
+        Described,
+        Report,
+    )> {
+        let bytes = match &args.component {
+            Some(file) => {
+                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+            }
+            None => COMPONENT.to_vec(),
+        };
+        let described = dacapo_sandbox::describe(&bytes)?;
+        let store = Store::new(url, CONNECTIONS_MAX)?;
+        dacapo_store::migrate(&store).await?;
+        let client = Client::new(store);
+        client
+            .deploy(
+                &described.descriptor,
+                &described.digest,
+                &described.component,
+            )
+            .await?;
+        let window = if args.quick {
+            Duration::from_millis(300)
+        } else {
+            Duration::from_secs(1)
+        };
+        let reference = Reference::connect(url, window).await?;
+        let counters = Counters::connect(url).await?;
+        let worker = WorkerProcess::spawn(url)?;
+        let report = Report {
+            server: server.description().await?,
+            measures: Vec::new(),
+        };
+        Ok((client, reference, counters, worker, described, report))
+    }
+
+    async fn row(&mut self, row: Row) -> Result<()> {
+        match row {
+            Row::Single => self.single_row().await,
+            Row::Wal => self.wal_row().await,
+            Row::Flow => self.flow_row().await,
+            Row::Event => self.event_row().await,
+            Row::Long => self.long_row().await,
+            Row::Inside => self.inside_row().await,
+            Row::Suspended => self.suspended_row().await,
+        }
+    }
+
+    /// Repetitions: all of them, or a sixth.
+    fn times(&self, full: u32) -> u32 {
+        if self.quick { (full / 6).max(5) } else { full }
+    }
+
+    async fn commits(&mut self) -> Result<Commits> {
+        self.reference.measure().await
+    }
 }

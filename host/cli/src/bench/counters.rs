@@ -83,12 +83,13 @@ impl Counters {
 
     /// WAL between two places, in bytes, without images of whole pages where the server can tell them apart.
     pub(super) async fn wal_between(&mut self, from: &WalPlace, to: &WalPlace) -> Result<f64> {
-        let all: f64 =
-            sqlx::query_scalar("select pg_wal_lsn_diff($1::text::pg_lsn, $2::text::pg_lsn)::float8")
-                .bind(&to.0)
-                .bind(&from.0)
-                .fetch_one(&mut self.connection)
-                .await?;
+        let all: f64 = sqlx::query_scalar(
+            "select pg_wal_lsn_diff($1::text::pg_lsn, $2::text::pg_lsn)::float8",
+        )
+        .bind(&to.0)
+        .bind(&from.0)
+        .fetch_one(&mut self.connection)
+        .await?;
         if !self.page_images || !self.walinspect {
             return Ok(all);
         }
@@ -152,7 +153,11 @@ impl Calls {
 fn title(query: &str) -> String {
     let line = query.lines().next().unwrap_or_default();
     let line = line.trim_start_matches("--").trim();
-    let end = line.find([':', ',']).unwrap_or(line.len());
+    let end = [":", ",", ". "]
+        .iter()
+        .filter_map(|mark| line.find(mark))
+        .min()
+        .unwrap_or(line.len());
     line[..end].chars().take(40).collect()
 }
 
@@ -177,7 +182,7 @@ mod tests {
         );
         assert_eq!(
             title("select dacapo.send_event($1)"),
-            X
+            "select dacapo.send_event($1)"
         );
     }
 

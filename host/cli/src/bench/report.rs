@@ -109,17 +109,10 @@ impl Report {
     pub fn table(&self) -> Table {
         let mut table = Table::new();
         table
-            .load_preset(comfy_table::presets::NOTHING)
+            .load_style(comfy_table::presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header([
-                "ROW",
-                "MEASURE",
-                "VALUE",
-                "UNIT",
-                "x COMMIT",
-                "TARGET",
-                "MET",
-                "NOTE",
+                "ROW", "MEASURE", "VALUE", "UNIT", "x COMMIT", "TARGET", "MET", "NOTE",
             ]);
         for column in [2, 4] {
             if let Some(column) = table.column_mut(column) {
@@ -200,8 +193,7 @@ mod tests {
 
     #[test]
     fn a_target_for_a_ratio_that_was_not_taken_is_missed() {
-        let measure =
-            Measure::new("flow", "steps", 100.0, "/s").target(Target::RatioAtMost(3.0));
+        let measure = Measure::new("flow", "steps", 100.0, "/s").target(Target::RatioAtMost(3.0));
         assert_eq!(measure.met, Some(false));
     }
 }

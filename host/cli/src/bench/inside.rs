@@ -1,0 +1,170 @@
+//! The row that needs no database: instantiation and replay, in this process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use dacapo_model::{
+    Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, Workflow,
+};
+use dacapo_sandbox::{
+    Ending, Event, Journal, Prepared, RunSpec, Sandbox, SandboxConfig, Signal, Stop, Suspended,
+    Suspension, Write,
+};
+
+use super::Bench;
+use super::report::{Measure, Target};
+use super::samples::Samples;
+
+/// Recorded steps of the run that is replayed.
+const STEPS: u32 = 5_000;
+
+/// A journal that writes nothing, and stops the run at its first call for something new.
+struct Stops;
+
+#[async_trait]
+impl Journal for Stops {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1)
+    }
+
+    fn append(&self, _write: Write) {}
+
+    fn nudge(&self) {}
+
+    async fn settle(&self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn boundary(&self) -> Option<Signal> {
+        Some(Signal::Stop(Stop::Drained))
+    }
+
+    fn take_event(&self, _name: &str, _received_by: Option<Timestamp>) -> Option<Event> {
+        None
+    }
+
+    async fn suspend(&self, _suspension: Suspension) -> Result<Suspended, Stop> {
+        Err(Stop::Drained)
+    }
+}
+
+impl Bench {
+    /// Instantiation and replay.
+    pub(super) async fn inside_row(&mut self) -> Result<()> {
+        let sandbox = Sandbox::new(SandboxConfig {
+            instances_max: 16,
+            ..SandboxConfig::default()
+        })?;
+        let (digest, bytes) = (
+            self.described.digest.clone(),
+            self.described.component.clone(),
+        );
+        let begin = Instant::now();
+        let prepared = {
+            let sandbox = sandbox.clone();
+            tokio::task::spawn_blocking(move || sandbox.prepare(&digest, &bytes)).await??
+        };
+        let compile = begin.elapsed();
+        let before = self.commits().await?;
+
+        let first_call = self.workflow("three-steps")?;
+        let mut times = Vec::new();
+        for _ in 0..self.times(3_000) + 100 {
+            let spec = spec(&first_call, "null", Vec::new());
+            let begin = Instant::now();
+            stopped(play(&sandbox, &prepared, &first_call, spec).await)?;
+            times.push(begin.elapsed());
+        }
+        // The first ones fill the pool.
+        let instantiate = times.into_iter().skip(100).collect::<Samples>().p50();
+
+        let long = self.workflow("steps-then-wait")?;
+        let mut times = Vec::new();
+        for _ in 0..self.times(60) {
+            let spec = spec(&long, "5000", recorded());
+            let begin = Instant::now();
+            stopped(play(&sandbox, &prepared, &long, spec).await)?;
+            times.push(begin.elapsed());
+        }
+        let replay = times.into_iter().collect::<Samples>().p50();
+        let commits = self.reference.since(before).await?;
+
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let row = "inside";
+        let mut add = |measure| self.report.measures.push(measure);
+        add(Measure::new(
+            row,
+            "compile the component",
+            micros(compile) / 1e3,
+            "ms",
+        ));
+        let measure = Measure::new(
+            row,
+            "instantiate, first call, and end p50",
+            micros(instantiate),
+            "us",
+        );
+        add(measure
+            .ratio(instantiate.as_secs_f64() / commits.mean())
+            .target(Target::AtMost(80.0)));
+        let step = replay.as_secs_f64() / f64::from(STEPS);
+        add(
+            Measure::new(row, "replay of a recorded step", step * 1e6, "us")
+                .ratio(step / commits.mean()),
+        );
+        Ok(())
+    }
+
+    fn workflow(&self, function: &str) -> Result<Workflow> {
+        let mut workflows = self.described.descriptor.workflows.iter();
+        workflows
+            .find(|workflow| workflow.function == function)
+            .cloned()
+            .with_context(|| format!("the component has no {function}"))
+    }
+}
+
+async fn play(
+    sandbox: &Sandbox,
+    prepared: &Prepared,
+    workflow: &Workflow,
+    spec: RunSpec,
+) -> Ending {
+    sandbox.run(prepared, workflow, spec, Arc::new(Stops)).await
+}
+
+fn stopped(ending: Ending) -> Result<()> {
+    match ending {
+        Ending::Stopped(_) => Ok(()),
+        other => bail!("expected the run to stop at its first new call, it ended with {other:?}"),
+    }
+}
+
+fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
+    RunSpec {
+        run_id: RunId::new(),
+        workflow: workflow.name.clone(),
+        input: Payload::from_trusted(input.to_owned()),
+        created_at: Timestamp::from_micros(0),
+        labels: Vec::new(),
+        recorded,
+    }
+}
+
+fn recorded() -> Vec<Recorded> {
+    let at = Timestamp::from_micros(1);
+    (1..=STEPS)
+        .map(|occurrence| Recorded {
+            key: StepKey::new("", "s", occurrence),
+            kind: Kind::Step,
+            position: occurrence,
+            started_at: at,
+            state: RecordedState::Done {
+                outcome: Outcome::Ok(Payload::null()),
+                finished_at: at,
+            },
+        })
+        .collect()
+}
