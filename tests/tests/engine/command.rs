@@ -401,3 +401,41 @@ async fn settings_that_cannot_work_are_usage_errors() {
         text(&output.stderr)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_of_the_command_is_as_it_was_accepted() {
+    let commands: &[&[&str]] = &[
+        &[],
+        &["dev"],
+        &["worker"],
+        &["deploy"],
+        &["workflows"],
+        &["start"],
+        &["runs"],
+        &["runs", "list"],
+        &["runs", "show"],
+        &["runs", "watch"],
+        &["runs", "logs"],
+        &["event"],
+        &["pause"],
+        &["resume"],
+        &["cancel"],
+        &["migrate"],
+        &["doctor"],
+        &["bench"],
+    ];
+    let mut reference = String::new();
+    for command in commands {
+        let mut process = Command::new(dacapo_binary());
+        // The short help: the options of all commands would otherwise stand there eighteen times in full.
+        process.args(*command).arg("-h").env_clear();
+        let output = process.output().await.unwrap();
+        assert!(output.status.success());
+        reference = format!(
+            "{reference}$ dacapo {} -h\n{}\n",
+            command.join(" "),
+            text(&output.stdout)
+        );
+    }
+    insta::assert_snapshot!(reference);
+}

@@ -130,6 +130,13 @@ impl Calls {
         Self(calls)
     }
 
+    /// The same without those that a worker makes by the clock, whatever it has to do.
+    pub(super) fn without_heartbeats(mut self) -> Self {
+        self.0
+            .retain(|title, _| !title.starts_with("Renews a worker"));
+        self
+    }
+
     /// All of them together.
     pub(super) fn total(&self) -> f64 {
         self.0.values().sum::<i64>() as f64

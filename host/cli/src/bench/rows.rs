@@ -146,7 +146,9 @@ impl Bench {
             let (calls, to) = (self.counters.calls().await?, self.counters.wal_end().await?);
             let bytes = self.counters.wal_between(&from, &to).await?;
             let statements = match (calls_before, calls) {
-                (Some(before), Some(after)) => Some(after.since(&before).total()),
+                (Some(before), Some(after)) => {
+                    Some(after.since(&before).without_heartbeats().total())
+                }
                 _ => None,
             };
             costs.push((bytes, statements));
