@@ -74,3 +74,23 @@ pub async fn sound(database: &Database) {
     .unwrap();
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+/// The body of each of a run's steps was executed once to be recorded, and never again after that. A body that was interrupted before
+/// it was recorded may have left its line, too: before the recorded one began.
+pub async fn bodies_once(database: &Database, run: RunId) {
+    let wrong: Vec<String> = sqlx::query_scalar(
+        "select step.key || ': ' || count(log.id) filter (where log.at between step.started_at and step.finished_at)
+            || ' lines of the recorded body, ' || count(log.id) filter (where log.at > step.finished_at) || ' after it'
+        from dacapo.step left join dacapo.log
+            on log.run_id = step.run_id and log.step = step.key and log.message like 'effect %'
+        where step.run_id = $1 and step.kind = 'step'
+        group by step.key, step.started_at, step.finished_at
+        having count(log.id) filter (where log.at between step.started_at and step.finished_at) <> 1
+            or count(log.id) filter (where log.at > step.finished_at) <> 0",
+    )
+    .bind(run.0)
+    .fetch_all(database.store.pool())
+    .await
+    .unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
