@@ -218,15 +218,6 @@ impl Serialize for StepOutcome {
     }
 }
 
-impl StepsDone {
-    pub(crate) fn of(row: &RunRow) -> Self {
-        Self {
-            done: row.steps_done,
-            total: None,
-        }
-    }
-}
-
 impl RunSummary {
     pub(crate) fn from_row(row: RunRow) -> Result<Self, StoreError> {
         let waiting_for = row.waiting_for.map(|reason| WaitingFor {
@@ -242,7 +233,7 @@ impl RunSummary {
         };
         Ok(Self {
             progress: StepsDone {
-                done: row.steps_done,
+                done: row.steps_done.unwrap_or(0),
                 total: None,
             },
             id: row.id,

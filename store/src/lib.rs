@@ -36,6 +36,6 @@ pub use requests::{
 };
 pub use runs::{
     ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, list_runs, log_lines,
-    start_run, steps_of,
+    start_run, steps_done, steps_of,
 };
 pub use time::Time;

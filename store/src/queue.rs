@@ -79,14 +79,10 @@ pub async fn claim(
     rows.into_iter()
         .map(|row| {
             let journal = journal_of(
-                row.keys,
-                row.positions,
-                row.kinds,
-                row.outcomes,
-                row.payloads,
-                row.dues,
-                row.started_ats,
-                row.finished_ats,
+                row.journal_rows.as_deref().unwrap_or_default(),
+                row.finished_ats.unwrap_or_default(),
+                &row.open_started_ats.unwrap_or_default(),
+                &row.open_dues.unwrap_or_default(),
             )?;
             Ok(Claimed {
                 run: RunId(row.run_id),
@@ -108,56 +104,46 @@ pub async fn claim(
         .collect()
 }
 
-#[expect(clippy::too_many_arguments, reason = "one argument for each column")]
+/// A journal as the claim sends it: rows and their columns between control characters, and the times in arrays.
 fn journal_of(
-    keys: Option<Vec<String>>,
-    positions: Option<Vec<i32>>,
-    kinds: Option<Vec<String>>,
-    outcomes: Option<Vec<Option<String>>>,
-    payloads: Option<Vec<Option<String>>>,
-    dues: Option<Vec<Option<Time>>>,
-    started_ats: Option<Vec<Option<Time>>>,
-    finished_ats: Option<Vec<Option<Time>>>,
+    rows: &str,
+    finished_ats: Vec<Option<Time>>,
+    open_started_ats: &[Option<Time>],
+    open_dues: &[Option<Time>],
 ) -> Result<Vec<Recorded>, StoreError> {
-    let (
-        Some(keys),
-        Some(positions),
-        Some(kinds),
-        Some(outcomes),
-        Some(payloads),
-        Some(dues),
-        Some(starts),
-        Some(finishes),
-    ) = (
-        keys,
-        positions,
-        kinds,
-        outcomes,
-        payloads,
-        dues,
-        started_ats,
-        finished_ats,
-    )
-    else {
-        return Ok(Vec::new());
-    };
-    let mut journal = Vec::with_capacity(keys.len());
-    let columns = keys
-        .into_iter()
-        .zip(positions)
-        .zip(kinds)
-        .zip(outcomes)
-        .zip(payloads)
-        .zip(dues)
-        .zip(starts)
-        .zip(finishes);
-    for (((((((key, position), kind), outcome), payload), due), started_at), finished_at) in columns
-    {
+    let mut open = 0;
+    let mut journal = Vec::with_capacity(finished_ats.len());
+    for (row, finished_at) in rows.split('\u{1e}').zip(finished_ats) {
+        let mut columns = row.splitn(5, '\u{1f}');
+        let (Some(key), Some(position), Some(kind), Some(outcome), Some(payload)) = (
+            columns.next(),
+            columns.next(),
+            columns.next(),
+            columns.next(),
+            columns.next(),
+        ) else {
+            return Err(StoreError::Unreadable(format!(
+                "a row of a journal: {row:?}"
+            )));
+        };
+        let position = position
+            .parse()
+            .map_err(|_| StoreError::Unreadable(format!("step {key}: position {position:?}")))?;
+        let (mut started_at, mut due) = (finished_at, None);
+        if outcome.is_empty() {
+            started_at = open_started_ats.get(open).copied().flatten();
+            due = open_dues.get(open).copied().flatten();
+            open += 1;
+        }
+        let (outcome, payload) = match outcome {
+            "" => (None, None),
+            outcome => (Some(outcome), Some(payload.to_owned())),
+        };
         journal.push(recorded_of(
-            key,
+            key.to_owned(),
             position,
-            &kind,
-            outcome.as_deref(),
+            kind,
+            outcome,
             payload,
             due,
             started_at,

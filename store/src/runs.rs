@@ -103,8 +103,8 @@ pub struct RunRow {
     pub wake_at: Option<Timestamp>,
     /// Why it is blocked, as JSON.
     pub blocked: Option<Payload>,
-    /// Steps with an outcome.
-    pub steps_done: u64,
+    /// Steps with an outcome; none where they were not counted.
+    pub steps_done: Option<u64>,
 }
 
 /// Which runs to list.
@@ -147,7 +147,7 @@ macro_rules! run_row {
             waiting_for_events: row.waiting_for_events.unwrap_or_default(),
             wake_at: row.wake_at.map(|time| time.0),
             blocked: row.blocked.map(Payload::from_trusted),
-            steps_done: u64::try_from(row.steps_done).unwrap_or(0),
+            steps_done: row.steps_done.and_then(|done| u64::try_from(done).ok()),
         })
     }};
 }
@@ -158,6 +158,17 @@ pub async fn get_run(store: &Store, run: RunId) -> Result<Option<RunRow>, StoreE
         .fetch_optional(store.pool())
         .await?;
     row.map(|row| run_row!(row)).transpose()
+}
+
+/// How many steps of a run have an outcome; 0 also when there is no such run.
+pub async fn steps_done(store: &Store, run: RunId) -> Result<u64, StoreError> {
+    let done = sqlx::query_scalar!(
+        r#"select count(*) as "done!" from dacapo.step where run_id = $1 and outcome is not null"#,
+        run.0
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(u64::try_from(done).unwrap_or(0))
 }
 
 /// A page of runs, newest first.

@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use dacapo_client::Client;
-use dacapo_store::Store;
+use std::time::Duration;
+
+use dacapo_client::{Client, ClientError};
+use dacapo_store::{Store, StoreError};
 
 use crate::arguments::Global;
 use crate::error::{Failed, Result};
 
 /// Connections that a command may open.
 const CONNECTIONS_MAX: u32 = 8;
+
+/// How long a server may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// The file in which a running `dacapo dev` leaves its database's URL for other commands.
 pub(crate) fn dev_url_file(data_dir: &Path) -> PathBuf {
@@ -50,12 +55,45 @@ pub(crate) fn store(url: &str) -> Result<Store> {
     })
 }
 
+/// A handle on the database that was given, or on that of a running `dacapo dev`, which answers.
+pub(crate) async fn answering_store(global: &Global) -> Result<Store> {
+    let store = store(&url(global)?)?;
+    answers(&store).await.map_err(|error| {
+        let down = matches!(error, StoreError::Unavailable(_));
+        left_behind(global, down, error.into())
+    })?;
+    Ok(store)
+}
+
+/// Whether the database answers. The store's pool tries again and again for a while and then knows no cause; a connection of our own
+/// fails at once, and says why.
+pub(crate) async fn answers(store: &Store) -> std::result::Result<(), StoreError> {
+    match tokio::time::timeout(CONNECT_MAX, store.connect()).await {
+        Ok(connection) => connection.map(drop),
+        Err(late) => Err(StoreError::Unavailable(sqlx::Error::Io(late.into()))),
+    }
+}
+
+/// A `dacapo dev` that was killed leaves its URL behind; whoever follows it must not be told to look at an address that they never
+/// gave.
+fn left_behind(global: &Global, down: bool, failed: Failed) -> Failed {
+    if down && global.database_url.is_none() {
+        return failed.hint(
+            "the last `dacapo dev` does not run any more: start it again, or give --database-url or DATABASE_URL",
+        );
+    }
+    failed
+}
+
 /// A client of a database that is migrated.
 pub(crate) async fn client(global: &Global) -> Result<Client> {
     let url = url(global)?;
     store(&url)?;
-    Ok(Client::connect(&url)
-        .await?
+    let client = Client::connect(&url).await.map_err(|error| {
+        let down = matches!(error, ClientError::Unavailable(_));
+        left_behind(global, down, error.into())
+    })?;
+    Ok(client
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits()))
 }

@@ -112,6 +112,9 @@ impl From<StoreError> for Failed {
 
 impl From<MigrateError> for Failed {
     fn from(error: MigrateError) -> Self {
+        if let MigrateError::Store(error) = error {
+            return error.into();
+        }
         Self {
             kind: Kind::Request,
             code: "schema".to_owned(),

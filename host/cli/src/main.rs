@@ -14,9 +14,14 @@ use clap::Parser;
 use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    // `DATABASE_URL=` is how a shell says that there is none.
+    arguments.global.database_url.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
-    ui::start_tracing(arguments.global.log_format, arguments.command.default_log());
+    let log = arguments.command.default_log();
+    if let Err(error) = ui::start_tracing(arguments.global.log_format, log) {
+        return ui.fail(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

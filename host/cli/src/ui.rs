@@ -8,7 +8,7 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{LogFormat, Output};
-use crate::error::{Failed, Kind};
+use crate::error::{Failed, Kind, Result};
 
 /// Prints.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,9 @@ impl Ui {
                 .unwrap_or_else(|error| format!("null // {error}")),
             Output::Table => table(data),
         };
-        self.line(&text);
+        if !text.is_empty() {
+            self.line(&text);
+        }
     }
 
     /// A line of data.
@@ -98,9 +100,14 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 }
 
 /// The program's own log goes to standard error.
-pub(crate) fn start_tracing(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env("DACAPO_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")));
+pub(crate) fn start_tracing(format: LogFormat, level: &str) -> Result<()> {
+    let filter = match std::env::var("DACAPO_LOG") {
+        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(&wanted).map_err(|error| {
+            Failed::usage(format!("DACAPO_LOG: {error}"))
+                .hint("expected error, warn, info, debug or trace, or target=level, with commas between them")
+        })?,
+        _ => EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")),
+    };
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
@@ -112,4 +119,5 @@ pub(crate) fn start_tracing(format: LogFormat, level: &str) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+    Ok(())
 }

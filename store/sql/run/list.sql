@@ -19,7 +19,7 @@ select
     run_status.waiting_for_events,
     run_status.wake_at as "wake_at: Time",
     run_status.blocked,
-    (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done!"
+    (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done?"
 from dacapo.run
 join dacapo.run_status on run_status.run_id = run.id
 join dacapo.deployment on deployment.id = run.deployment_id

@@ -171,6 +171,7 @@ async fn a_failed_run_exits_with_1() {
         1,
         &["failed", "no stock", "hint: `dacapo runs show"],
     );
+    assert_eq!(text(&output.stdout), "", "there is no output to print");
     worker.kill().await;
 }
 
@@ -328,12 +329,15 @@ async fn what_is_not_there_is_said_with_a_way_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_used_is_said_with_a_way_on() {
     let database = database().await;
-    let down = dacapo(&database, &["runs", "list"])
-        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
-        .output()
-        .await
-        .unwrap();
-    fails(&down, 1, &["cannot reach the database", "hint:"]);
+    for arguments in [["runs", "list"].as_slice(), &["migrate"], &["doctor"]] {
+        let down = dacapo(&database, arguments)
+            .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+            .output()
+            .await
+            .unwrap();
+        let says = ["cannot reach the database", "Connection refused", "hint:"];
+        fails(&down, 1, &says);
+    }
     let nonsense = dacapo(&database, &["runs", "list"])
         .env("DATABASE_URL", "mysql:nonsense")
         .output()
@@ -377,6 +381,7 @@ async fn a_worker_waits_for_a_database_that_is_down_and_says_so() {
         tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
     let line = lines.next_line().await.unwrap().unwrap();
     assert!(line.contains("waiting for the database"), "{line}");
+    assert!(line.contains("Connection refused"), "{line}");
     child.kill().await.unwrap();
 }
 
@@ -393,6 +398,17 @@ async fn settings_that_cannot_work_are_usage_errors() {
         2,
         &["runs-max"],
     );
+    fails(
+        &run(&database, &["worker", "--stack-max=1"]).await,
+        2,
+        &["stack-max"],
+    );
+    let loud = dacapo(&database, &["runs", "list"])
+        .env("DACAPO_LOG", "loud=very")
+        .output()
+        .await
+        .unwrap();
+    fails(&loud, 2, &["DACAPO_LOG", "hint:"]);
     let output = run(&database, &["worker", "--lease=soon"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(

@@ -1,7 +1,7 @@
 //! `dacapo dev`: one command, a private Postgres, redeploys, and the data again the next time.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use dacapo_tests::{dacapo_binary, guest};
 use nix::sys::signal::{Signal, kill};
@@ -15,13 +15,13 @@ struct Dev {
 }
 
 impl Dev {
-    fn start(data: &Path, files: &Path) -> Self {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(dacapo_binary());
         command
             .arg("dev")
             .arg("--data-dir")
             .arg(data)
-            .arg(files)
+            .args(arguments)
             .env_remove("DATABASE_URL")
             .env("NO_COLOR", "1");
         let mut child = command
@@ -58,14 +58,18 @@ impl Dev {
     }
 }
 
-async fn dacapo(data: &Path, arguments: &[&str]) -> String {
+async fn output_of(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(dacapo_binary());
     command
         .args(arguments)
         .env_remove("DATABASE_URL")
         .env("DACAPO_DATA_DIR", data)
         .stdin(Stdio::null());
-    let output = command.output().await.unwrap();
+    command.output().await.unwrap()
+}
+
+async fn dacapo(data: &Path, arguments: &[&str]) -> String {
+    let output = output_of(data, arguments).await;
     assert!(
         output.status.success(),
         "{}",
@@ -74,26 +78,32 @@ async fn dacapo(data: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
+/// A directory that the server, which runs as another user when we are root, can get to.
+fn reachable_directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new()
         .prefix("dacapo-dev-")
         .tempdir()
         .unwrap();
-    let (data, files) = (directory.path().join("data"), directory.path().join("wasm"));
-    std::fs::create_dir_all(&files).unwrap();
     if nix::unistd::Uid::effective().is_root() {
-        // The server runs as another user and must be able to get there.
         std::fs::set_permissions(
             directory.path(),
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
         )
         .unwrap();
     }
+    directory
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
+    let directory = reachable_directory();
+    let (data, files) = (directory.path().join("data"), directory.path().join("wasm"));
+    std::fs::create_dir_all(&files).unwrap();
     let file = files.join("flow.wasm");
     std::fs::write(&file, guest("bench_guest")).unwrap();
 
-    let mut dev = Dev::start(&data, &files);
+    let files = files.to_str().unwrap();
+    let mut dev = Dev::start(&data, &[files]);
     let said = dev.says("runs list").await;
     assert!(
         said.contains("deployment 1 of bench:noop is active"),
@@ -120,7 +130,7 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
     );
     dev.stop().await;
 
-    let mut again = Dev::start(&data, &files);
+    let mut again = Dev::start(&data, &[files]);
     again
         .says("nothing changed: deployment 1 of users:onboarding")
         .await;
@@ -129,4 +139,52 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
         serde_json::from_str(&dacapo(&data, &["runs", "list", "-o", "json"]).await).unwrap();
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dev_that_was_killed_is_not_mistaken_for_one_that_runs() {
+    let directory = reachable_directory();
+    let data = directory.path().join("data");
+    let mut dev = Dev::start(&data, &["--no-worker"]);
+    dev.says("runs list").await;
+    let pidfile = data.join("cluster/postmaster.pid");
+    dev.child.kill().await.unwrap();
+    // The server ends with the process that started it.
+    let gone = async {
+        while pidfile.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone)
+        .await
+        .expect("the server ends");
+
+    let output = output_of(&data, &["runs", "list"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("cannot reach the database") && said.contains("start it again"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dev_that_cannot_start_leaves_nothing_behind() {
+    let directory = reachable_directory();
+    let data = directory.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut dev = Dev::start(&data, &["--listen", &address]);
+    dev.says(&format!("error: cannot listen on {address}"))
+        .await;
+    assert_eq!(dev.child.wait().await.unwrap().code(), Some(1));
+    assert!(
+        !data.join("cluster/postmaster.pid").exists(),
+        "the server is still there"
+    );
+
+    let output = output_of(&data, &["runs", "list"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no `dacapo dev` is running"), "{said}");
 }

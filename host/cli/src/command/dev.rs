@@ -5,18 +5,20 @@ mod watch;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use dacapo_client::Client;
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
-use dacapo_worker::Worker;
+use dacapo_server::{Probe, Readiness};
+use dacapo_worker::{Worker, WorkerConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
 use crate::command::deploy;
 use crate::command::signal::Stop;
-use crate::command::worker::{Limits, failed, migrate, serve};
+use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
 use crate::ui::Ui;
@@ -45,77 +47,102 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let config = args.limits.clone().config(global)?;
     let files = wasm_files(&args.paths)?;
-    let mut stop = Stop::new()?;
+    let stop = Stop::new()?;
     let private = match &global.database_url {
         Some(_) => None,
         None => Some(Private::start(args.data_dir.clone()).await?),
     };
-    let url = match (&global.database_url, &private) {
-        (Some(url), _) => url.clone(),
-        (None, Some(private)) => private.url.clone(),
+    let result = work(&args, config, &files, private.as_ref(), global, stop, ui).await;
+    // Whatever happened, the server ends in good order, and nobody is sent to it any more.
+    let stopped = match private {
+        Some(private) => private.stop().await,
+        None => Ok(()),
+    };
+    result.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+/// Everything but the private Postgres, until somebody stops it or the worker cannot go on.
+async fn work(
+    args: &Args,
+    config: WorkerConfig,
+    files: &[PathBuf],
+    private: Option<&Private>,
+    global: &Global,
+    mut stop: Stop,
+    ui: Ui,
+) -> Result<()> {
+    let url = match (&global.database_url, private) {
+        (Some(url), _) => url,
+        (None, Some(private)) => &private.url,
         (None, None) => return Err(Failed::request("no database")),
     };
-    let store = connect::store(&url)?;
-    let result = tokio::select! {
-        result = migrate(&store) => result,
-        () = stop.asked() => return leave(private, None).await,
-    };
-    if let Err(error) = result {
-        let _ = leave(private, None).await;
-        return Err(error);
+    let store = connect::store(url)?;
+    tokio::select! {
+        result = migrate(&store) => result?,
+        () = stop.asked() => return Ok(()),
     }
-    if let Some(private) = &private {
+    if let Some(private) = private {
         private.announce()?;
     }
     let client = Client::new(store.clone())
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits());
-    let done = CancellationToken::new();
+    let heartbeat = config.heartbeat;
     let worker = match args.no_worker {
         true => None,
         false => Some(Worker::start(store, config).await.map_err(failed)?),
     };
-    let server = match &worker {
-        Some(worker) => Some(serve(args.listen, worker.health(), done.clone()).await?),
-        None => None,
+    let probe: Probe = match &worker {
+        Some(worker) => worker_probe(worker.health(), heartbeat),
+        None => Arc::new(|| Readiness::Ready),
     };
-    for file in &files {
-        deploy_and_say(&client, file, ui).await;
-    }
-    let watcher = watch::Watcher::new(&args.paths)
-        .map_err(|error| Failed::request(format!("cannot watch files: {error}")))?;
-    say_what_next(&client, private.as_ref(), ui).await;
+    let done = CancellationToken::new();
+    let server = serve(args.listen, probe, done.clone()).await?;
+    // Before the first deploy, so that no change is missed.
+    let mut watcher = watch::Watcher::new(&args.paths)
+        .map_err(|error| Failed::request(format!("cannot watch files: {}", chain(&error))))?;
 
-    let redeploy = async {
-        let mut watcher = watcher;
+    let deploying = async {
+        for file in files {
+            deploy_and_say(&client, file, ui).await;
+        }
+        say_what_next(&client, private, ui).await;
         while let Some(file) = watcher.changed().await {
             deploy_and_say(&client, &file, ui).await;
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = redeploy => {}
-        () = stop.asked() => ui.say("stopping; open steps may finish"),
-    }
+    let working = async {
+        match worker {
+            Some(worker) => worker.run_until(done.cancelled()).await.map_err(failed),
+            None => {
+                done.cancelled().await;
+                Ok(())
+            }
+        }
+    };
+    let mut working = std::pin::pin!(working);
+    let ended = tokio::select! {
+        () = deploying => None,
+        () = stop.asked() => {
+            ui.say("stopping; open steps may finish, once more ends at once");
+            None
+        }
+        // A worker ends by itself only when it cannot go on; without it all the rest is of no use.
+        result = &mut working => Some(result),
+    };
     done.cancel();
-    if let Some(server) = server {
-        let _ = server.await;
-    }
     tokio::spawn(async move {
         stop.asked().await;
         std::process::exit(1);
     });
-    leave(private, worker).await
-}
-
-async fn leave(private: Option<Private>, worker: Option<Worker>) -> Result<ExitCode> {
-    if let Some(worker) = worker {
-        worker.drain().await.map_err(failed)?;
-    }
-    if let Some(private) = private {
-        private.stop().await?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let result = match ended {
+        Some(result) => result,
+        None => working.await,
+    };
+    // It has been told to end, and says by itself what went wrong with it.
+    let _ = server.await;
+    result
 }
 
 /// The private Postgres of `dacapo dev`.

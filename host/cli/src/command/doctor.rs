@@ -14,8 +14,7 @@ use crate::ui::Ui;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let store = connect::store(&connect::url(global)?)?;
-    store.ping().await?;
+    let store = connect::answering_store(global).await?;
     let findings = match dacapo_store::schema_state(&store).await? {
         SchemaState::Ready(_) => dacapo_store::examine(&store).await?,
         SchemaState::Empty => vec![schema("the database is empty")],

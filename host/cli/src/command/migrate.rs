@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ui::Ui;
 
 pub(crate) async fn run(global: &Global, ui: Ui) -> Result<ExitCode> {
-    let store = connect::store(&connect::url(global)?)?;
+    let store = connect::answering_store(global).await?;
     let outcome = dacapo_store::migrate(&store).await?;
     let (from, to) = match outcome {
         MigrateOutcome::Migrated { from, to } => (from, to),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dacapo_sandbox::SandboxError;
 use dacapo_server::{Probe, Readiness, Server};
 use dacapo_store::{MigrateError, Store, StoreError};
 use dacapo_worker::{Health, SandboxConfig, Worker, WorkerConfig, WorkerError};
@@ -17,7 +18,7 @@ use crate::connect;
 use crate::error::{Failed, Result, chain};
 use crate::ui::Ui;
 
-/// A worker is ready when it committed something this short a time ago.
+/// A worker is ready when it committed something this short a time ago; with rarer heartbeats, two of them.
 const READY_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
@@ -53,15 +54,33 @@ pub(crate) struct Limits {
     /// Connections that write journals
     #[arg(long, default_value_t = 2, value_name = "CONNECTIONS")]
     writers: u16,
+    /// Runs whose writes are committed together, at most
+    #[arg(long, default_value_t = 512, value_name = "RUNS")]
+    flush_max: u32,
+    /// Takeovers of a run in a row, from workers that died and without anything new in its journal, after which it is blocked
+    #[arg(long, default_value_t = 3, value_name = "TIMES")]
+    takeovers_max: u16,
     /// Threads that run guests [default: one for each core]
     #[arg(long, value_name = "THREADS")]
     guest_threads: Option<usize>,
     /// Linear memory of a guest, at most, in MiB
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     memory_max: usize,
+    /// Stack of a guest, at most, in KiB
+    #[arg(long, default_value_t = 1024, value_name = "KIB")]
+    stack_max: usize,
     /// How long a guest may compute between two calls of the host
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     cpu_between_calls_max: Duration,
+    /// A line of a run's log, at most, in KiB; longer ones are cut
+    #[arg(long, default_value_t = 16, value_name = "KIB")]
+    log_line_max: usize,
+    /// What a run may log each time it is played, at most, in MiB; what comes after is dropped
+    #[arg(long, default_value_t = 16, value_name = "MIB")]
+    log_max: usize,
+    /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
+    #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
+    compile_concurrency: u32,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -78,16 +97,21 @@ impl Limits {
             heartbeat: self.heartbeat,
             drain_grace: self.drain_grace,
             writers: self.writers,
+            flush_max: self.flush_max,
+            takeovers_max: self.takeovers_max,
             guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
+                stack_max_bytes: self.stack_max.saturating_mul(1 << 10),
+                log_line_max_bytes: self.log_line_max.saturating_mul(1 << 10),
+                log_max_bytes: self.log_max.saturating_mul(1 << 20),
+                compile_concurrency: self.compile_concurrency,
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
                 payload: global.payload_limits(),
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox
             },
-            ..defaults
         };
         config
             .check()
@@ -105,6 +129,7 @@ fn default_cache_dir() -> Option<PathBuf> {
 
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
     let config = args.limits.config(global)?;
+    let heartbeat = config.heartbeat;
     let store = connect::store(&connect::url(global)?)?;
     let mut stop = Stop::new()?;
     if !args.no_migrate {
@@ -115,9 +140,13 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
     }
     let worker = Worker::start(store, config).await.map_err(failed)?;
     let done = CancellationToken::new();
-    let server = args
-        .listen
-        .map(|address| serve(address, worker.health(), done.clone()));
+    let server = args.listen.map(|address| {
+        serve(
+            address,
+            worker_probe(worker.health(), heartbeat),
+            done.clone(),
+        )
+    });
     let server = match server {
         Some(server) => Some(server.await?),
         None => None,
@@ -143,7 +172,11 @@ pub(crate) async fn migrate(store: &Store) -> Result<()> {
     let mut pause = Duration::from_millis(200);
     let mut said = false;
     loop {
-        match dacapo_store::migrate(store).await {
+        let result = match connect::answers(store).await {
+            Ok(()) => dacapo_store::migrate(store).await,
+            Err(error) => Err(error.into()),
+        };
+        match result {
             Ok(_) => return Ok(()),
             Err(MigrateError::Store(error @ StoreError::Unavailable(_))) => {
                 if !said {
@@ -158,22 +191,27 @@ pub(crate) async fn migrate(store: &Store) -> Result<()> {
     }
 }
 
-/// Serves health and version until `done`.
-pub(crate) async fn serve(
-    address: SocketAddr,
-    health: Arc<Health>,
-    done: CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>> {
-    let server = Server::bind(address).await.map_err(Failed::new)?;
-    tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
-    let probe: Probe = Arc::new(move || match health.last_commit() {
-        Some(ago) if ago <= READY_WITHIN => Readiness::Ready,
+/// Whether a worker with this heartbeat works.
+pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
+    let ready_within = READY_WITHIN.max(heartbeat * 2);
+    Arc::new(move || match health.last_commit() {
+        Some(ago) if ago <= ready_within => Readiness::Ready,
         Some(ago) => Readiness::NotReady(format!(
             "the worker last committed {} ms ago",
             ago.as_millis()
         )),
         None => Readiness::NotReady("the worker cannot reach its database".to_owned()),
-    });
+    })
+}
+
+/// Serves health and version until `done`.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    probe: Probe,
+    done: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let server = Server::bind(address).await.map_err(Failed::new)?;
+    tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
     Ok(tokio::spawn(async move {
         if let Err(error) = server
             .serve(probe, async move { done.cancelled().await })
@@ -187,6 +225,7 @@ pub(crate) async fn serve(
 pub(crate) fn failed(error: WorkerError) -> Failed {
     match error {
         WorkerError::Config(error) => Failed::usage(error.to_string()),
+        WorkerError::Sandbox(error @ SandboxError::Config(_)) => Failed::usage(error.to_string()),
         other => Failed::new(other),
     }
 }
