@@ -1,8 +1,7 @@
 //! The comparison itself.
 
-use std::collections::HashMap;
-
 use dacapo_model::{Kind, Outcome, Recorded, RecordedState, StepKey, Timestamp};
+use foldhash::{HashMap, HashMapExt};
 
 use crate::mismatch::{Mismatch, Side};
 
@@ -193,14 +192,12 @@ impl Replay {
     }
 
     fn next_key(&mut self, scope: &str, name: &str) -> StepKey {
-        let path = if scope.is_empty() {
-            name.to_owned()
+        let count = if scope.is_empty() {
+            bump(&mut self.occurrences, name)
         } else {
-            format!("{scope}/{name}")
+            bump(&mut self.occurrences, &format!("{scope}/{name}"))
         };
-        let count = self.occurrences.entry(path).or_default();
-        *count = count.saturating_add(1);
-        StepKey::new(scope, name, *count)
+        StepKey::new(scope, name, count)
     }
 
     fn unconsumed(&self, scope: Option<&str>) -> Side {
@@ -219,4 +216,14 @@ impl Replay {
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         }
     }
+}
+
+/// The next number for a path; its name is copied only for the first one.
+fn bump(occurrences: &mut HashMap<String, u32>, path: &str) -> u32 {
+    if let Some(count) = occurrences.get_mut(path) {
+        *count = count.saturating_add(1);
+        return *count;
+    }
+    occurrences.insert(path.to_owned(), 1);
+    1
 }

@@ -334,13 +334,15 @@ impl Bench {
     pub(super) async fn suspended_row(&mut self) -> Result<()> {
         let row = "suspended";
         let count = self.suspended;
-        // One that is through, so that the worker has all that it needs.
-        self.start("wait-event", "null").await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Some that are through, so that the worker has been as busy as it will get, and what it keeps for that is there.
+        let through = "select not exists (select from dacapo.task_ready) and not exists (select from dacapo.task_leased)";
+        self.start_many(2_000).await?;
+        self.until(through).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let resident_before = self.worker.resident();
         let begin = Instant::now();
         self.start_many(count).await?;
-        self.until("select not exists (select from dacapo.task_ready) and not exists (select from dacapo.task_leased)").await?;
+        self.until(through).await?;
         let elapsed = begin.elapsed().as_secs_f64();
         self.add(
             Measure::new(
