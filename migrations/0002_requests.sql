@@ -1,6 +1,6 @@
 -- What is asked of a run from outside: send_event, pause, resume, cancel. They are functions because each must find the run's
 -- task row, which may be on its way from one table to another: they look again until they hold it.
--- Each answers with one word; anything but the first in its list changed nothing.
+-- Each answers with one word; those before the word `or` changed something.
 
 -- Wakes a suspended run. The caller holds no other lock on it. False: it was not there.
 create function dacapo.wake(p_run uuid, p_inbox integer, p_signal text) returns boolean
@@ -11,7 +11,12 @@ begin
         returning run_id, started_at, inbox_seq
     )
     insert into dacapo.task_ready (run_id, started_at, inbox_seq, signal)
-    select run_id, started_at, inbox_seq + p_inbox, p_signal from woken;
+    select run_id, started_at, inbox_seq + p_inbox, coalesce(
+        p_signal,
+        -- A cancel that the code has not been told of, because the run was blocked, say.
+        (select 'cancel' from dacapo.run where id = p_run and cancel_requested_at is not null)
+    )
+    from woken;
     if found then
         perform pg_notify('dacapo_ready', '');
         return true;
@@ -156,8 +161,18 @@ declare
 begin
     for i in 1..1000 loop
         select cancel_requested_at is not null into v_requested from dacapo.run where id = p_run and status = 'active';
-        if v_requested is null or v_requested then
+        if v_requested is null then
             return dacapo.status_of(p_run);
+        end if;
+        -- The code of a blocked run cannot be played, and so cannot compensate: asked again, the run just ends.
+        if v_requested then
+            delete from dacapo.task_suspended where run_id = p_run and reason = 'blocked';
+            if not found then
+                return dacapo.status_of(p_run);
+            end if;
+            update dacapo.run set status = 'cancelled', finished_at = clock_timestamp() where id = p_run;
+            perform pg_notify('dacapo_run', p_run::text);
+            return 'cancelled-now';
         end if;
         update dacapo.task_leased set signal = 'cancel', inbox_seq = inbox_seq + 1 where run_id = p_run;
         if found then

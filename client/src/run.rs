@@ -143,7 +143,7 @@ pub struct Step {
     pub kind: Kind,
     /// How it stands.
     pub status: StepStatus,
-    /// How often its body was tried; 0 while it waits.
+    /// How often its body was tried and ended; tries that a crash interrupted are not counted, and waits have no body: 0.
     pub attempts: u32,
     /// How it came out; none while it waits.
     pub outcome: Option<StepOutcome>,
@@ -306,7 +306,10 @@ impl Step {
             key: recorded.key,
             kind: recorded.kind,
             status,
-            attempts: u32::from(outcome.is_some()),
+            attempts: u32::from(
+                recorded.kind == Kind::Step
+                    && matches!(outcome, Some(Outcome::Ok(_) | Outcome::Failed(_))),
+            ),
             outcome: outcome.map(|outcome| match outcome {
                 Outcome::Ok(payload) => StepOutcome::Ok(payload),
                 Outcome::Failed(failure) => StepOutcome::Failed(failure),

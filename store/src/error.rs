@@ -34,6 +34,15 @@ impl From<sqlx::Error> for StoreError {
                 {
                     Self::Unavailable(error)
                 }
+                // A cancelled statement, a lost prepared statement, trouble of the server itself: not the data's fault.
+                Some(code)
+                    if code == "57014"
+                        || ["26", "58", "XX"]
+                            .iter()
+                            .any(|class| code.starts_with(class)) =>
+                {
+                    Self::Unavailable(error)
+                }
                 _ => Self::Refused(error),
             },
             sqlx::Error::ColumnDecode { .. }

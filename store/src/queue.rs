@@ -303,6 +303,8 @@ pub struct Heartbeat {
     pub now: Timestamp,
     /// Runs of its own with a signal.
     pub signalled: Vec<RunId>,
+    /// All runs that it holds.
+    pub held: Vec<RunId>,
     /// Somebody's lease is over.
     pub expired: bool,
     /// Something is ready to be claimed.
@@ -323,10 +325,27 @@ pub async fn heartbeat(
     Ok(row.map(|row| Heartbeat {
         now: row.now.0,
         signalled: row.signalled.into_iter().map(RunId).collect(),
+        held: row.held.into_iter().map(RunId).collect(),
         expired: row.expired,
         ready: row.ready,
         next_due: row.next_due.map(|due| due.0),
     }))
+}
+
+/// Closes all fences of a worker but one: waits for its flushes under way, and disarms those that come later.
+pub async fn close_own_fences(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    except: i16,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update dacapo.fence set open = false where worker_id = $1 and connection <> $2 and open",
+        worker.0,
+        except
+    )
+    .execute(&mut connection.0)
+    .await?;
+    Ok(())
 }
 
 /// Takes a worker that holds nothing off the list.

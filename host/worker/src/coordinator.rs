@@ -2,7 +2,7 @@
 //!
 //! [`Coordinator::tick`] does whatever is due now and says how long it may rest; [`Coordinator::run`] only waits in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,6 +105,8 @@ pub(crate) struct Coordinator {
     /// The fence that claims and hand-backs are made under.
     fence: i16,
     playing: HashMap<RunId, Arc<Session>>,
+    /// Runs that were claimed again before the task of their former stay was gone.
+    again: HashSet<RunId>,
     tasks: TaskTracker,
     hand_back: Vec<RunId>,
     want_claim: bool,
@@ -146,6 +148,7 @@ impl Coordinator {
             connection: Some(connection),
             fence,
             playing: HashMap::new(),
+            again: HashSet::new(),
             tasks: TaskTracker::new(),
             hand_back: Vec::new(),
             want_claim: true,
@@ -278,6 +281,10 @@ impl Coordinator {
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
             self.playing.remove(&run);
+            if self.again.remove(&run) {
+                // The former stay may have ended it meanwhile; then there is nothing to hand back.
+                self.hand_back.push(run);
+            }
             // A place is free.
             self.want_claim |= self.more_ready;
         }
@@ -315,6 +322,15 @@ impl Coordinator {
         }
         self.want_claim |= beat.ready;
         self.due(beat.next_due);
+        // Only this loop claims, so what is held and not played was claimed by a statement whose answer was lost.
+        self.hand_back.extend(
+            beat.held
+                .into_iter()
+                .filter(|run| !self.playing.contains_key(run)),
+        );
+        if !self.hand_back.is_empty() {
+            self.inbox.bell.notify_one();
+        }
         for run in beat.signalled {
             self.look(run).await?;
         }
@@ -423,6 +439,12 @@ impl Coordinator {
 
     /// Plays a run on the threads for guests.
     fn start(&mut self, mut claimed: Claimed) {
+        if self.playing.contains_key(&claimed.run) {
+            // Suspended and ready again so quickly, or its flush's outcome is still being found out: two sessions of one run
+            // would both go on with it.
+            self.again.insert(claimed.run);
+            return;
+        }
         let session = Arc::new(Session::new(&mut claimed, Arc::clone(&self.incarnation)));
         let run = claimed.run;
         self.playing.insert(run, Arc::clone(&session));
@@ -483,6 +505,9 @@ impl Coordinator {
         let mut runs: Vec<RunId> = self.playing.keys().copied().collect();
         runs.append(&mut self.hand_back);
         if !runs.is_empty() {
+            // A flush that comes after the hand-back would write into a run that is somebody else's.
+            dacapo_store::close_own_fences(&mut connection, self.incarnation.id, self.fence)
+                .await?;
             let handed_back =
                 dacapo_store::hand_back(&mut connection, self.incarnation.id, self.fence, &runs)
                     .await?;

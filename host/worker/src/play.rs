@@ -43,7 +43,15 @@ pub(crate) async fn play(
     // Both guards are held until the run is given up.
     let (_shared, _exclusive);
     if claimed.takeovers >= 2 {
-        let lock = Arc::clone(&stage.alone).write_owned();
+        // Not by queueing for the lock: that would keep all new runs of this worker waiting.
+        let lock = async {
+            loop {
+                match Arc::clone(&stage.alone).try_write_owned() {
+                    Ok(guard) => return guard,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
         match tokio::time::timeout(ALONE_WAIT, lock).await {
             Ok(guard) => _exclusive = guard,
             Err(_) => return Left::HandBack,

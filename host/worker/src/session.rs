@@ -123,29 +123,30 @@ impl Session {
     }
 
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
-    async fn hand_over(&self, end: Option<End>) -> Written {
+    async fn hand_over(&self, mut end: Option<End>) -> Written {
         loop {
-            let under_way = self.state().under_way.take();
-            if let Some(reply) = under_way {
-                match self.wait(reply).await {
-                    Written::Yes { .. } => continue,
-                    other => return other,
-                }
-            }
-            let reply = {
+            // In one go: rows that a nudge hands over in between must be waited for, too.
+            let (reply, last) = {
                 let mut state = self.state();
-                if let Some(stop) = state.stop {
-                    return Written::Stopped(stop);
+                if let Some(reply) = state.under_way.take() {
+                    (reply, false)
+                } else {
+                    if let Some(stop) = state.stop {
+                        return Written::Stopped(stop);
+                    }
+                    if state.refused.is_some() {
+                        return Written::Refused;
+                    }
+                    if state.records.is_empty() && state.logs.is_empty() && end.is_none() {
+                        return Written::Yes { gone: false };
+                    }
+                    (self.submit(&mut state, end.take()), true)
                 }
-                if state.refused.is_some() {
-                    return Written::Refused;
-                }
-                if state.records.is_empty() && state.logs.is_empty() && end.is_none() {
-                    return Written::Yes { gone: false };
-                }
-                self.submit(&mut state, end)
             };
-            return self.wait(reply).await;
+            match self.wait(reply).await {
+                Written::Yes { .. } if !last => {}
+                written => return written,
+            }
         }
     }
 
@@ -227,19 +228,22 @@ impl Journal for Session {
 
     fn nudge(&self) {
         let mut state = self.state();
-        if let Some(reply) = state.under_way.as_mut() {
+        if let Some(mut reply) = state.under_way.take() {
             match reply.try_recv() {
-                Ok(Reply::Written { .. }) => state.under_way = None,
+                Ok(Reply::Written { .. }) => {}
                 Ok(Reply::Refused(message)) => {
                     state.refused.get_or_insert(message);
-                    return;
                 }
                 Ok(Reply::Stopped(stop)) => {
                     state.stop.get_or_insert(stop);
+                }
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    state.stop.get_or_insert(Stop::Unavailable);
+                }
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    state.under_way = Some(reply);
                     return;
                 }
-                // Still on its way; or dropped, which whoever waits next will see.
-                Err(_) => return,
             }
         }
         if (state.records.is_empty() && state.logs.is_empty())

@@ -9,6 +9,8 @@ returning
     clock_timestamp() as "now!: Time",
     -- Runs of its own with a signal.
     array(select run_id from dacapo.task_leased where worker_id = $1 and signal is not null) as "signalled!",
+    -- All runs that it holds: one that it does not play is a claim whose answer was lost.
+    array(select run_id from dacapo.task_leased where worker_id = $1) as "held!",
     -- Whether somebody's lease is over.
     exists (select from dacapo.worker as other where other.lease_until < clock_timestamp()) as "expired!",
     -- Whether anything is ready to be claimed.

@@ -99,7 +99,6 @@ async fn another_worker_goes_on_within_the_lease_and_a_second() {
     let database = database().await;
     database.deploy("probe").await;
     let first = Dacapo::on(&database).worker().await;
-    let second = Dacapo::on(&database).worker().await;
     let slow: Vec<_> = vec![
         database.start("slow-step", "2500").await,
         database.start("slow-step", "2500").await,
@@ -110,6 +109,7 @@ async fn another_worker_goes_on_within_the_lease_and_a_second() {
             "select count(*) = 2 from dacapo.task_leased",
         )
         .await;
+    let second = Dacapo::on(&database).worker().await;
     first.kill().await;
     let killed = Instant::now();
     for run in slow {

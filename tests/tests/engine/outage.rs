@@ -62,6 +62,11 @@ async fn connections_that_are_cut_lose_nothing_and_repeat_no_recorded_step() {
     for _ in 0..10 {
         runs.push(database.start("effects", "100").await);
     }
+    // These are claimed again and again, so that claims are cut, too.
+    let mut sleepers = Vec::new();
+    for _ in 0..10 {
+        sleepers.push(database.start("sleeps", r#"{"ms": 15, "times": 30}"#).await);
+    }
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(40)).await;
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity
@@ -73,6 +78,10 @@ async fn connections_that_are_cut_lose_nothing_and_repeat_no_recorded_step() {
         assert_eq!(database.done(run).await.status, Status::Completed);
         assert_eq!(journal(&database, run).await.len(), 100);
         bodies_once(&database, run).await;
+    }
+    for run in sleepers {
+        assert_eq!(database.done(run).await.status, Status::Completed);
+        assert_eq!(journal(&database, run).await.len(), 30);
     }
     worker.drain().await.unwrap();
     sound(&database).await;

@@ -197,3 +197,43 @@ async fn what_a_finished_run_does_not_allow_is_a_conflict_that_names_its_status(
     );
     worker.drain().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_run_can_be_cancelled_and_does_not_forget_it() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    for mended in [true, false] {
+        let run = database.start("cancel-compensates", "null").await;
+        let waits = "select count(*) = 1 from dacapo.task_suspended where reason = 'event'";
+        database.until("the run waits", waits).await;
+        // Whatever blocks a run: it cannot be played while it is cancelled.
+        let blocks = "update dacapo.task_suspended set reason = 'blocked', events = null, blocked = '{\"code\": \"test\"}'";
+        sqlx::query(blocks)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+        let asks = "update dacapo.run set cancel_requested_at = now() where status = 'active'";
+        sqlx::query(asks)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+        if mended {
+            database.client.resume(run).await.unwrap();
+            assert_eq!(database.done(run).await.status, Status::Cancelled);
+            assert_eq!(
+                effects(&database, run).await,
+                ["effect release"],
+                "its code was told"
+            );
+        } else {
+            assert_eq!(database.client.cancel(run).await.unwrap(), Cancelled::Now);
+            assert_eq!(
+                database.client.get(run).await.unwrap().status,
+                Status::Cancelled
+            );
+        }
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
