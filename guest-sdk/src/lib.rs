@@ -44,8 +44,7 @@
 //!
 //! # Panics
 //!
-//! A panic's message goes to the run's log and the instance traps. Inside a step that is a failed attempt of the step;
-//! outside of one it fails the run.
+//! A panic's message goes to the run's log, the instance traps, and the run fails.
 
 pub mod context;
 mod failure;

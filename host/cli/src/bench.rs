@@ -16,12 +16,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use dacapo_client::{Client, Store};
 use dacapo_sandbox::Described;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::Global;
+use crate::command::signal::Stop;
 use crate::error::{Failed, Result as CommandResult};
 use crate::ui::Ui;
 
@@ -96,10 +97,11 @@ struct Bench {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> CommandResult<ExitCode> {
+    // From here on a signal is kept until somebody asks for it, so that no database and no worker are left behind.
+    let stop = Stop::new()?;
     let server = Server::open(global.database_url.as_deref()).await?;
     let url = server.url().to_owned();
-    let result = measure(&args, server, &url, ui).await;
-    let report = result?;
+    let report = measure(&args, server, &url, stop, ui).await?;
     ui.data(&report, |report| {
         let missed = match report.missed() {
             0 => "all targets met".to_owned(),
@@ -110,7 +112,13 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> CommandResult<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(args: &Args, server: Server, url: &str, ui: Ui) -> CommandResult<Report> {
+async fn measure(
+    args: &Args,
+    server: Server,
+    url: &str,
+    mut stop: Stop,
+    ui: Ui,
+) -> CommandResult<Report> {
     let mut bench = match Bench::prepare(args, server, url).await {
         Ok(bench) => bench,
         Err((server, error)) => {
@@ -126,20 +134,11 @@ async fn measure(args: &Args, server: Server, url: &str, ui: Ui) -> CommandResul
     if let Ok(style) = ProgressStyle::with_template("{elapsed} [{bar:20}] {msg}") {
         progress.set_style(style);
     }
-    let mut result = bench.reference_row().await;
-    for row in rows {
-        if result.is_err() {
-            break;
-        }
-        progress.set_message(format!("{row:?}").to_lowercase());
-        progress.enable_steady_tick(Duration::from_millis(200));
-        result = bench.row(row).await.with_context(|| format!("row {row:?}"));
-        if result.is_err() {
-            // Why it stopped may be the worker's to tell.
-            result = bench.worker.check().and(result);
-        }
-        progress.inc(1);
-    }
+    let result = tokio::select! {
+        result = bench.rows(rows, &progress) => result,
+        // Whatever was begun is left as it is; the database that holds it is dropped below.
+        () = stop.asked() => Err(anyhow!("stopped before the last row")),
+    };
     progress.finish_and_clear();
     let peak = bench.worker.resident();
     if let Some(peak) = peak {
@@ -227,6 +226,23 @@ impl Bench {
             measures: Vec::new(),
         };
         Ok((client, reference, counters, worker, described, report))
+    }
+
+    /// The reference, and then these rows.
+    async fn rows(&mut self, rows: Vec<Row>, progress: &ProgressBar) -> Result<()> {
+        self.reference_row().await?;
+        for row in rows {
+            progress.set_message(format!("{row:?}").to_lowercase());
+            progress.enable_steady_tick(Duration::from_millis(200));
+            let result = self.row(row).await.with_context(|| format!("row {row:?}"));
+            if result.is_err() {
+                // Why it stopped may be the worker's to tell.
+                self.worker.check()?;
+            }
+            result?;
+            progress.inc(1);
+        }
+        Ok(())
     }
 
     async fn row(&mut self, row: Row) -> Result<()> {

@@ -7,7 +7,7 @@ pub(crate) mod event;
 pub(crate) mod migrate;
 pub(crate) mod request;
 pub(crate) mod runs;
-mod signal;
+pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod worker;
 pub(crate) mod workflows;
