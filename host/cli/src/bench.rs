@@ -38,6 +38,9 @@ const COMPONENT: &[u8] = include_bytes!("../assets/bench.wasm");
 /// Connections of the client: one for each run in flight, and some.
 const CONNECTIONS_MAX: u32 = 80;
 
+/// How long the end waits for statements that are under way.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Fewer repetitions: a minute instead of several
@@ -152,7 +155,8 @@ async fn measure(
         ..
     } = bench;
     let _ = worker.kill().await;
-    drop(client);
+    // Connections that are still busy when it is stopped early are not waited for for ever.
+    let _ = tokio::time::timeout(CLOSE_MAX, client.store().pool().close()).await;
     if let Err(error) = server.close().await {
         ui.say(&format!("cannot clean up: {error:#}"));
     }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use dacapo_model::{Timestamp, WorkerId};
 use dacapo_sandbox::{Sandbox, SandboxError};
-use dacapo_store::{Channel, Listener, MigrateError, Notice, StoreError};
+use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, RwLock, mpsc};
 use tokio::task::JoinHandle;
@@ -66,6 +66,9 @@ pub enum WorkerError {
     /// The database has the wrong schema.
     #[error("the database cannot be used")]
     Schema(#[from] MigrateError),
+    /// The database has no tables of ours yet, or older ones.
+    #[error("the database is not migrated to this version: run `dacapo migrate`")]
+    NotMigrated,
     /// The database refused something that a worker needs.
     #[error("the worker stopped")]
     Store(#[from] StoreError),
@@ -257,6 +260,7 @@ async fn register(
     loop {
         let attempt = async {
             let mut connection = store.connect().await?;
+            check_schema(store).await?;
             dacapo_store::register(
                 &mut connection,
                 id,
@@ -266,12 +270,12 @@ async fn register(
                 fences,
             )
             .await?;
-            Ok::<_, StoreError>(connection)
+            Ok::<_, WorkerError>(connection)
         };
         match attempt.await {
             // The first heartbeat, right after this, brings the database's time.
             Ok(connection) => return Ok(Some((connection, Timestamp::from_micros(0)))),
-            Err(error) if error.is_transient() => {
+            Err(WorkerError::Store(error)) if error.is_transient() => {
                 if backoff.is_first() {
                     tracing::warn!(%error, cause = error.source(), "waiting for the database");
                 }
@@ -280,8 +284,18 @@ async fn register(
                     () = drain.notified() => return Ok(None),
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
+    }
+}
+
+/// A worker must not touch a database that it does not understand.
+async fn check_schema(store: &Store) -> Result<(), WorkerError> {
+    match dacapo_store::schema_state(store).await {
+        Ok(SchemaState::Ready(_)) => Ok(()),
+        Ok(SchemaState::Empty | SchemaState::Behind(_)) => Err(WorkerError::NotMigrated),
+        Err(MigrateError::Store(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -362,6 +362,7 @@ async fn a_database_that_cannot_be_used_is_said_with_a_way_on() {
         ["runs", "list"].as_slice(),
         &["migrate"],
         &["worker"],
+        &["worker", "--no-migrate"],
         &["doctor"],
     ] {
         fails(&run(&database, arguments).await, 1, &["newer"]);
