@@ -147,7 +147,7 @@ impl Bench {
             let bytes = self.counters.wal_between(&from, &to).await?;
             let statements = match (calls_before, calls) {
                 (Some(before), Some(after)) => {
-                    Some(after.since(&before).without_heartbeats().total())
+                    Some(after.since(&before).without_those_by_the_clock().total())
                 }
                 _ => None,
             };
