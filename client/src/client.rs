@@ -7,9 +7,11 @@ use dacapo_store::{DeployOutcome, LogLine, Store};
 
 use crate::ClientError;
 use crate::announce::Announcer;
+use crate::gather::Gathering;
 use crate::resolve::Resolved;
 use crate::retry::retried;
 use crate::run::{Progress, Run};
+use crate::start::Start;
 
 /// Connections that a client opens at most, beside the one that listens.
 const CONNECTIONS_MAX: u32 = 8;
@@ -30,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) resolved: Resolved,
     pub(crate) announcer: Announcer,
+    pub(crate) starts: Gathering<Start>,
+    pub(crate) looks: Gathering<RunId>,
 }
 
 impl Client {
@@ -57,6 +61,8 @@ impl Client {
                 store,
                 resolved: Resolved::default(),
                 announcer,
+                starts: Gathering::default(),
+                looks: Gathering::default(),
             }),
             namespace: NAMESPACE.into(),
             limits: PayloadLimits::default(),

@@ -22,6 +22,7 @@
 mod announce;
 mod client;
 mod error;
+mod gather;
 pub mod json;
 mod list;
 mod options;

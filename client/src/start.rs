@@ -1,14 +1,16 @@
 //! Starting runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use dacapo_model::{
     InputError, Payload, PayloadError, PayloadLimits, RunId, Type, Workflow, from_json, to_json,
 };
-use dacapo_store::{ActiveWorkflow, StartResult, StartRun, StoreError};
+use dacapo_store::{ActiveWorkflow, StartResult, StartRun, Store, StoreError};
 use sqlx::PgConnection;
 
+use crate::gather::Question;
 use crate::reference::{WorkflowRef, decode};
 use crate::retry::retried;
 use crate::run::Deployment;
@@ -149,10 +151,11 @@ impl Client {
         options.check()?;
         // One id for all tries: a start whose answer was lost finds the run that it made.
         let fresh = RunId::new();
+        let labels = Arc::new(options.labels.clone());
         for _ in 0..TRIES_MAX {
             let active = self.resolve(name).await?;
             let payload = match active.workflow.check_input(input, &self.limits) {
-                Ok(payload) => payload,
+                Ok(payload) => Arc::new(payload),
                 // The answer may be an old one: a newer deployment may take this input.
                 Err(error) => match self.resolve_anew(name, &active).await? {
                     Some(_) => continue,
@@ -164,14 +167,26 @@ impl Client {
                 .key
                 .as_ref()
                 .map_or(fresh, |key| RunId::keyed(&self.namespace, workflow, key));
-            let run = StartRun {
+            let start = Start {
                 id,
-                workflow,
-                deployment: active.deployment,
-                input: &payload,
-                labels: &options.labels,
+                active: Arc::clone(&active),
+                input: Arc::clone(&payload),
+                labels: Arc::clone(&labels),
             };
-            let created = match self.start_once(transaction.as_deref_mut(), run).await? {
+            let is_keyed = options.key.is_some();
+            let result = match transaction.as_deref_mut() {
+                Some(transaction) => start.ask(transaction).await?,
+                // Starts with keys go one by one: two that brought the same keys in different orders would deadlock.
+                None if is_keyed => {
+                    let pool = self.store().pool();
+                    retried(|| start.ask(pool)).await?
+                }
+                None => {
+                    let starts = &self.shared.starts;
+                    retried(|| starts.ask(self.store(), start.clone())).await?
+                }
+            };
+            let created = match result {
                 StartResult::Started => true,
                 StartResult::NotActive => {
                     self.forget(name);
@@ -206,20 +221,6 @@ impl Client {
         Err(ClientError::Redeployed(name.to_owned()))
     }
 
-    async fn start_once(
-        &self,
-        transaction: Option<&mut PgConnection>,
-        run: StartRun<'_>,
-    ) -> Result<StartResult, StoreError> {
-        match transaction {
-            Some(transaction) => dacapo_store::start_run(transaction, run).await,
-            None => {
-                let pool = self.store().pool();
-                retried(|| dacapo_store::start_run(pool, run.clone())).await
-            }
-        }
-    }
-
     /// Looks a name up again. None: it stands for the same deployment as before.
     async fn resolve_anew(
         &self,
@@ -229,6 +230,44 @@ impl Client {
         self.forget(name);
         let now = self.resolve(name).await?;
         Ok((now.deployment != before.deployment).then_some(now))
+    }
+}
+
+/// A run to be started, with all that its statement needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    id: RunId,
+    active: Arc<ActiveWorkflow>,
+    input: Arc<Payload>,
+    labels: Arc<BTreeMap<String, String>>,
+}
+
+impl Start {
+    fn row(&self) -> StartRun<'_> {
+        StartRun {
+            id: self.id,
+            workflow: &self.active.workflow.name,
+            deployment: self.active.deployment,
+            input: &self.input,
+            labels: &self.labels,
+        }
+    }
+
+    async fn ask<'e>(
+        &self,
+        executor: impl sqlx::Executor<'e, Database = sqlx::Postgres>,
+    ) -> Result<StartResult, StoreError> {
+        let mut results = dacapo_store::start_runs(executor, &[self.row()]).await?;
+        Ok(results.pop().unwrap_or(StartResult::NotActive))
+    }
+}
+
+impl Question for Start {
+    type Answer = StartResult;
+
+    async fn ask_all(store: &Store, starts: &[Self]) -> Result<Vec<StartResult>, StoreError> {
+        let rows: Vec<StartRun<'_>> = starts.iter().map(Self::row).collect();
+        dacapo_store::start_runs(store.pool(), &rows).await
     }
 }
 

@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use dacapo_model::{Failure, RunId, Status};
-use dacapo_store::{RunRow, StoreError};
+use dacapo_store::{RunRow, Store, StoreError};
 use tokio::time::{Instant, timeout};
 
+use crate::gather::Question;
 use crate::reference::DecodeError;
 use crate::retry::retried;
 use crate::run::Run;
@@ -18,6 +19,15 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// How long a database may be away before waiting for it is given up.
 const AWAY_MAX: Duration = Duration::from_secs(60);
+
+/// Those who wait for many runs look at them together.
+impl Question for RunId {
+    type Answer = Option<RunRow>;
+
+    async fn ask_all(store: &Store, runs: &[Self]) -> Result<Vec<Option<RunRow>>, StoreError> {
+        dacapo_store::get_runs(store, runs).await
+    }
+}
 
 impl Client {
     /// Waits until a run has ended, however it ends. Dropping the future ends the waiting, not the run. A database that goes away for
@@ -94,7 +104,7 @@ impl Client {
             let mut rings = pin!(watch.rings());
             // From here on a ring is heard, so that one between the look and the sleep is not lost.
             rings.as_mut().enable();
-            match retried(|| dacapo_store::get_run(store, run)).await {
+            match retried(|| self.shared.looks.ask(store, run)).await {
                 Ok(None) => return Err(ClientError::RunNotFound(run)),
                 Ok(Some(row)) if row.status.is_terminal() => return Ok(row),
                 Ok(Some(row)) => {

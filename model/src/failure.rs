@@ -96,6 +96,16 @@ impl Failure {
         })
     }
 
+    /// About what it takes to keep, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let details = self
+            .details
+            .as_ref()
+            .map_or(0, |details| details.as_str().len());
+        self.code.len() + self.message.len() + details
+    }
+
     /// The failure as JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -95,12 +95,31 @@ pub struct Recorded {
     pub key: StepKey,
     /// What it records.
     pub kind: Kind,
-    /// Its place in the order in which the run's entries were first written, from 0.
+    /// Its place in the order in which the run's entries were first written, from 1.
     pub position: u32,
     /// When the step's body began or the wait was first reached.
     pub started_at: Timestamp,
     /// Whether there is an outcome yet.
     pub state: RecordedState,
+}
+
+impl Recorded {
+    /// About what it takes to keep and to hand over, in bytes: its key and its outcome.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let outcome = match &self.state {
+            RecordedState::Done {
+                outcome: Outcome::Ok(payload),
+                ..
+            } => payload.as_str().len(),
+            RecordedState::Done {
+                outcome: Outcome::Failed(failure),
+                ..
+            } => failure.bytes(),
+            RecordedState::Done { .. } | RecordedState::Open { .. } => 0,
+        };
+        self.key.as_str().len() + outcome
+    }
 }
 
 /// Whether an entry has an outcome yet.

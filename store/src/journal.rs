@@ -79,6 +79,24 @@ pub struct RunWrites {
     pub end: Option<End>,
 }
 
+impl RunWrites {
+    /// About how much of a statement it fills, in bytes.
+    pub fn bytes(&self) -> usize {
+        let records = self.records.iter().map(|row| row.recorded.bytes());
+        let logs = self
+            .logs
+            .iter()
+            .map(|line| line.message.len() + line.fields.as_ref().map_or(0, String::len));
+        let end = match &self.end {
+            Some(End::Completed(output)) => output.as_str().len(),
+            Some(End::Failed(failure) | End::Cancelled(Some(failure))) => failure.bytes(),
+            Some(End::Blocked(reason)) => reason.len(),
+            Some(End::Cancelled(None) | End::Suspended { .. }) | None => 0,
+        };
+        records.chain(logs).sum::<usize>() + end
+    }
+}
+
 /// What a flush did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlushResult {

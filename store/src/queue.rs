@@ -78,12 +78,16 @@ pub async fn claim(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let journal = journal_of(
-                row.journal_rows.as_deref().unwrap_or_default(),
-                row.finished_ats.unwrap_or_default(),
-                &row.open_started_ats.unwrap_or_default(),
-                &row.open_dues.unwrap_or_default(),
-            )?;
+            let journal = journal_of(&JournalColumns {
+                keys: row.keys.unwrap_or_default(),
+                kinds: row.kinds.unwrap_or_default(),
+                outcomes: row.outcomes.unwrap_or_default(),
+                payloads: row.payloads.unwrap_or_default(),
+                positions: row.positions.unwrap_or_default(),
+                finished_ats: row.finished_ats.unwrap_or_default(),
+                open_started_ats: row.open_started_ats.unwrap_or_default(),
+                open_dues: row.open_dues.unwrap_or_default(),
+            })?;
             Ok(Claimed {
                 run: RunId(row.run_id),
                 namespace: row.namespace,
@@ -104,35 +108,40 @@ pub async fn claim(
         .collect()
 }
 
-/// A journal as the claim sends it: rows and their columns between control characters, and the times in arrays.
-fn journal_of(
-    rows: &str,
+/// A journal as the claim sends it: a text for each column, its values between control characters, and numbers and times in arrays.
+/// The last two hold rows without an outcome only.
+struct JournalColumns {
+    keys: String,
+    kinds: String,
+    outcomes: String,
+    payloads: String,
+    positions: Vec<i32>,
     finished_ats: Vec<Option<Time>>,
-    open_started_ats: &[Option<Time>],
-    open_dues: &[Option<Time>],
-) -> Result<Vec<Recorded>, StoreError> {
+    open_started_ats: Vec<Option<Time>>,
+    open_dues: Vec<Option<Time>>,
+}
+
+fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
+    let (mut keys, mut kinds) = (columns.keys.split('\u{1f}'), columns.kinds.split('\u{1f}'));
+    let (mut outcomes, mut payloads) = (
+        columns.outcomes.split('\u{1f}'),
+        columns.payloads.split('\u{1f}'),
+    );
     let mut open = 0;
-    let mut journal = Vec::with_capacity(finished_ats.len());
-    for (row, finished_at) in rows.split('\u{1e}').zip(finished_ats) {
-        let mut columns = row.splitn(5, '\u{1f}');
-        let (Some(key), Some(position), Some(kind), Some(outcome), Some(payload)) = (
-            columns.next(),
-            columns.next(),
-            columns.next(),
-            columns.next(),
-            columns.next(),
-        ) else {
+    let mut journal = Vec::with_capacity(columns.positions.len());
+    for (&position, &finished_at) in columns.positions.iter().zip(&columns.finished_ats) {
+        let (Some(key), Some(kind), Some(outcome), Some(payload)) =
+            (keys.next(), kinds.next(), outcomes.next(), payloads.next())
+        else {
             return Err(StoreError::Unreadable(format!(
-                "a row of a journal: {row:?}"
+                "a journal of {} rows holds fewer values",
+                columns.positions.len()
             )));
         };
-        let position = position
-            .parse()
-            .map_err(|_| StoreError::Unreadable(format!("step {key}: position {position:?}")))?;
         let (mut started_at, mut due) = (finished_at, None);
         if outcome.is_empty() {
-            started_at = open_started_ats.get(open).copied().flatten();
-            due = open_dues.get(open).copied().flatten();
+            started_at = columns.open_started_ats.get(open).copied().flatten();
+            due = columns.open_dues.get(open).copied().flatten();
             open += 1;
         }
         let (outcome, payload) = match outcome {

@@ -1,9 +1,10 @@
 //! Runs: starting them, and reading them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use dacapo_model::{DeploymentId, Payload, Recorded, RunId, Status, Timestamp};
 use sqlx::Postgres;
+use uuid::Uuid;
 
 use crate::queue::{labels_of, recorded_of};
 use crate::{Store, StoreError, Time};
@@ -39,31 +40,50 @@ pub enum StartResult {
     NotActive,
 }
 
-/// Starts a run, also inside a transaction of the caller's.
-pub async fn start_run<'e>(
+/// Starts runs, also inside a transaction of the caller's: the answers are in the order of the runs, no two of which may have the same
+/// id.
+pub async fn start_runs<'e>(
     executor: impl sqlx::Executor<'e, Database = Postgres>,
-    start: StartRun<'_>,
-) -> Result<StartResult, StoreError> {
-    let labels = serde_json::to_string(start.labels)
-        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    let row = sqlx::query_file!(
+    starts: &[StartRun<'_>],
+) -> Result<Vec<StartResult>, StoreError> {
+    let mut labels = Vec::with_capacity(starts.len());
+    for start in starts {
+        let text = serde_json::to_string(start.labels)
+            .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        labels.push(text);
+    }
+    let ids: Vec<Uuid> = starts.iter().map(|start| start.id.0).collect();
+    let workflows: Vec<&str> = starts.iter().map(|start| start.workflow).collect();
+    let inputs: Vec<&str> = starts.iter().map(|start| start.input.as_str()).collect();
+    let deployments: Vec<i64> = starts.iter().map(|start| start.deployment.0).collect();
+    let rows = sqlx::query_file!(
         "sql/run/start.sql",
-        start.id.0,
-        start.workflow,
-        start.input.as_str(),
-        start.deployment.0,
-        labels as _
+        &ids,
+        &workflows as _,
+        &inputs as _,
+        &deployments,
+        &labels
     )
-    .fetch_optional(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(match row {
-        None => StartResult::NotActive,
-        Some(row) if row.created => StartResult::Started,
-        Some(row) => StartResult::Exists {
-            input: row.input.unwrap_or_default(),
-            workflow: row.workflow.unwrap_or_default(),
-        },
-    })
+    let mut results: HashMap<Uuid, StartResult> = rows
+        .into_iter()
+        .map(|row| {
+            let result = if row.created {
+                StartResult::Started
+            } else {
+                StartResult::Exists {
+                    input: row.input.unwrap_or_default(),
+                    workflow: row.workflow.unwrap_or_default(),
+                }
+            };
+            (row.id, result)
+        })
+        .collect();
+    Ok(ids
+        .iter()
+        .map(|id| results.remove(id).unwrap_or(StartResult::NotActive))
+        .collect())
 }
 
 /// A run as it stands.
@@ -129,7 +149,7 @@ macro_rules! run_row {
         let row = $row;
         let unreadable =
             || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
-        Ok(RunRow {
+        Ok::<_, StoreError>(RunRow {
             id: RunId(row.id),
             namespace: row.namespace,
             workflow: row.workflow,
@@ -152,12 +172,24 @@ macro_rules! run_row {
     }};
 }
 
+/// Runs by their ids: one answer for each, in their order. None: there is no such run.
+pub async fn get_runs(store: &Store, runs: &[RunId]) -> Result<Vec<Option<RunRow>>, StoreError> {
+    let ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
+    let rows = sqlx::query_file!("sql/run/get.sql", &ids)
+        .fetch_all(store.pool())
+        .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let row: RunRow = run_row!(row)?;
+        found.insert(row.id, row);
+    }
+    // The same run may be asked for twice.
+    Ok(runs.iter().map(|run| found.get(run).cloned()).collect())
+}
+
 /// One run. None: there is no such run.
 pub async fn get_run(store: &Store, run: RunId) -> Result<Option<RunRow>, StoreError> {
-    let row = sqlx::query_file!("sql/run/get.sql", run.0)
-        .fetch_optional(store.pool())
-        .await?;
-    row.map(|row| run_row!(row)).transpose()
+    Ok(get_runs(store, &[run]).await?.pop().flatten())
 }
 
 /// How many steps of a run have an outcome; 0 also when there is no such run.

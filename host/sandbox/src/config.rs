@@ -27,6 +27,11 @@ pub struct SandboxConfig {
     pub log_line_max_bytes: usize,
     /// Log that one run may write in one go, in bytes; what comes after is dropped, and the log says so. Default: 16 MiB.
     pub log_max_bytes: usize,
+    /// Rows that one run's journal may have; a run that wants more is blocked. Default: 100,000.
+    pub steps_max: u32,
+    /// What the rows of one run's journal may hold together, in bytes; a run that wants another row then is blocked. It is read whole
+    /// whenever the run is played, and Postgres hands over at most 1 GB at once. Default: 64 MiB.
+    pub journal_max_bytes: usize,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled. Default: 1.
     pub compile_concurrency: u32,
     /// Limits on every payload that a guest records or returns.
@@ -44,6 +49,8 @@ impl Default for SandboxConfig {
             instances_max: 1_000,
             log_line_max_bytes: 16 << 10,
             log_max_bytes: 16 << 20,
+            steps_max: 100_000,
+            journal_max_bytes: 64 << 20,
             compile_concurrency: 1,
             payload: PayloadLimits::default(),
         }

@@ -60,6 +60,8 @@ pub enum BlockCode {
     Rejected,
     /// The stored input does not fit the workflow's parameter, or the component has no such workflow.
     Input,
+    /// The journal is as long as it may be.
+    JournalLimit,
 }
 
 impl BlockCode {
@@ -69,6 +71,7 @@ impl BlockCode {
             BlockCode::Mismatch => "mismatch",
             BlockCode::Rejected => "rejected",
             BlockCode::Input => "input",
+            BlockCode::JournalLimit => "journal-limit",
         }
     }
 }

@@ -9,7 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::config::SandboxConfig;
 use crate::console::Console;
-use crate::ending::RunSpec;
+use crate::ending::{BlockCode, BlockReason, RunSpec};
 use crate::host::wasi::Randomness;
 use crate::interrupt::Interrupt;
 use crate::journal::{Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write};
@@ -25,6 +25,7 @@ pub(crate) struct Guest {
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) replay: Replay,
+    journal_bytes: usize,
     pub(crate) attempt: Option<OpenAttempt>,
     /// The guest was told that its run is being cancelled, in this go or an earlier one.
     pub(crate) cancel_delivered: bool,
@@ -83,6 +84,7 @@ impl Guest {
             config.log_line_max_bytes,
             config.log_max_bytes,
         );
+        let journal_bytes = spec.recorded.iter().map(Recorded::bytes).sum();
         let replay = Replay::new(spec.recorded, spec.created_at);
         console.enter(None, replay.is_replaying());
         let mut labels = spec.labels;
@@ -93,6 +95,7 @@ impl Guest {
             created_at: spec.created_at,
             labels,
             replay,
+            journal_bytes,
             attempt: None,
             cancel_delivered: false,
             meter: Meter::new(),
@@ -143,13 +146,39 @@ impl Guest {
                 position,
                 open: Some(OpenRow { started_at, due }),
             }),
-            Answer::New { key, position } => Asked::Live(Slot {
-                key,
-                kind,
-                position,
-                open: None,
-            }),
+            Answer::New { key, position } => {
+                self.check_room(&key, position)?;
+                Asked::Live(Slot {
+                    key,
+                    kind,
+                    position,
+                    open: None,
+                })
+            }
         })
+    }
+
+    /// Whether the journal may have one more row.
+    fn check_room(&self, key: &StepKey, position: u32) -> Result<(), Interrupt> {
+        let (steps_max, bytes_max) = (self.config.steps_max, self.config.journal_max_bytes);
+        let what = if position > steps_max {
+            format!("{steps_max} rows, as many as it may have (steps-max)")
+        } else if self.journal_bytes >= bytes_max {
+            format!(
+                "{} bytes, and more than {bytes_max} it may not have (journal-max)",
+                self.journal_bytes
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Interrupt::Blocked(BlockReason {
+            code: BlockCode::JournalLimit,
+            message: format!(
+                "the code asks for `{key}`, but the run's journal has {what}; start the workers with a higher limit and resume the \
+                 run, or deploy code that splits the work over several runs"
+            ),
+            details: None,
+        }))
     }
 
     /// Obeys whoever wants something of the run from outside. True: the run is being cancelled and the guest does not know yet.
@@ -231,7 +260,8 @@ impl Guest {
         });
     }
 
-    fn append(&self, write: RecordWrite) {
+    fn append(&mut self, write: RecordWrite) {
+        self.journal_bytes = self.journal_bytes.saturating_add(write.recorded.bytes());
         self.journal.append(Write::Record(write));
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! [`Coordinator::tick`] does whatever is due now and says how long it may rest; [`Coordinator::run`] only waits in between.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
 use dacapo_store::{Claimed, Store, StoreConnection, StoreError};
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -18,7 +21,7 @@ use crate::config::WorkerConfig;
 use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
-use crate::play::{Left, Stage, play};
+use crate::play::{Left, Stage, blocked, finish, play};
 use crate::session::Session;
 
 /// Due runs woken by one statement, at most.
@@ -459,8 +462,12 @@ impl Coordinator {
                     run,
                     left: Left::HandBack,
                 };
+                let played = AssertUnwindSafe(play(&stage, &incarnation, &session, claimed));
                 tokio::select! {
-                    left = play(&stage, &incarnation, &session, claimed) => end.left = left,
+                    played = played.catch_unwind() => end.left = match played {
+                        Ok(left) => left,
+                        Err(panic) => block_after_panic(&session, panic).await,
+                    },
                     () = incarnation.over() => end.left = Left::Nothing,
                 }
             },
@@ -517,6 +524,22 @@ impl Coordinator {
         self.end_all().await;
         Ok(())
     }
+}
+
+/// A bug of ours in the task of a run: played again at once, the run would most likely meet it again, and again. It is kept for
+/// somebody to look at, with all that it has recorded.
+async fn block_after_panic(session: &Session, panic: Box<dyn Any + Send>) -> Left {
+    let what = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned());
+    drop(panic);
+    tracing::error!(run = %session.run(), panic = what, "a bug in the worker; the run is blocked");
+    let message = format!(
+        "a bug in the worker stopped this run: {what}; nothing that is recorded is lost; report it, then resume the run"
+    );
+    finish(session.run(), session, blocked("internal", &message, None)).await
 }
 
 /// Tells the control loop, when it is dropped, that a run's task is gone; also when the task panicked.

@@ -53,7 +53,8 @@ impl Failpoint {
         }
     }
 
-    /// Dies here by SIGKILL if `DACAPO_FAILPOINT` names this place, at the time that it asks for: `name` or `name:3` for the third.
+    /// Dies here by SIGKILL if `DACAPO_FAILPOINT` names this place, at the time that it asks for: `name` or `name:3` for the third;
+    /// `name:3:panic` panics instead.
     #[cfg(feature = "failpoints")]
     pub(crate) fn reach(self) {
         if armed::is_due(self) {
@@ -83,11 +84,16 @@ pub(crate) mod armed {
     struct Armed {
         name: String,
         left: AtomicU32,
+        panics: bool,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
         let text = std::env::var("DACAPO_FAILPOINT").ok()?;
-        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        let (text, panics) = match text.strip_suffix(":panic") {
+            Some(text) => (text, true),
+            None => (text.as_str(), false),
+        };
+        let (name, count) = text.split_once(':').unwrap_or((text, "1"));
         assert!(
             Failpoint::ALL
                 .iter()
@@ -100,6 +106,7 @@ pub(crate) mod armed {
         Some(Armed {
             name: name.to_owned(),
             left: AtomicU32::new(left),
+            panics,
         })
     });
 
@@ -113,6 +120,9 @@ pub(crate) mod armed {
     }
 
     pub(crate) fn die() -> ! {
+        if ARMED.as_ref().is_some_and(|armed| armed.panics) {
+            panic!("a failpoint asked for it");
+        }
         // Nothing may run after this, not even a destructor: the real thing does not ask either.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
         std::process::abort()

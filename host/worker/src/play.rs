@@ -81,7 +81,8 @@ pub(crate) async fn play(
     finish(run, session, end).await
 }
 
-async fn finish(run: RunId, session: &Session, end: End) -> Left {
+/// Writes how a run ends its stay here.
+pub(crate) async fn finish(run: RunId, session: &Session, end: End) -> Left {
     if matches!(end, End::Completed(_) | End::Failed(_) | End::Cancelled(_)) {
         Failpoint::BeforeCompletion.reach();
     }

@@ -15,6 +15,10 @@ use crate::backoff::Backoff;
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
 
+/// A flush takes no more runs in once it holds this much, in bytes: a statement of hundreds of payloads of the largest size would be
+/// more than the server takes.
+const FLUSH_MAX_BYTES: usize = 32 << 20;
+
 /// Rows of one run for the next flush, and who waits for them.
 pub(crate) struct Submission {
     pub(crate) writes: RunWrites,
@@ -68,11 +72,18 @@ impl Writer {
                 count = source.recv_many(&mut gathered, self.flush_max) => if count == 0 { return false },
             }
         }
-        let (writes, replies): (Vec<_>, Vec<_>) = gathered
-            .into_iter()
-            .map(|one| (one.writes, one.reply))
-            .unzip();
-        self.write(writes, replies).await;
+        let mut gathered = gathered.into_iter().peekable();
+        while gathered.peek().is_some() {
+            let (mut writes, mut replies) = (Vec::new(), Vec::new());
+            let mut bytes = 0;
+            // One run's rows are never divided, however large they are.
+            while let Some(one) = gathered.next_if(|_| bytes < FLUSH_MAX_BYTES) {
+                bytes += one.writes.bytes();
+                writes.push(one.writes);
+                replies.push(one.reply);
+            }
+            self.write(writes, replies).await;
+        }
         true
     }
 

@@ -1,4 +1,5 @@
--- One run. Called by: clients. Zero rows: there is no such run. Indexes: run_pkey, the keys of the task tables.
+-- Runs by their ids, in any order. Called by: clients. No row for an id: there is no such run. Indexes: run_pkey, the keys of the task
+-- tables.
 select
     run.id as "id!",
     run.namespace as "namespace!",
@@ -23,4 +24,4 @@ select
 from dacapo.run
 join dacapo.run_status on run_status.run_id = run.id
 join dacapo.deployment on deployment.id = run.deployment_id
-where run.id = $1
+where run.id = any ($1::uuid[])

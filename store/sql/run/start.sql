@@ -1,16 +1,21 @@
--- Starts a run: its row and its task, in one statement, and tells the workers.
--- Called by: clients, also inside a transaction of theirs. Zero rows: the deployment ($4) that the input was checked against
--- is not active any more, and nothing was written. `created` is false when a run with this id was there already: nothing was
--- written, and `input` is what that run was started with.
--- Locks: none that others wait for. Indexes: deployment_pkey, run_pkey, task_ready_pkey.
-with target as (
-    select id, namespace
-    from dacapo.deployment
-    where id = $4 and active
+-- Starts runs: their rows and their tasks, in one statement, and tells the workers once, however many they are.
+-- Called by: clients, also inside a transaction of theirs. Answers one row for each run whose deployment ($4) is still active; the
+-- others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
+-- and `workflow` are what that run was started with (none when a rival committed it while this statement ran).
+-- Locks: none that others wait for, unless ids are keyed: two starts that bring several of the same in different orders deadlock.
+-- Indexes: deployment_pkey, run_pkey, task_ready_pkey.
+with given as (
+    select *
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) as g (id, workflow, input, deployment_id, labels)
+),
+target as materialized (
+    select given.*, deployment.namespace
+    from given
+    join dacapo.deployment on deployment.id = given.deployment_id and deployment.active
 ),
 created as (
     insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels)
-    select $1, target.namespace, $2, target.id, $3, $5::jsonb
+    select id, namespace, workflow, deployment_id, input, labels::jsonb
     from target
     on conflict (id) do nothing
     returning id
@@ -18,10 +23,17 @@ created as (
 queued as (
     insert into dacapo.task_ready (run_id)
     select id from created
-    returning pg_notify('dacapo_ready', '')
+    returning run_id
+),
+told as (
+    select pg_notify('dacapo_ready', '')
+    from (select from queued limit 1) as any_of_them
 )
 select
-    (select count(*) from queued) > 0 as "created!",
-    (select run.input from dacapo.run where run.id = $1) as input,
-    (select run.workflow from dacapo.run where run.id = $1) as workflow
+    target.id as "id!",
+    target.id in (select id from created) as "created!",
+    run.input as "input?",
+    run.workflow as "workflow?",
+    (select count(*) from told) as "told!"
 from target
+left join dacapo.run on run.id = target.id

@@ -185,3 +185,29 @@ async fn a_drained_worker_hands_everything_back_at_once() {
     assert_eq!(database.done(run).await.status, Status::Completed);
     second.kill().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_task_panics_is_blocked_with_all_that_it_has_recorded_and_goes_on_when_resumed()
+{
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = database.start("effects", "5").await;
+    let worker = Dacapo::on(&database)
+        .dying_at("before-completion:1:panic")
+        .worker()
+        .await;
+    database
+        .until(
+            "the run is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let blocked = serde_json::to_value(database.client.get(run).await.unwrap()).unwrap();
+    assert_eq!(blocked["blocked"]["code"], "internal", "{blocked:#}");
+    assert_eq!(journal(&database, run).await.len(), 5);
+    database.client.resume(run).await.unwrap();
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    bodies_once(&database, run).await;
+    sound(&database).await;
+    worker.kill().await;
+}

@@ -78,6 +78,12 @@ pub(crate) struct Limits {
     /// What a run may log each time it is played, at most, in MiB; what comes after is dropped
     #[arg(long, default_value_t = 16, value_name = "MIB")]
     log_max: usize,
+    /// Rows that a run's journal may have; a run that wants more is blocked
+    #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
+    steps_max: u32,
+    /// What the rows of a run's journal may hold together, in MiB; a run that wants more is blocked
+    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    journal_max: usize,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
     #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
     compile_concurrency: u32,
@@ -106,6 +112,8 @@ impl Limits {
                 stack_max_bytes: self.stack_max.saturating_mul(1 << 10),
                 log_line_max_bytes: self.log_line_max.saturating_mul(1 << 10),
                 log_max_bytes: self.log_max.saturating_mul(1 << 20),
+                steps_max: self.steps_max,
+                journal_max_bytes: self.journal_max.saturating_mul(1 << 20),
                 compile_concurrency: self.compile_concurrency,
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
                 payload: global.payload_limits(),

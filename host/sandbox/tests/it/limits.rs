@@ -1,8 +1,8 @@
 //! A guest can hurt its own run only.
 
-use dacapo_sandbox::Ending;
+use dacapo_sandbox::{BlockCode, Ending, Sandbox, SandboxConfig};
 
-use crate::support::{Run, details, failure, output};
+use crate::support::{Run, config, details, failure, output, probe};
 
 async fn end_of(workflow: &str) -> (Ending, Run) {
     let run = Run::new(workflow, "null");
@@ -109,4 +109,39 @@ async fn a_dropped_run_frees_its_place() {
         output(Run::new("durable.counted-steps", "1").go().await),
         "1"
     );
+}
+
+#[tokio::test]
+async fn a_journal_that_is_full_blocks_the_run_which_goes_on_under_a_higher_limit() {
+    let tight = [
+        SandboxConfig {
+            steps_max: 3,
+            ..config()
+        },
+        // Each row holds its key and its outcome: `s#1` and one digit.
+        SandboxConfig {
+            journal_max_bytes: 12,
+            ..config()
+        },
+    ];
+    for config in tight {
+        let sandbox = Sandbox::new(config).unwrap();
+        let guest = probe();
+        let prepared = sandbox
+            .prepare(&guest.described.digest, &guest.described.component)
+            .unwrap();
+        let run = Run::new("durable.counted-steps", "5");
+        let Ending::Blocked(reason) = run.go_in(&sandbox, guest, &prepared).await else {
+            panic!("the run is blocked");
+        };
+        assert_eq!(reason.code, BlockCode::JournalLimit);
+        assert!(
+            reason.message.contains("`s#4`") && reason.message.contains("-max)"),
+            "{}",
+            reason.message
+        );
+        assert_eq!(run.journal.keys().len(), 3);
+        assert_eq!(output(run.go().await), "15");
+        assert_eq!(run.journal.keys().len(), 5);
+    }
 }
