@@ -49,7 +49,8 @@ pub use list::{Cursor, CursorError, ListFilter, Page};
 pub use options::StartOptions;
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{
-    Deployment, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone, WaitingFor,
+    Deployment, FailedAttempt, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone,
+    WaitingFor,
 };
 pub use start::Started;
 pub use workflows::{ValueInfo, WorkflowInfo};

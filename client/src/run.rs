@@ -121,7 +121,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// `event`, `time`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`.
+    /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`.
     pub reason: String,
     /// The events that let it go on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,9 +151,28 @@ pub struct Step {
     pub started_at: Timestamp,
     /// When it came out.
     pub finished_at: Option<Timestamp>,
-    /// When the wait ends by itself.
+    /// When the wait ends by itself, or the next attempt begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// Its attempts that failed, the first one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<FailedAttempt>,
+}
+
+/// An attempt at a step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedAttempt {
+    /// Which one it was, from 1.
+    pub number: u32,
+    /// When its body began.
+    pub started_at: Timestamp,
+    /// When it had failed.
+    pub finished_at: Timestamp,
+    /// What went wrong.
+    pub failure: Failure,
+    /// The worker that made it, as `host:pid`.
+    pub worker: String,
 }
 
 /// How a step stands.
@@ -166,6 +185,8 @@ pub enum StepStatus {
     Failed,
     /// It waits for an event, a time or a person.
     Waiting,
+    /// An attempt has failed, and it waits for the next one.
+    Retrying,
     /// No event was received in time.
     TimedOut,
     /// The run was cancelled while it waited.
@@ -173,13 +194,14 @@ pub enum StepStatus {
 }
 
 impl StepStatus {
-    /// The status as a word: `completed`, `failed`, `waiting`, `timed-out` or `cancelled`.
+    /// The status as a word: `completed`, `failed`, `waiting`, `retrying`, `timed-out` or `cancelled`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
             Self::TimedOut => "timed-out",
             Self::Cancelled => "cancelled",
         }
@@ -287,6 +309,17 @@ impl Run {
 impl Step {
     fn from_row(row: StepRow) -> Self {
         let recorded = row.recorded;
+        let failed_attempts: Vec<FailedAttempt> = row
+            .failed_attempts
+            .into_iter()
+            .map(|row| FailedAttempt {
+                number: row.attempt.number,
+                started_at: row.attempt.started_at,
+                finished_at: row.attempt.finished_at,
+                failure: row.attempt.failure,
+                worker: row.worker,
+            })
+            .collect();
         let (outcome, finished_at) = match recorded.state {
             RecordedState::Open { .. } => (None, None),
             RecordedState::Done {
@@ -295,6 +328,7 @@ impl Step {
             } => (Some(outcome), Some(finished_at)),
         };
         let status = match &outcome {
+            None if recorded.kind == Kind::Step => StepStatus::Retrying,
             None => StepStatus::Waiting,
             Some(Outcome::Ok(_)) => StepStatus::Completed,
             Some(Outcome::Failed(_)) => StepStatus::Failed,
@@ -306,10 +340,8 @@ impl Step {
             key: recorded.key,
             kind: recorded.kind,
             status,
-            attempts: u32::from(
-                recorded.kind == Kind::Step
-                    && matches!(outcome, Some(Outcome::Ok(_) | Outcome::Failed(_))),
-            ),
+            attempts: failed_attempts.len() as u32
+                + u32::from(recorded.kind == Kind::Step && matches!(outcome, Some(Outcome::Ok(_)))),
             outcome: outcome.map(|outcome| match outcome {
                 Outcome::Ok(payload) => StepOutcome::Ok(payload),
                 Outcome::Failed(failure) => StepOutcome::Failed(failure),
@@ -319,6 +351,7 @@ impl Step {
             started_at: recorded.started_at,
             finished_at,
             due: row.due,
+            failed_attempts,
         }
     }
 }

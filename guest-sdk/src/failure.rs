@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -139,7 +140,7 @@ impl From<Failure> for raw::types::Failure {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        error.0
+        error.failure
     }
 }
 
@@ -158,15 +159,32 @@ impl From<StepError> for Failure {
 /// assert!(!Failure::from(error).retryable);
 /// ```
 #[derive(Debug)]
-pub struct StepError(Failure);
+pub struct StepError {
+    failure: Failure,
+    retry_after: Option<Duration>,
+}
+
+impl StepError {
+    fn new(failure: Failure) -> Self {
+        Self {
+            failure,
+            retry_after: None,
+        }
+    }
+
+    /// How long the next try has to wait at least.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
 
 impl<E: Error + 'static> From<E> for StepError {
     fn from(error: E) -> Self {
         // A failure that an inner function has already described must not lose its code and its retryability.
         if let Some(failure) = (&error as &dyn Any).downcast_ref::<Failure>() {
-            return Self(failure.clone());
+            return Self::new(failure.clone());
         }
-        Self(Failure::retry("error", with_causes(&error)))
+        Self::new(Failure::retry("error", with_causes(&error)))
     }
 }
 
@@ -188,9 +206,38 @@ pub struct Retry<M>(
     pub M,
 );
 
+impl<M> Retry<M> {
+    /// The next try is to begin no sooner than after this long: what a service asks for that is busy, say.
+    ///
+    /// ```
+    /// # use dacapo_guest::Retry;
+    /// use std::time::Duration;
+    ///
+    /// fn ask(retry_after: u64) -> dacapo_guest::Result<()> {
+    ///     Err(Retry("the bank is busy").after(Duration::from_secs(retry_after)))?
+    /// }
+    /// ```
+    pub fn after(self, wait: Duration) -> RetryAfter<M> {
+        RetryAfter(self, wait)
+    }
+}
+
+/// A [`Retry`] with a time to wait, made by [`Retry::after`].
+#[derive(Clone, Copy, Debug)]
+pub struct RetryAfter<M>(Retry<M>, Duration);
+
+impl<M: Display> From<RetryAfter<M>> for StepError {
+    fn from(RetryAfter(error, wait): RetryAfter<M>) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..Self::from(error)
+        }
+    }
+}
+
 impl<M: Display> From<Retry<M>> for StepError {
     fn from(error: Retry<M>) -> Self {
-        Self(Failure::retry("error", error.0.to_string()))
+        Self::new(Failure::retry("error", error.0.to_string()))
     }
 }
 
@@ -210,13 +257,13 @@ pub struct Fatal<M>(
 
 impl<M: Display> From<Fatal<M>> for StepError {
     fn from(error: Fatal<M>) -> Self {
-        Self(Failure::fatal("error", error.0.to_string()))
+        Self::new(Failure::fatal("error", error.0.to_string()))
     }
 }
 
 impl Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.failure.fmt(f)
     }
 }
 

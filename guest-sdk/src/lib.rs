@@ -44,7 +44,8 @@
 //!
 //! # Panics
 //!
-//! A panic's message goes to the run's log, the instance traps, and the run fails.
+//! A panic's message goes to the run's log and the instance traps. In a step's body that is the failure of one attempt, with the code
+//! `trap`, and the step is tried again; elsewhere the run fails.
 
 pub mod context;
 mod failure;
@@ -58,9 +59,12 @@ mod wait;
 mod workflows;
 
 pub use context::now;
-pub use failure::{Failure, Fatal, Result, Retry, StepError};
+pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
 pub use step::{Step, step};
-pub use wait::{WaitFor, WaitForAtMost, pause, sleep, sleep_until, wait_for};
+pub use wait::{
+    WaitFor, WaitForAny, WaitForAnyAtMost, WaitForAtMost, pause, sleep, sleep_until, wait_for,
+    wait_for_any,
+};
 
 /// The `tracing` crate that this kit listens to, so that a guest need not depend on it itself.
 ///

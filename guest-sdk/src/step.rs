@@ -1,9 +1,12 @@
 //! Steps: named units of work whose outcome is recorded once and handed back ever after.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::raw::steps::{self, Attempt, State};
+use crate::wait::whole_ms;
 use crate::{Failure, StepError};
 
 /// Names a step; [`Step::run`] runs its body, or hands back what was recorded when it ran before.
@@ -26,16 +29,54 @@ use crate::{Failure, StepError};
 /// # Ok::<(), dacapo_guest::Failure>(())
 /// ```
 pub fn step(name: &str) -> Step<'_> {
-    Step { name }
+    Step {
+        name,
+        retry: None,
+        timeout: None,
+    }
 }
 
 /// A named step that has not been run yet, made by [`step`].
 #[must_use = "a step does nothing until `run` is called"]
 pub struct Step<'a> {
     name: &'a str,
+    retry: Option<steps::Retry>,
+    timeout: Option<Duration>,
 }
 
+/// What a step that sets a part of its policy takes for the rest: as the operator's defaults are where nobody changed them.
+const RETRY: steps::Retry = steps::Retry {
+    max_attempts: 3,
+    initial_ms: 1_000,
+    factor: 2.0,
+    max_ms: 60_000,
+};
+
 impl Step<'_> {
+    /// Tries in all, the first one included: 1 to 1,000. Without it, as the operator's configuration says: 3 where nobody said otherwise.
+    ///
+    /// Only failures that are retryable are tried again: [`Retry`](crate::Retry), any error by `?`, traps, limits and time-outs, but not
+    /// [`Fatal`](crate::Fatal).
+    pub fn attempts(mut self, max: u32) -> Self {
+        self.retry.get_or_insert(RETRY).max_attempts = max;
+        self
+    }
+
+    /// How long to wait between tries: `initial` after the first, then `factor` times as long each time (1 to 1,000), up to `max`
+    /// (30 days at most). Up to as much again is added at random. Without it: 1 s, doubled, up to a minute.
+    pub fn backoff(mut self, initial: Duration, factor: f32, max: Duration) -> Self {
+        let retry = self.retry.get_or_insert(RETRY);
+        (retry.initial_ms, retry.factor, retry.max_ms) = (whole_ms(initial), factor, whole_ms(max));
+        self
+    }
+
+    /// How long one try may take, in whole milliseconds (rounded up) of real time. One that takes longer is ended, whatever it is doing,
+    /// and has failed with the code `timeout`.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
     /// Runs the body unless the step has a recorded outcome, and returns the outcome.
     ///
     /// The value is recorded as JSON, and what is returned has been through it even the first time, so that a replay never
@@ -43,7 +84,8 @@ impl Step<'_> {
     ///
     /// # Errors
     ///
-    /// What the body returned, as it was recorded; the code `encode` when the value cannot be written as JSON and read again;
+    /// What the body's last try returned, as it was recorded, or the code `trap`, `memory-limit`, `stack-overflow` or `timeout` when it
+    /// ended in one; the code `encode` when the value cannot be written as JSON and read again;
     /// the code `cancelled` when the run is being ended, in which case the body did not run, and steps that are run from here on
     /// (to compensate) work as usual.
     pub fn run<T, F>(self, body: F) -> Result<T, Failure>
@@ -51,14 +93,38 @@ impl Step<'_> {
         T: Serialize + DeserializeOwned,
         F: FnOnce() -> Result<T, StepError>,
     {
-        let attempt = match begin(self.name)? {
+        self.run_with(|_| body())
+    }
+
+    /// Like [`Step::run`], for a body that wants to know which try it is.
+    ///
+    /// ```no_run
+    /// # use dacapo_guest::step;
+    /// # fn ask(server: &str) -> u32 { 0 }
+    /// // The first try asks the first server, every other one the second.
+    /// let answer: u32 = step("ask").run_with(|attempt| Ok(ask(if attempt == 1 { "a" } else { "b" })))?;
+    /// # Ok::<(), dacapo_guest::Failure>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Step::run`].
+    pub fn run_with<T, F>(self, body: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce(u32) -> Result<T, StepError>,
+    {
+        let attempt = match self.begin()? {
             Begun::Recorded(text) => return decode(self.name, &text),
             Begun::Execute(attempt) => attempt,
         };
-        let (value, text) = match body()
-            .map_err(Failure::from)
-            .and_then(|value| through_json(&value))
-        {
+        let result = body(attempt.number()).map_err(|error| {
+            if let Some(wait) = error.retry_after() {
+                attempt.retry_after(whole_ms(wait));
+            }
+            Failure::from(error)
+        });
+        let (value, text) = match result.and_then(|value| through_json(&value)) {
             Ok((value, text)) => (Some(value), Ok(text)),
             Err(failure) => (None, Err(failure)),
         };
@@ -69,6 +135,25 @@ impl Step<'_> {
             _ => decode(self.name, &recorded),
         }
     }
+
+    // What does not depend on the type of the outcome is kept apart, so that it is compiled once and not for every step.
+    #[inline(never)]
+    fn begin(&self) -> Result<Begun, Failure> {
+        let options = (self.retry.is_some() || self.timeout.is_some()).then(|| {
+            let options = steps::Options::new();
+            if let Some(retry) = self.retry {
+                options.set_retry(retry);
+            }
+            if let Some(timeout) = self.timeout {
+                options.set_timeout(whole_ms(timeout));
+            }
+            options
+        });
+        match steps::step_run(self.name, options.as_ref())? {
+            State::Recorded(outcome) => Ok(Begun::Recorded(outcome?)),
+            State::Execute(attempt) => Ok(Begun::Execute(attempt)),
+        }
+    }
 }
 
 /// What is known about a step when the code comes to it.
@@ -76,15 +161,6 @@ enum Begun {
     /// It succeeded before; this is its value as JSON.
     Recorded(String),
     Execute(Attempt),
-}
-
-// What does not depend on the type of the outcome is kept apart, so that it is compiled once and not for every step.
-#[inline(never)]
-fn begin(name: &str) -> Result<Begun, Failure> {
-    match steps::step_run(name)? {
-        State::Recorded(outcome) => Ok(Begun::Recorded(outcome?)),
-        State::Execute(attempt) => Ok(Begun::Execute(attempt)),
-    }
 }
 
 #[inline(never)]

@@ -84,6 +84,82 @@ impl<T: DeserializeOwned> WaitForAtMost<'_, T> {
     }
 }
 
+/// Waits for whichever of these events comes first, under a name of its own; [`WaitForAny::recv`] takes it.
+///
+/// ```no_run
+/// use dacapo_guest::wait_for_any;
+///
+/// let (event, by): (String, String) = wait_for_any("decision", &["approved", "rejected"]).recv()?;
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn wait_for_any<'a, T: DeserializeOwned>(
+    name: &'a str,
+    events: &'a [&'a str],
+) -> WaitForAny<'a, T> {
+    WaitForAny {
+        name,
+        events,
+        payload: PhantomData,
+    }
+}
+
+/// A wait for any of several events, made by [`wait_for_any`].
+#[must_use = "nothing is waited for until `recv` is called"]
+pub struct WaitForAny<'a, T> {
+    name: &'a str,
+    events: &'a [&'a str],
+    payload: PhantomData<T>,
+}
+
+impl<'a, T: DeserializeOwned> WaitForAny<'a, T> {
+    /// Waits at most this long, counted from when the run first reaches the wait, in whole milliseconds (rounded up).
+    pub fn timeout(self, limit: Duration) -> WaitForAnyAtMost<'a, T> {
+        WaitForAnyAtMost { wait: self, limit }
+    }
+
+    /// Takes the oldest of these events: its name and its payload.
+    ///
+    /// # Errors
+    ///
+    /// As for [`WaitFor::recv`].
+    pub fn recv(self) -> Result<(String, T), Failure> {
+        let name = self.name;
+        self.take(None)?.ok_or_else(|| {
+            // The contract rules this out, and a guest can only say so.
+            let message = format!("the wait \"{name}\" ended without an event");
+            Failure::fatal("timeout", message)
+        })
+    }
+
+    fn take(self, timeout_ms: Option<u64>) -> Result<Option<(String, T)>, Failure> {
+        let events: Vec<String> = self.events.iter().map(|&event| event.to_owned()).collect();
+        waits::wait_for_any(self.name, &events, timeout_ms)?
+            .map(|(event, payload)| {
+                let payload = decode(&event, &payload)?;
+                Ok((event, payload))
+            })
+            .transpose()
+    }
+}
+
+/// A wait for any of several events with a time-out, made by [`WaitForAny::timeout`].
+#[must_use = "nothing is waited for until `recv` is called"]
+pub struct WaitForAnyAtMost<'a, T> {
+    wait: WaitForAny<'a, T>,
+    limit: Duration,
+}
+
+impl<T: DeserializeOwned> WaitForAnyAtMost<'_, T> {
+    /// Takes the oldest of these events, or `None` when none was received in time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`WaitFor::recv`].
+    pub fn recv(self) -> Result<Option<(String, T)>, Failure> {
+        self.wait.take(Some(whole_ms(self.limit)))
+    }
+}
+
 /// Continues no earlier than this long after the run first reaches the call, in whole milliseconds (rounded up).
 ///
 /// ```no_run
@@ -146,7 +222,7 @@ fn unexpected(event: &str, error: &serde_json::Error) -> Failure {
 }
 
 /// Rounded up, since a wait must not end before its time.
-fn whole_ms(duration: Duration) -> u64 {
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
     let below_a_second = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
     duration
         .as_secs()

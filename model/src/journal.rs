@@ -122,13 +122,28 @@ impl Recorded {
     }
 }
 
+/// An attempt at a step that failed. The attempt that succeeds is told by the step's own entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// Which one it was, from 1.
+    pub number: u32,
+    /// When its body began.
+    pub started_at: Timestamp,
+    /// When it had failed.
+    pub finished_at: Timestamp,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
 /// Whether an entry has an outcome yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordedState {
     /// It still waits.
     Open {
-        /// When the wait ends by itself; `None` if only an event or a person can end it.
+        /// When the wait ends by itself; `None` if only an event or a person can end it. For a step, when its next attempt begins.
         due: Option<Timestamp>,
+        /// How many attempts at a step have failed; 0 for everything else.
+        failed_attempts: u32,
     },
     /// It is over and never changes again.
     Done {

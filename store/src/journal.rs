@@ -1,7 +1,8 @@
 //! The flush: everything that a worker's runs hand over, in one statement and so in one commit.
 
 use dacapo_model::{
-    Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, WorkerId,
+    FailedAttempt, Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+    WorkerId,
 };
 use uuid::Uuid;
 
@@ -12,10 +13,12 @@ use crate::{StoreConnection, StoreError, Time};
 pub struct RecordRow {
     /// The row.
     pub recorded: Recorded,
-    /// The row is there, open, and is to be completed.
-    pub completes_open: bool,
+    /// The row is there, open, and is to be completed, or to wait for its next attempt.
+    pub updates_open: bool,
     /// `seq` of the event that the outcome was taken from.
     pub takes_event: Option<u32>,
+    /// The attempt that has failed.
+    pub failed_attempt: Option<FailedAttempt>,
 }
 
 /// A line of a run's log on its way to the database.
@@ -82,7 +85,10 @@ pub struct RunWrites {
 impl RunWrites {
     /// About how much of a statement it fills, in bytes.
     pub fn bytes(&self) -> usize {
-        let records = self.records.iter().map(|row| row.recorded.bytes());
+        let records = self.records.iter().map(|row| {
+            let attempt = row.failed_attempt.as_ref();
+            row.recorded.bytes() + attempt.map_or(0, |attempt| attempt.failure.bytes())
+        });
         let logs = self
             .logs
             .iter()
@@ -143,6 +149,7 @@ pub async fn flush(
         &c.open.outcome as _,
         &c.open.payload as _,
         &c.open.finished_at as _,
+        &c.open.due as _,
         &c.taken.run,
         &c.taken.seq,
         &c.taken.key as _,
@@ -167,6 +174,12 @@ pub async fn flush(
         &c.given_up.inbox_seq,
         &c.given_up.signal as _,
         &c.notices,
+        &c.attempts.run,
+        &c.attempts.key as _,
+        &c.attempts.number,
+        &c.attempts.started_at as _,
+        &c.attempts.finished_at as _,
+        &c.attempts.failure,
     )
     .fetch_one(&mut connection.0)
     .await?;
@@ -187,6 +200,7 @@ struct Columns<'a> {
     log: Logs<'a>,
     finished: Finished<'a>,
     given_up: GivenUp<'a>,
+    attempts: Attempts<'a>,
     notices: Vec<String>,
 }
 
@@ -207,9 +221,20 @@ struct NewSteps<'a> {
 struct OpenSteps<'a> {
     run: Vec<Uuid>,
     key: Vec<&'a str>,
-    outcome: Vec<&'a str>,
+    outcome: Vec<Option<&'a str>>,
     payload: Vec<Option<String>>,
+    finished_at: Vec<Option<Time>>,
+    due: Vec<Option<Time>>,
+}
+
+#[derive(Default)]
+struct Attempts<'a> {
+    run: Vec<Uuid>,
+    key: Vec<&'a str>,
+    number: Vec<i32>,
+    started_at: Vec<Time>,
     finished_at: Vec<Time>,
+    failure: Vec<String>,
 }
 
 #[derive(Default)]
@@ -278,21 +303,20 @@ impl<'a> Columns<'a> {
         let recorded = &record.recorded;
         let key = recorded.key.as_str();
         let (outcome, due, finished_at) = match &recorded.state {
-            RecordedState::Open { due } => (None, *due, None),
+            RecordedState::Open { due, .. } => (None, *due, None),
             RecordedState::Done {
                 outcome,
                 finished_at,
             } => (Some(outcome), None, Some(*finished_at)),
         };
         let payload = outcome.and_then(payload_of);
-        if let (true, Some(outcome), Some(finished_at)) =
-            (record.completes_open, outcome, finished_at)
-        {
+        if record.updates_open {
             self.open.run.push(run);
             self.open.key.push(key);
-            self.open.outcome.push(outcome.code());
+            self.open.outcome.push(outcome.map(Outcome::code));
             self.open.payload.push(payload);
-            self.open.finished_at.push(Time(finished_at));
+            self.open.finished_at.push(finished_at.map(Time));
+            self.open.due.push(due.map(Time));
         } else {
             // A sleep that is over at once has a time that it was due, too: when it was over.
             let due = due.or(if recorded.kind == dacapo_model::Kind::Sleep {
@@ -316,6 +340,16 @@ impl<'a> Columns<'a> {
             self.taken.run.push(run);
             self.taken.seq.push(i32::try_from(seq).unwrap_or(i32::MAX));
             self.taken.key.push(key);
+        }
+        if let Some(attempt) = &record.failed_attempt {
+            self.attempts.run.push(run);
+            self.attempts.key.push(key);
+            self.attempts
+                .number
+                .push(i32::try_from(attempt.number).unwrap_or(i32::MAX));
+            self.attempts.started_at.push(Time(attempt.started_at));
+            self.attempts.finished_at.push(Time(attempt.finished_at));
+            self.attempts.failure.push(attempt.failure.to_json());
         }
     }
 

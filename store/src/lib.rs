@@ -35,7 +35,7 @@ pub use requests::{
     Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event,
 };
 pub use runs::{
-    ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs, list_runs,
-    log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,
+    list_runs, log_lines, start_runs, steps_done, steps_of,
 };
 pub use time::Time;

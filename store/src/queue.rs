@@ -87,6 +87,7 @@ pub async fn claim(
                 finished_ats: row.finished_ats.unwrap_or_default(),
                 open_started_ats: row.open_started_ats.unwrap_or_default(),
                 open_dues: row.open_dues.unwrap_or_default(),
+                open_failed_attempts: row.open_failed_attempts.unwrap_or_default(),
             })?;
             Ok(Claimed {
                 run: RunId(row.run_id),
@@ -109,7 +110,7 @@ pub async fn claim(
 }
 
 /// A journal as the claim sends it: a text for each column, its values between control characters, and numbers and times in arrays.
-/// The last two hold rows without an outcome only.
+/// The last three hold rows without an outcome only.
 struct JournalColumns {
     keys: String,
     kinds: String,
@@ -119,6 +120,7 @@ struct JournalColumns {
     finished_ats: Vec<Option<Time>>,
     open_started_ats: Vec<Option<Time>>,
     open_dues: Vec<Option<Time>>,
+    open_failed_attempts: Vec<i32>,
 }
 
 fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
@@ -138,10 +140,11 @@ fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
                 columns.positions.len()
             )));
         };
-        let (mut started_at, mut due) = (finished_at, None);
+        let (mut started_at, mut due, mut failed_attempts) = (finished_at, None, None);
         if outcome.is_empty() {
             started_at = columns.open_started_ats.get(open).copied().flatten();
             due = columns.open_dues.get(open).copied().flatten();
+            failed_attempts = columns.open_failed_attempts.get(open).copied();
             open += 1;
         }
         let (outcome, payload) = match outcome {
@@ -155,6 +158,7 @@ fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
             outcome,
             payload,
             due,
+            failed_attempts.unwrap_or(0),
             started_at,
             finished_at,
         )?);
@@ -171,6 +175,7 @@ pub(crate) fn recorded_of(
     outcome: Option<&str>,
     payload: Option<String>,
     due: Option<Time>,
+    failed_attempts: i32,
     started_at: Option<Time>,
     finished_at: Option<Time>,
 ) -> Result<Recorded, StoreError> {
@@ -197,6 +202,7 @@ pub(crate) fn recorded_of(
         }
         _ => RecordedState::Open {
             due: due.map(|due| due.0),
+            failed_attempts: u32::try_from(failed_attempts).unwrap_or(0),
         },
     };
     let position =

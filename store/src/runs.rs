@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dacapo_model::{DeploymentId, Payload, Recorded, RunId, Status, Timestamp};
+use dacapo_model::{
+    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, Status, Timestamp,
+};
 use sqlx::Postgres;
 use uuid::Uuid;
 
@@ -236,8 +238,19 @@ pub async fn list_runs(store: &Store, list: ListRuns<'_>) -> Result<Vec<RunRow>,
 pub struct StepRow {
     /// The row of the journal.
     pub recorded: Recorded,
-    /// When it is due, for waits with a time-out and sleeps, also after they are done.
+    /// When it is due, for waits with a time-out and sleeps, also after they are done; for a step, when its next attempt begins.
     pub due: Option<Timestamp>,
+    /// Its attempts that failed, the first one first.
+    pub failed_attempts: Vec<FailedAttemptRow>,
+}
+
+/// An attempt at a step that failed.
+#[derive(Debug, Clone)]
+pub struct FailedAttemptRow {
+    /// What is recorded of it.
+    pub attempt: FailedAttempt,
+    /// The worker that made it, as `host:pid`.
+    pub worker: String,
 }
 
 /// The journal of a run, in the order in which the run first reached its steps.
@@ -245,9 +258,16 @@ pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreEr
     let rows = sqlx::query_file!("sql/run/steps.sql", run.0)
         .fetch_all(store.pool())
         .await?;
+    // Most runs have none.
+    let mut failed_attempts = if rows.iter().any(|row| row.has_failed_attempts) {
+        failed_attempts_of(store, run).await?
+    } else {
+        HashMap::new()
+    };
     rows.into_iter()
         .map(|row| {
             let due = row.due.map(|due| due.0);
+            let failed_attempts = failed_attempts.remove(&row.key).unwrap_or_default();
             let recorded = recorded_of(
                 row.key,
                 row.position,
@@ -255,12 +275,51 @@ pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreEr
                 row.outcome.as_deref(),
                 row.payload,
                 row.due,
+                i32::try_from(failed_attempts.len()).unwrap_or(i32::MAX),
                 Some(row.started_at),
                 row.finished_at,
             )?;
-            Ok(StepRow { recorded, due })
+            Ok(StepRow {
+                recorded,
+                due,
+                failed_attempts,
+            })
         })
         .collect()
+}
+
+/// The attempts that failed of all steps of a run, by the steps' keys.
+async fn failed_attempts_of(
+    store: &Store,
+    run: RunId,
+) -> Result<HashMap<String, Vec<FailedAttemptRow>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select key, number, started_at as "started_at: Time", finished_at as "finished_at: Time", failure, worker
+        from dacapo.attempt where run_id = $1 order by key, number"#,
+        run.0
+    )
+    .fetch_all(store.pool())
+    .await?;
+    let mut attempts: HashMap<String, Vec<FailedAttemptRow>> = HashMap::new();
+    for row in rows {
+        let unreadable = |_| {
+            StoreError::Unreadable(format!(
+                "step {}: the failure of attempt {}: {:?}",
+                row.key, row.number, row.failure
+            ))
+        };
+        let attempt = FailedAttempt {
+            number: u32::try_from(row.number).unwrap_or(0),
+            started_at: row.started_at.0,
+            finished_at: row.finished_at.0,
+            failure: Failure::from_json(&row.failure).map_err(unreadable)?,
+        };
+        attempts.entry(row.key).or_default().push(FailedAttemptRow {
+            attempt,
+            worker: row.worker,
+        });
+    }
+    Ok(attempts)
 }
 
 /// A line of a run's log.

@@ -38,8 +38,10 @@ pub enum Answer {
         position: u32,
         /// When it was first reached.
         started_at: Timestamp,
-        /// When it is over by itself, if ever.
+        /// When it is over by itself, if ever; for a step, when its next attempt begins.
         due: Option<Timestamp>,
+        /// How many attempts at it have failed.
+        failed_attempts: u32,
     },
     /// It was never reached before. The position is taken by it.
     New {
@@ -141,11 +143,15 @@ impl Replay {
                 self.now = self.now.max(finished_at);
                 Answer::Recorded { key, outcome }
             }
-            RecordedState::Open { due } => Answer::Open {
+            RecordedState::Open {
+                due,
+                failed_attempts,
+            } => Answer::Open {
                 key,
                 position: row.position,
                 started_at: row.started_at,
                 due,
+                failed_attempts,
             },
         })
     }

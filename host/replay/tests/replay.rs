@@ -29,7 +29,10 @@ fn done(name: &str, occurrence: u32, position: u32) -> Recorded {
 }
 
 fn open(name: &str, position: u32, due: Option<Timestamp>) -> Recorded {
-    let state = RecordedState::Open { due };
+    let state = RecordedState::Open {
+        due,
+        failed_attempts: 0,
+    };
     Recorded {
         key: StepKey::new("", name, 1),
         kind: Kind::Wait,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dacapo_model::PayloadLimits;
+use dacapo_model::{PayloadLimits, RetryPolicy};
 
 /// Everything about the sandbox that an operator may want to set. Each limit has a unit in its name and a default.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct SandboxConfig {
     pub journal_max_bytes: usize,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled. Default: 1.
     pub compile_concurrency: u32,
+    /// How steps are tried again that do not say so themselves. Default: three tries, after 1 s and 2 s.
+    pub retry: RetryPolicy,
     /// Limits on every payload that a guest records or returns.
     pub payload: PayloadLimits,
 }
@@ -52,6 +54,7 @@ impl Default for SandboxConfig {
             steps_max: 100_000,
             journal_max_bytes: 64 << 20,
             compile_concurrency: 1,
+            retry: RetryPolicy::default(),
             payload: PayloadLimits::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dacapo_model::{Failure, Payload};
+use dacapo_model::{Failure, Payload, StepKey};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -13,19 +13,19 @@ use crate::guest::Guest;
 const RECURSION_FUNCTIONS_MAX: usize = 4;
 const RECURSION_FRAMES_MIN: usize = 16;
 
-/// The failure of a run whose guest trapped.
-pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
+/// The failure of a guest that trapped, in the body of a step if one is named.
+pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest, step: Option<&StepKey>) -> Failure {
     let (code, message) = cause(error, guest);
-    explained(Failure::new(code, message), error, guest)
+    explained(Failure::new(code, message), error, step)
 }
 
 /// Adds where it happened to a failure that says nothing of it yet.
-pub(crate) fn explained(mut failure: Failure, error: &wasmtime::Error, guest: &Guest) -> Failure {
+pub(crate) fn explained(
+    mut failure: Failure,
+    error: &wasmtime::Error,
+    step: Option<&StepKey>,
+) -> Failure {
     if failure.details.is_none() {
-        let step = guest
-            .attempt
-            .as_ref()
-            .map(|attempt| attempt.slot.key.to_string());
         let details = serde_json::json!({ "backtrace": backtrace(error), "step": step });
         failure.details = Some(Payload::from_trusted(details.to_string()));
     }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use dacapo_model::{Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_model::{
+    FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp,
+};
 use dacapo_replay::{Answer, Replay};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::alarm::Alarm;
+use crate::attempt::OpenAttempt;
 use crate::config::SandboxConfig;
 use crate::console::Console;
 use crate::ending::{BlockCode, BlockReason, RunSpec};
@@ -27,6 +31,8 @@ pub(crate) struct Guest {
     pub(crate) replay: Replay,
     journal_bytes: usize,
     pub(crate) attempt: Option<OpenAttempt>,
+    /// Rings when the open attempt has had its time.
+    pub(crate) alarm: Alarm,
     /// The guest was told that its run is being cancelled, in this go or an earlier one.
     pub(crate) cancel_delivered: bool,
     pub(crate) config: Arc<SandboxConfig>,
@@ -40,13 +46,6 @@ pub(crate) struct Guest {
 
 /// The scope of everything that a workflow does outside of forks.
 const ROOT: &str = "";
-
-/// A step whose body is running now.
-#[derive(Debug)]
-pub(crate) struct OpenAttempt {
-    pub(crate) slot: Slot,
-    pub(crate) started_at: Timestamp,
-}
 
 /// The place in the journal of a durable call that has no outcome yet.
 #[derive(Debug, Clone)]
@@ -63,6 +62,8 @@ pub(crate) struct Slot {
 pub(crate) struct OpenRow {
     pub(crate) started_at: Timestamp,
     pub(crate) due: Option<Timestamp>,
+    /// Attempts at a step that have failed.
+    pub(crate) failed_attempts: u32,
 }
 
 /// What the journal says to a durable call.
@@ -97,6 +98,7 @@ impl Guest {
             replay,
             journal_bytes,
             attempt: None,
+            alarm: Alarm::default(),
             cancel_delivered: false,
             meter: Meter::new(),
             memory: MemoryLimit::new(config.memory_max_bytes),
@@ -140,11 +142,16 @@ impl Guest {
                 position,
                 started_at,
                 due,
+                failed_attempts,
             } => Asked::Live(Slot {
                 key,
                 kind,
                 position,
-                open: Some(OpenRow { started_at, due }),
+                open: Some(OpenRow {
+                    started_at,
+                    due,
+                    failed_attempts,
+                }),
             }),
             Answer::New { key, position } => {
                 self.check_room(&key, position)?;
@@ -189,7 +196,7 @@ impl Guest {
                 // Steps that compensate run as usual once the guest knows.
                 Some(Signal::Cancel) => return Ok(!self.cancel_delivered),
                 Some(Signal::Stop(stop)) => return Err(stop.into()),
-                Some(Signal::Pause) => self.suspend(SuspendReason::Paused, None, None).await?,
+                Some(Signal::Pause) => self.suspend(SuspendReason::Paused, &[], None).await?,
             }
         }
     }
@@ -198,11 +205,11 @@ impl Guest {
     pub(crate) async fn suspend(
         &mut self,
         reason: SuspendReason,
-        event: Option<&str>,
+        events: &[String],
         wake_at: Option<Timestamp>,
     ) -> Result<(), Interrupt> {
         self.console.flush();
-        let events = event.map(str::to_owned).into_iter().collect();
+        let events = events.to_vec();
         match self
             .journal
             .suspend(Suspension {
@@ -217,18 +224,27 @@ impl Guest {
         }
     }
 
-    /// Writes that a durable call was reached and has no outcome yet.
-    pub(crate) fn record_open(&mut self, slot: &mut Slot, row: OpenRow) {
+    /// Writes that a durable call was reached and has no outcome yet, or that a step's attempt has failed and another one follows.
+    pub(crate) fn record_open(
+        &mut self,
+        slot: &mut Slot,
+        row: OpenRow,
+        failed_attempt: Option<FailedAttempt>,
+    ) {
         self.append(RecordWrite {
             recorded: Recorded {
                 key: slot.key.clone(),
                 kind: slot.kind,
                 position: slot.position,
                 started_at: row.started_at,
-                state: RecordedState::Open { due: row.due },
+                state: RecordedState::Open {
+                    due: row.due,
+                    failed_attempts: row.failed_attempts,
+                },
             },
-            completes_open: false,
+            updates_open: slot.open.is_some(),
             takes_event: None,
+            failed_attempt,
         });
         slot.open = Some(row);
     }
@@ -240,6 +256,7 @@ impl Guest {
         started_at: Timestamp,
         outcome: Outcome,
         takes_event: Option<u32>,
+        failed_attempt: Option<FailedAttempt>,
     ) {
         let finished_at = self.journal.now().max(started_at);
         self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
@@ -255,8 +272,9 @@ impl Guest {
                     finished_at,
                 },
             },
-            completes_open: slot.open.is_some(),
+            updates_open: slot.open.is_some(),
             takes_event,
+            failed_attempt,
         });
     }
 

@@ -4,7 +4,7 @@
 //! behind [`Journal`], which the worker implements over a leased run.
 
 use async_trait::async_trait;
-use dacapo_model::{Payload, Recorded, StepKey, Timestamp};
+use dacapo_model::{FailedAttempt, Payload, Recorded, StepKey, Timestamp};
 
 /// A run's journal, as the sandbox sees it.
 ///
@@ -29,10 +29,10 @@ pub trait Journal: Send + Sync + 'static {
     /// What somebody outside wants of the run, asked at each durable call that the journal does not answer.
     fn boundary(&self) -> Option<Signal>;
 
-    /// The oldest buffered event of this name that was not taken yet and was received no later than `received_by`.
+    /// The oldest buffered event of one of these names that was not taken yet and was received no later than `received_by`.
     ///
     /// The event counts as taken from now on in this instance; [`RecordWrite::takes_event`] makes it so for good.
-    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event>;
+    fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event>;
 
     /// Makes everything appended durable and gives the run up until there is something to do.
     ///
@@ -55,10 +55,12 @@ pub enum Write {
 pub struct RecordWrite {
     /// The row. Its position is the one that an open row of the same key had, if there was one.
     pub recorded: Recorded,
-    /// The row was written as open before and is now done.
-    pub completes_open: bool,
+    /// The row was written as open before, and is now done or has another attempt behind it.
+    pub updates_open: bool,
     /// [`Event::seq`] of the event that is used up by this row.
     pub takes_event: Option<u32>,
+    /// The attempt whose failure made this row what it is; every one is kept.
+    pub failed_attempt: Option<FailedAttempt>,
 }
 
 /// A line of the run's log, for people.
@@ -149,6 +151,9 @@ pub enum Stop {
     /// The worker is shutting down and hands the run back.
     #[error("the worker is shutting down")]
     Drained,
+    /// This instance is of no use any more; the run is to be played again from the top, at once.
+    #[error("the run has to be played again")]
+    Again,
     /// The journal cannot be reached for longer than is worth waiting.
     #[error("the journal is unavailable")]
     Unavailable,
@@ -159,6 +164,8 @@ pub enum Stop {
 pub struct Event {
     /// Its number within the run.
     pub seq: u32,
+    /// Its name.
+    pub name: String,
     /// What was sent.
     pub payload: Payload,
     /// When it was received.
@@ -183,6 +190,8 @@ pub enum SuspendReason {
     Event,
     /// A time.
     Time,
+    /// The next attempt at a step.
+    Retry,
     /// A person: the guest called `pause`.
     Pause,
     /// A person: somebody outside paused the run.
@@ -195,6 +204,7 @@ impl SuspendReason {
         match self {
             SuspendReason::Event => "event",
             SuspendReason::Time => "time",
+            SuspendReason::Retry => "retry",
             SuspendReason::Pause => "pause",
             SuspendReason::Paused => "paused",
         }

@@ -10,6 +10,8 @@
 //!
 //! [`describe`] needs none of that: it reads a component's workflows and their types from its bytes.
 
+mod alarm;
+mod attempt;
 mod cache;
 mod config;
 mod console;

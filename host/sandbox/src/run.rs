@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dacapo_model::{Failure, Workflow, from_json};
+use dacapo_model::{Failure, StepKey, Workflow, from_json};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
+use crate::attempt::{AfterFailure, OpenAttempt};
 use crate::config::SandboxConfig;
 use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
 use crate::fault;
@@ -59,24 +60,42 @@ impl Sandbox {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(on_tick);
 
+        let alarm = store.data().alarm.clone();
         let slices = Slices {
             guest: Box::pin(call.make(prepared, &mut store)),
             ticker: &self.inner.ticker,
             meter,
         };
-        let returned = match slices.await {
-            Ok(returned) => returned,
-            Err(panic) => return Ending::Failed(Failure::new(INTERNAL, panic_message(&*panic))),
+        let returned = tokio::select! {
+            biased;
+            // Whatever the guest is doing, it is dropped.
+            () = alarm.rings() => Returned::TimedOut,
+            returned = slices => match returned {
+                Ok(Ok(value)) => Returned::Value(value),
+                Ok(Err(error)) => Returned::Error(error),
+                Err(panic) => return Ending::Failed(Failure::new(INTERNAL, panic_message(&*panic))),
+            },
         };
-        let guest = store.data();
+        let guest = store.data_mut();
         guest.console.flush();
-        let ending = ending(returned, guest, workflow);
+        let ending = match guest.attempt.take() {
+            Some(attempt) => end_with_attempt(returned, attempt, guest).await,
+            None => ending(returned, guest, workflow),
+        };
         if guest.cancel_delivered {
             after_cancel(ending)
         } else {
             ending
         }
     }
+}
+
+/// How the guest's function came back.
+enum Returned {
+    Value(Option<Val>),
+    Error(wasmtime::Error),
+    /// The open attempt had its time.
+    TimedOut,
 }
 
 /// Memory of ours that one call of a guest may fill. A value takes up to about forty times as much while it is lifted as in JSON.
@@ -165,34 +184,78 @@ fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline
     Ok(UpdateDeadline::Yield(1))
 }
 
-fn ending(returned: wasmtime::Result<Option<Val>>, guest: &Guest, workflow: &Workflow) -> Ending {
+/// The guest is gone while a step's body was running. What went wrong in a body is the failure of that attempt, and no more.
+async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut Guest) -> Ending {
+    let key = attempt.slot.key.clone();
+    let failure = match returned {
+        Returned::Value(_) => {
+            let message = format!(
+                "the workflow returned while step `{key}` was open: call `step-end` for each attempt"
+            );
+            return Ending::Failed(Failure::new(dacapo_model::MISUSE, message));
+        }
+        Returned::TimedOut => Failure::new(
+            dacapo_model::TIMEOUT,
+            format!(
+                "attempt {} at step `{key}` took longer than its time-out of {} ms",
+                attempt.number,
+                attempt.timeout_ms.unwrap_or_default()
+            ),
+        ),
+        Returned::Error(error) => match error.downcast_ref::<Interrupt>() {
+            // The only failure of this kind that comes from the body and not from the guest's use of us.
+            Some(Interrupt::Failed(failure)) if failure.code == dacapo_model::TIMEOUT => {
+                fault::explained(failure.clone(), &error, Some(&key))
+            }
+            Some(interrupt) => return interrupted(interrupt, &error, Some(&key)),
+            None => fault::failure(&error, guest, Some(&key)),
+        },
+    };
+    let failure = Failure {
+        retryable: true,
+        ..failure
+    };
+    guest.console.enter(None, guest.replay.is_replaying());
+    match guest.fail_attempt(attempt, failure) {
+        // The workflow's code is to see the failure; this instance cannot show it any more.
+        AfterFailure::Over(_) => Ending::Stopped(Stop::Again),
+        AfterFailure::Retry(due) => match guest.suspend_for_retry(due).await {
+            Interrupt::Stopped(stop) => Ending::Stopped(stop),
+            _ => Ending::Suspended,
+        },
+    }
+}
+
+fn ending(returned: Returned, guest: &Guest, workflow: &Workflow) -> Ending {
     let returned = match returned {
-        Ok(returned) => returned,
-        Err(error) => {
+        Returned::Value(value) => value,
+        Returned::Error(error) => {
             return match error.downcast_ref::<Interrupt>() {
-                Some(Interrupt::Suspended) => Ending::Suspended,
-                Some(Interrupt::Stopped(stop)) => Ending::Stopped(*stop),
-                Some(Interrupt::Blocked(reason)) => Ending::Blocked(reason.clone()),
-                Some(Interrupt::Failed(failure)) => {
-                    Ending::Failed(fault::explained(failure.clone(), &error, guest))
-                }
-                None => Ending::Failed(fault::failure(&error, guest)),
+                Some(interrupt) => interrupted(interrupt, &error, None),
+                None => Ending::Failed(fault::failure(&error, guest, None)),
             };
         }
+        // It is set for as long as an attempt is open, and not longer.
+        Returned::TimedOut => return Ending::Stopped(Stop::Again),
     };
-    if let Some(attempt) = &guest.attempt {
-        let message = format!(
-            "the workflow returned while step `{}` was open: call `step-end` for each attempt",
-            attempt.slot.key
-        );
-        return Ending::Failed(Failure::new(dacapo_model::MISUSE, message));
-    }
     if let Err(mismatch) = guest.replay.finish() {
         return Ending::Blocked(mismatch_reason(&mismatch));
     }
     match conclude(returned, workflow, &guest.config.payload) {
         Ok(output) => Ending::Completed(output),
         Err(failure) => Ending::Failed(failure),
+    }
+}
+
+/// The guest was unwound by us.
+fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&StepKey>) -> Ending {
+    match interrupt {
+        Interrupt::Suspended => Ending::Suspended,
+        Interrupt::Stopped(stop) => Ending::Stopped(*stop),
+        Interrupt::Blocked(reason) => Ending::Blocked(reason.clone()),
+        Interrupt::Failed(failure) => {
+            Ending::Failed(fault::explained(failure.clone(), error, step))
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn play(
     let end = match go(stage, session, claimed).await {
         Ok(end) => end,
         Err(Stop::LeaseLost) => return Left::Nothing,
-        Err(Stop::Drained | Stop::Unavailable) => {
+        Err(Stop::Drained | Stop::Again | Stop::Unavailable) => {
             if let Some(refusal) = session.take_refused() {
                 Some(End::Failed(Failure::new("refused", refusal)))
             } else {

@@ -204,8 +204,9 @@ impl Journal for Session {
                 }
                 state.records.push(RecordRow {
                     recorded: write.recorded,
-                    completes_open: write.completes_open,
+                    updates_open: write.updates_open,
                     takes_event: write.takes_event,
+                    failed_attempt: write.failed_attempt,
                 });
             }
             Write::Log(line) => {
@@ -283,14 +284,16 @@ impl Journal for Session {
         }
     }
 
-    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event> {
+    fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.state();
         let place = state.inbox.iter().position(|event| {
-            event.name == name && received_by.is_none_or(|limit| event.received_at <= limit)
+            names.contains(&event.name)
+                && received_by.is_none_or(|limit| event.received_at <= limit)
         })?;
         let event = state.inbox.remove(place);
         Some(Event {
             seq: event.seq,
+            name: event.name,
             payload: event.payload,
             received_at: event.received_at,
         })
@@ -306,6 +309,7 @@ impl Journal for Session {
         let (reason, paused) = match suspension.reason {
             SuspendReason::Event => ("event", false),
             SuspendReason::Time => ("time", false),
+            SuspendReason::Retry => ("retry", false),
             SuspendReason::Pause => ("pause", true),
             SuspendReason::Paused => ("boundary", true),
         };

@@ -4,7 +4,7 @@
 -- runs that were given up as asked. A run that asked to be suspended and is not in `gone` has something new in its inbox
 -- (or a new signal): it stays leased.
 -- Locks, in this order: the connection's own fence row (share), the task rows of its runs, their run rows.
--- Indexes: fence_pkey, step_pkey, event_pkey, task_leased_pkey, run_pkey.
+-- Indexes: fence_pkey, step_pkey, attempt_pkey, event_pkey, task_leased_pkey, run_pkey.
 with fence as materialized (
     select worker_id
     from dacapo.fence
@@ -21,29 +21,38 @@ recorded as (
         $3::uuid[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]
     ) as r (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
 ),
-completed_open as (
+-- A wait keeps the time that it was due; a step has one only while it waits for its next attempt.
+updated_open as (
     update dacapo.step
-    set outcome = c.outcome, payload = c.payload, finished_at = c.finished_at
-    from fence, unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::timestamptz[])
-        as c (run_id, key, outcome, payload, finished_at)
-    where step.run_id = c.run_id and step.key = c.key and step.outcome is null
+    set outcome = o.outcome, payload = o.payload, finished_at = o.finished_at,
+        due = case when step.kind = 'step' then o.due else step.due end
+    from fence, unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+        as o (run_id, key, outcome, payload, finished_at, due)
+    where step.run_id = o.run_id and step.key = o.key and step.outcome is null
+),
+failed_attempts as (
+    insert into dacapo.attempt (run_id, key, number, started_at, finished_at, failure, worker)
+    select a.run_id, a.key, a.number, a.started_at, a.finished_at, a.failure,
+        coalesce((select name from dacapo.worker where id = $1), $1::text)
+    from fence, unnest($42::uuid[], $43::text[], $44::integer[], $45::timestamptz[], $46::timestamptz[], $47::text[])
+        as a (run_id, key, number, started_at, finished_at, failure)
 ),
 taken as (
     update dacapo.event
     set taken_by = t.key
-    from fence, unnest($17::uuid[], $18::integer[], $19::text[]) as t (run_id, seq, key)
+    from fence, unnest($18::uuid[], $19::integer[], $20::text[]) as t (run_id, seq, key)
     where event.run_id = t.run_id and event.seq = t.seq and event.taken_by is null
 ),
 logged as (
     insert into dacapo.log (run_id, id, at, level, step, source, message, fields)
     select l.run_id, l.id, l.at, l.level, l.step, l.source, l.message, l.fields
     from fence, unnest(
-        $20::uuid[], $21::uuid[], $22::timestamptz[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[]
+        $21::uuid[], $22::uuid[], $23::timestamptz[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[]
     ) as l (run_id, id, at, level, step, source, message, fields)
 ),
 finished as (
     delete from dacapo.task_leased
-    using fence, unnest($28::uuid[], $29::text[], $30::text[], $31::text[]) as f (run_id, status, output, failure)
+    using fence, unnest($29::uuid[], $30::text[], $31::text[], $32::text[]) as f (run_id, status, output, failure)
     where task_leased.run_id = f.run_id and task_leased.worker_id = fence.worker_id
     returning task_leased.run_id, task_leased.started_at, f.status, f.output, f.failure
 ),
@@ -58,7 +67,7 @@ ended as (
 given_up as (
     delete from dacapo.task_leased
     using fence, unnest(
-        $32::uuid[], $33::text[], $34::text[], $35::timestamptz[], $36::boolean[], $37::text[], $38::integer[], $39::text[]
+        $33::uuid[], $34::text[], $35::text[], $36::timestamptz[], $37::boolean[], $38::text[], $39::integer[], $40::text[]
     ) as s (run_id, reason, events, wake_at, paused, blocked, inbox_seq, signal)
     where task_leased.run_id = s.run_id
         and task_leased.worker_id = fence.worker_id
@@ -78,7 +87,7 @@ suspended as (
 ),
 told as (
     select pg_notify('dacapo_run', n.payload)
-    from fence, unnest($40::text[]) as n (payload)
+    from fence, unnest($41::text[]) as n (payload)
 )
 select
     not exists (select from fence) as "fenced!",

@@ -3,7 +3,7 @@
 -- $4 is a lower bound of `ready_at` from which the index is read, so that a claim does not walk over entries of rows that are
 -- gone but still visible to somebody's old snapshot; the caller goes back to '-infinity' now and then.
 -- Locks: the connection's own fence row (share), the task_ready rows (skipping those locked by others).
--- Indexes: task_ready_in_order, run_pkey, step_pkey, event_pkey.
+-- Indexes: task_ready_in_order, run_pkey, step_pkey, attempt_pkey, event_pkey.
 -- A task row that is visible has not moved since, so its journal in the same snapshot is whole; what was sent to the run
 -- after the snapshot shows when the worker compares `inbox_seq`.
 with fence as materialized (
@@ -48,6 +48,7 @@ select
     journal.finished_ats as "finished_ats?: Vec<Option<Time>>",
     journal.open_started_ats as "open_started_ats?: Vec<Option<Time>>",
     journal.open_dues as "open_dues?: Vec<Option<Time>>",
+    journal.open_failed_attempts as "open_failed_attempts?: Vec<i32>",
     inbox.seqs as "seqs?: Vec<i32>", inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>", inbox.received_ats as "received_ats?: Vec<Option<Time>>"
 from claimed
 join dacapo.run on run.id = claimed.run_id
@@ -64,7 +65,12 @@ cross join lateral (
         array_agg(step.position) as positions,
         array_agg(step.finished_at) as finished_ats,
         array_agg(step.started_at) filter (where step.outcome is null) as open_started_ats,
-        array_agg(step.due) filter (where step.outcome is null) as open_dues
+        array_agg(step.due) filter (where step.outcome is null) as open_dues,
+        array_agg((
+            select count(*)::integer
+            from dacapo.attempt
+            where attempt.run_id = step.run_id and attempt.key = step.key
+        )) filter (where step.outcome is null) as open_failed_attempts
     from dacapo.step
     where step.run_id = claimed.run_id
 ) as journal

@@ -241,3 +241,69 @@ async fn an_event_received_in_time_counts_even_when_the_worker_looks_late() {
     assert_eq!(database.done(run).await.output.unwrap().as_str(), r#""1""#);
     second.drain().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_any_takes_the_oldest_of_its_events_byte_for_byte_and_leaves_the_others() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = database.start("any-event", r#"["paid", "refused"]"#).await;
+    for (name, payload) in [
+        ("other", "0"),
+        ("refused", " { \"why\":\t1.0 } "),
+        ("paid", "1"),
+    ] {
+        database
+            .client
+            .send_event(run, name, payload, None)
+            .await
+            .unwrap();
+    }
+    let worker = worker(&database).await;
+    assert_eq!(
+        database.done(run).await.output.unwrap().as_str(),
+        r#"["refused","{ \"why\":\t1.0 }"]"#
+    );
+    assert_eq!(
+        journal(&database, run).await,
+        ["any#1 wait ok [\"refused\", { \"why\":\t1.0 } ]"]
+    );
+    let left: Vec<String> =
+        sqlx::query_scalar("select name from dacapo.event where taken_by is null order by seq")
+            .fetch_all(database.store.pool())
+            .await
+            .unwrap();
+    assert_eq!(left, ["other", "paid"]);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_any_is_woken_by_each_of_its_events_and_may_time_out() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("any-event-timeout", "3600000").await;
+    let other = database.start("any-event-timeout", "20").await;
+    assert_eq!(
+        database.done(other).await.output.unwrap().as_str(),
+        "null",
+        "none came in time"
+    );
+    database
+        .until(
+            "the run waits",
+            "select count(*) = 1 from dacapo.task_suspended where events = array['paid', 'refused']",
+        )
+        .await;
+    database
+        .client
+        .send_event(run, "refused", "7", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        database.done(run).await.output.unwrap().as_str(),
+        r#"["refused","7"]"#
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}

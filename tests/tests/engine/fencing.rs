@@ -58,8 +58,9 @@ async fn a_fenced_worker_writes_nothing() {
         run,
         records: vec![RecordRow {
             recorded,
-            completes_open: false,
+            updates_open: false,
             takes_event: None,
+            failed_attempt: None,
         }],
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),

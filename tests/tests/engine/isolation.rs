@@ -19,7 +19,6 @@ async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() 
     let worker = Worker::start(database.store.clone(), config).await.unwrap();
     let cases = [
         ("spin", "timeout", "spin"),
-        ("spin-in-step", "timeout", "spin"),
         ("hog", "memory-limit", "33554432"),
         ("overflow", "stack-overflow", "overflow"),
         ("trap", "trap", "the probe panics on purpose"),

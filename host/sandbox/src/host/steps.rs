@@ -1,13 +1,17 @@
 //! `dacapo:workflow/steps`: units of work whose outcome is recorded once.
 
-use dacapo_model::{Failure, Kind, Outcome, Payload, PayloadError};
+use std::time::Duration;
+
+use dacapo_model::{Failure, Kind, Outcome, Payload, PayloadError, RetryPolicy};
 use wasmtime::component::Resource;
 
-use super::bindings::dacapo::workflow::steps::{Host, HostAttempt, State};
+use super::bindings::dacapo::workflow::steps::{Host, HostAttempt, HostOptions, Retry, State};
 use super::bindings::dacapo::workflow::types;
+use crate::attempt::{AfterFailure, OpenAttempt};
 use crate::ending::{BlockCode, BlockReason};
-use crate::guest::{Asked, Guest, OpenAttempt, cancelled};
+use crate::guest::{Asked, Guest, cancelled};
 use crate::interrupt::Interrupt;
+use crate::journal::SuspendReason;
 
 /// The resource that a guest holds while a step's body runs. What it stands for is in [`Guest::attempt`], since there is only one.
 #[derive(Debug)]
@@ -15,50 +19,80 @@ pub struct Attempt {
     number: u32,
 }
 
+/// How a guest wants a step to be run; what it does not set is as the configuration says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    retry: Option<RetryPolicy>,
+    timeout_ms: Option<u64>,
+}
+
 impl Host for Guest {
-    async fn step_run(&mut self, name: String) -> wasmtime::Result<Result<State, types::Failure>> {
+    async fn step_run(
+        &mut self,
+        name: String,
+        options: Option<Resource<Options>>,
+    ) -> wasmtime::Result<Result<State, types::Failure>> {
         let slot = match self.ask(Kind::Step, &name)? {
             Asked::Recorded(outcome) => return Ok(recorded(outcome)),
             Asked::Live(slot) => slot,
         };
-        if self.heed_signals().await? {
-            let started_at = self.journal.now();
-            self.record_done(slot, started_at, Outcome::Cancelled, None);
-            return Ok(Err(cancelled().into()));
+        let options = match options {
+            Some(options) => *self.table.get(&options)?,
+            None => Options::default(),
+        };
+        let mut failed_attempts = 0;
+        loop {
+            if self.heed_signals().await? {
+                let started_at = slot
+                    .open
+                    .map_or_else(|| self.journal.now(), |row| row.started_at);
+                self.record_done(slot, started_at, Outcome::Cancelled, None, None);
+                return Ok(Err(cancelled().into()));
+            }
+            let Some(row) = slot.open else { break };
+            failed_attempts = row.failed_attempts;
+            match row.due {
+                Some(due) if self.journal.now() < due => {
+                    self.suspend(SuspendReason::Retry, &[], Some(due)).await?;
+                }
+                _ => break,
+            }
         }
         // The body may have effects that can be seen, so everything before it must be durable.
         self.journal.settle().await.map_err(Interrupt::from)?;
-        let handle = self.table.push(Attempt { number: 1 })?;
+        let number = failed_attempts + 1;
+        let handle = self.table.push(Attempt { number })?;
         self.console.enter(Some(slot.key.clone()), false);
         self.attempt = Some(OpenAttempt {
             slot,
             started_at: self.journal.now(),
+            number,
+            retry: options.retry.unwrap_or(self.config.retry),
+            timeout_ms: options.timeout_ms,
+            retry_after_ms: None,
         });
+        if let Some(ms) = options.timeout_ms {
+            self.alarm.set(Duration::from_millis(ms));
+        }
         Ok(Ok(State::Execute(handle)))
     }
 
-    fn step_end(
+    async fn step_end(
         &mut self,
         attempt: Resource<Attempt>,
         outcome: Result<String, types::Failure>,
     ) -> wasmtime::Result<Result<String, types::Failure>> {
         self.meter.reset();
+        self.alarm.stop();
         self.table.delete(attempt)?;
-        let Some(OpenAttempt { slot, started_at }) = self.attempt.take() else {
+        let Some(open) = self.attempt.take() else {
             return Err(Interrupt::misuse("an attempt was ended that is not open").into());
         };
+        let key = &open.slot.key;
         let limits = &self.config.payload;
         let outcome = match outcome {
-            Ok(json) => match Payload::new(json, limits) {
-                Ok(payload) => Outcome::Ok(payload),
-                Err(error) => {
-                    return Err(unrecordable(
-                        &format!("the outcome of step `{}`", slot.key),
-                        &error,
-                    )
-                    .into());
-                }
-            },
+            Ok(json) => Ok(Payload::new(json, limits)
+                .map_err(|error| unrecordable(&format!("the outcome of step `{key}`"), &error))?),
             Err(failure) => {
                 let types::Failure {
                     code,
@@ -66,28 +100,29 @@ impl Host for Guest {
                     retryable,
                     details,
                 } = failure;
-                match Failure::from_guest(code, message, retryable, details.as_deref(), limits) {
-                    Ok(failure) => Outcome::Failed(failure),
-                    Err(error) => {
-                        return Err(unrecordable(
-                            &format!("the failure of step `{}`", slot.key),
-                            &error,
-                        )
-                        .into());
-                    }
-                }
+                Err(
+                    Failure::from_guest(code, message, retryable, details.as_deref(), limits)
+                        .map_err(|error| {
+                            unrecordable(&format!("the failure of step `{key}`"), &error)
+                        })?,
+                )
             }
-        };
-        // The guest gets what is recorded, so that a replay gives it the very same.
-        let handed_over = match &outcome {
-            Outcome::Ok(payload) => Ok(payload.as_str().to_owned()),
-            Outcome::Failed(failure) => Err(failure.clone().into()),
-            Outcome::TimedOut | Outcome::Cancelled => Err(cancelled().into()),
         };
         // Lines printed by the body belong to the step, so they are written before its outcome.
         self.console.enter(None, self.replay.is_replaying());
-        self.record_done(slot, started_at, outcome, None);
-        Ok(handed_over)
+        // The guest gets what is recorded, so that a replay gives it the very same.
+        match outcome {
+            Ok(payload) => {
+                let handed_over = payload.as_str().to_owned();
+                let started_at = open.step_started_at();
+                self.record_done(open.slot, started_at, Outcome::Ok(payload), None, None);
+                Ok(Ok(handed_over))
+            }
+            Err(failure) => match self.fail_attempt(open, failure) {
+                AfterFailure::Over(failure) => Ok(Err(failure.into())),
+                AfterFailure::Retry(due) => Err(self.suspend_for_retry(due).await.into()),
+            },
+        }
     }
 
     fn step_reject(&mut self, name: String, reason: String) -> wasmtime::Result<()> {
@@ -102,7 +137,49 @@ impl Host for Guest {
     }
 }
 
+impl HostOptions for Guest {
+    fn new(&mut self) -> wasmtime::Result<Resource<Options>> {
+        Ok(self.table.push(Options::default())?)
+    }
+
+    fn set_retry(&mut self, options: Resource<Options>, retry: Retry) -> wasmtime::Result<()> {
+        let retry = RetryPolicy {
+            max_attempts: retry.max_attempts,
+            initial_ms: retry.initial_ms,
+            factor: retry.factor,
+            max_ms: retry.max_ms,
+        };
+        retry
+            .check()
+            .map_err(|error| Interrupt::misuse(error.to_string()))?;
+        self.table.get_mut(&options)?.retry = Some(retry);
+        Ok(())
+    }
+
+    fn set_timeout(&mut self, options: Resource<Options>, ms: u64) -> wasmtime::Result<()> {
+        if ms == 0 {
+            let message = "step time-out: expected at least 1 ms, got 0 ms";
+            return Err(Interrupt::misuse(message).into());
+        }
+        self.table.get_mut(&options)?.timeout_ms = Some(ms);
+        Ok(())
+    }
+
+    fn drop(&mut self, options: Resource<Options>) -> wasmtime::Result<()> {
+        self.table.delete(options)?;
+        Ok(())
+    }
+}
+
 impl HostAttempt for Guest {
+    fn retry_after(&mut self, attempt: Resource<Attempt>, ms: u64) -> wasmtime::Result<()> {
+        self.table.get(&attempt)?;
+        if let Some(open) = &mut self.attempt {
+            open.retry_after_ms = Some(ms);
+        }
+        Ok(())
+    }
+
     fn number(&mut self, attempt: Resource<Attempt>) -> wasmtime::Result<u32> {
         Ok(self.table.get(&attempt)?.number)
     }

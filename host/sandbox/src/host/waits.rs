@@ -1,11 +1,16 @@
 //! `dacapo:workflow/waits`: points where a run stops until an event, a time or a person.
 
-use dacapo_model::{Failure, Kind, Outcome, Timestamp};
+use dacapo_model::{Failure, Kind, Outcome, Payload, Timestamp};
+use serde_json::value::RawValue;
 
 use super::bindings::dacapo::workflow::types;
 use super::bindings::dacapo::workflow::waits::Host;
 use crate::guest::{Asked, Guest, OpenRow, Slot, cancelled, nothing};
-use crate::journal::SuspendReason;
+use crate::interrupt::Interrupt;
+use crate::journal::{Event, SuspendReason};
+
+/// Events that one wait may name.
+const EVENTS_MAX: usize = 100;
 
 impl Host for Guest {
     async fn wait_for(
@@ -13,36 +18,37 @@ impl Host for Guest {
         event: String,
         timeout_ms: Option<u64>,
     ) -> wasmtime::Result<Result<Option<String>, types::Failure>> {
-        let mut slot = match self.ask(Kind::Wait, &event)? {
+        let slot = match self.ask(Kind::Wait, &event)? {
             Asked::Recorded(outcome) => return Ok(received(outcome)),
             Asked::Live(slot) => slot,
         };
-        let row = self.reach(&slot, |now| timeout_ms.map(|ms| now.add_millis(ms)));
-        loop {
-            if self.heed_signals().await? {
-                return Ok(Err(self.deliver_cancel(slot, row)));
-            }
-            // What was received in time counts, whichever is looked at first.
-            if let Some(taken) = self.journal.take_event(&event, row.due) {
-                let payload = taken.payload.as_str().to_owned();
-                self.record_done(
-                    slot,
-                    row.started_at,
-                    Outcome::Ok(taken.payload),
-                    Some(taken.seq),
-                );
-                return Ok(Ok(Some(payload)));
-            }
-            if row.due.is_some_and(|due| self.journal.now() >= due) {
-                self.record_done(slot, row.started_at, Outcome::TimedOut, None);
-                return Ok(Ok(None));
-            }
-            if slot.open.is_none() {
-                self.record_open(&mut slot, row);
-            }
-            self.suspend(SuspendReason::Event, Some(&event), row.due)
-                .await?;
+        let waited = self.wait_until_received(slot, &[event], timeout_ms, |event| event.payload);
+        Ok(received(waited.await?))
+    }
+
+    async fn wait_for_any(
+        &mut self,
+        name: String,
+        events: Vec<String>,
+        timeout_ms: Option<u64>,
+    ) -> wasmtime::Result<Result<Option<(String, String)>, types::Failure>> {
+        if events.is_empty() || events.len() > EVENTS_MAX {
+            let message = format!(
+                "the wait `{name}` names {} events: expected 1 to {EVENTS_MAX}",
+                events.len()
+            );
+            return Err(Interrupt::misuse(message).into());
         }
+        for event in &events {
+            dacapo_model::check_name(event)
+                .map_err(|error| Interrupt::misuse(error.to_string()))?;
+        }
+        let slot = match self.ask(Kind::Wait, &name)? {
+            Asked::Recorded(outcome) => return any_received(outcome),
+            Asked::Live(slot) => slot,
+        };
+        let waited = self.wait_until_received(slot, &events, timeout_ms, named);
+        any_received(waited.await?)
     }
 
     async fn sleep(
@@ -73,15 +79,51 @@ impl Host for Guest {
                 return Ok(Err(self.deliver_cancel(slot, row)));
             }
             if slot.open.is_none() {
-                self.record_open(&mut slot, row);
+                self.record_open(&mut slot, row, None);
             }
             // Whoever resumes the run writes the outcome, so it is found as recorded the next time and never here.
-            self.suspend(SuspendReason::Pause, None, None).await?;
+            self.suspend(SuspendReason::Pause, &[], None).await?;
         }
     }
 }
 
+/// What a wait for any of several events records: the event's name beside its payload, `["paid", {…}]`.
+fn named(event: Event) -> Payload {
+    let name = serde_json::Value::String(event.name);
+    Payload::from_trusted(format!("[{name},{}]", event.payload))
+}
+
 impl Guest {
+    /// Takes the oldest of these events, waiting for one if need be, and records what the wait makes of it.
+    async fn wait_until_received(
+        &mut self,
+        mut slot: Slot,
+        events: &[String],
+        timeout_ms: Option<u64>,
+        payload: fn(Event) -> Payload,
+    ) -> wasmtime::Result<Outcome> {
+        let row = self.reach(&slot, |now| timeout_ms.map(|ms| now.add_millis(ms)));
+        let (outcome, takes_event) = loop {
+            if self.heed_signals().await? {
+                break (Outcome::Cancelled, None);
+            }
+            // What was received in time counts, whichever is looked at first.
+            if let Some(event) = self.journal.take_event(events, row.due) {
+                let seq = event.seq;
+                break (Outcome::Ok(payload(event)), Some(seq));
+            }
+            if row.due.is_some_and(|due| self.journal.now() >= due) {
+                break (Outcome::TimedOut, None);
+            }
+            if slot.open.is_none() {
+                self.record_open(&mut slot, row, None);
+            }
+            self.suspend(SuspendReason::Event, events, row.due).await?;
+        };
+        self.record_done(slot, row.started_at, outcome.clone(), takes_event, None);
+        Ok(outcome)
+    }
+
     async fn sleep_to(
         &mut self,
         name: &str,
@@ -97,13 +139,13 @@ impl Guest {
                 return Ok(Err(self.deliver_cancel(slot, row)));
             }
             if row.due.is_none_or(|due| self.journal.now() >= due) {
-                self.record_done(slot, row.started_at, nothing(), None);
+                self.record_done(slot, row.started_at, nothing(), None, None);
                 return Ok(Ok(()));
             }
             if slot.open.is_none() {
-                self.record_open(&mut slot, row);
+                self.record_open(&mut slot, row, None);
             }
-            self.suspend(SuspendReason::Time, None, row.due).await?;
+            self.suspend(SuspendReason::Time, &[], row.due).await?;
         }
     }
 
@@ -114,12 +156,13 @@ impl Guest {
             OpenRow {
                 started_at,
                 due: due(started_at),
+                failed_attempts: 0,
             }
         })
     }
 
     fn deliver_cancel(&mut self, slot: Slot, row: OpenRow) -> types::Failure {
-        self.record_done(slot, row.started_at, Outcome::Cancelled, None);
+        self.record_done(slot, row.started_at, Outcome::Cancelled, None, None);
         cancelled().into()
     }
 }
@@ -131,6 +174,19 @@ fn received(outcome: Outcome) -> Result<Option<String>, types::Failure> {
         Outcome::Failed(failure) => Err(failure.into()),
         Outcome::Cancelled => Err(cancelled().into()),
     }
+}
+
+fn any_received(
+    outcome: Outcome,
+) -> wasmtime::Result<Result<Option<(String, String)>, types::Failure>> {
+    let text = match received(outcome) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(Ok(None)),
+        Err(failure) => return Ok(Err(failure)),
+    };
+    // Also the first time the guest is given what is read from the record, so that a replay gives it the very same.
+    let (name, payload): (String, &RawValue) = serde_json::from_str(&text)?;
+    Ok(Ok(Some((name, payload.get().to_owned()))))
 }
 
 fn over(outcome: Outcome) -> Result<(), types::Failure> {

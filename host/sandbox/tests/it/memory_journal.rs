@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use dacapo_model::{Payload, Recorded, RecordedState, Timestamp};
+use dacapo_model::{FailedAttempt, Payload, Recorded, RecordedState, Timestamp};
 use dacapo_sandbox::{Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write};
 
 /// When every test's time begins, in milliseconds since 1970.
@@ -18,6 +18,7 @@ struct State {
     now_ms: i64,
     rows: Vec<Recorded>,
     logs: Vec<LogLine>,
+    failed_attempts: Vec<FailedAttempt>,
     /// What happened, in short, in order.
     trace: Vec<String>,
     events: Vec<(String, Event)>,
@@ -38,6 +39,7 @@ impl MemoryJournal {
                 now_ms: START_MS,
                 rows: Vec::new(),
                 logs: Vec::new(),
+                failed_attempts: Vec::new(),
                 trace: Vec::new(),
                 events: Vec::new(),
                 taken: Vec::new(),
@@ -69,6 +71,11 @@ impl MemoryJournal {
             .collect()
     }
 
+    /// The attempts that failed, in the order in which they did.
+    pub fn failed_attempts(&self) -> Vec<FailedAttempt> {
+        self.lock().failed_attempts.clone()
+    }
+
     pub fn logs(&self) -> Vec<LogLine> {
         self.lock().logs.clone()
     }
@@ -94,6 +101,7 @@ impl MemoryJournal {
         let mut state = self.lock();
         let event = Event {
             seq: state.next_seq,
+            name: name.to_owned(),
             payload: Payload::from_trusted(json.to_owned()),
             received_at: Timestamp::from_millis(state.now_ms),
         };
@@ -186,7 +194,7 @@ impl Journal for MemoryJournal {
         match known {
             Some(at) => {
                 let known = &state.rows[at];
-                assert!(write.completes_open, "{} is recorded twice", row.key);
+                assert!(write.updates_open, "{} is recorded twice", row.key);
                 assert!(
                     matches!(known.state, RecordedState::Open { .. }),
                     "{} was done already",
@@ -200,8 +208,8 @@ impl Journal for MemoryJournal {
             }
             None => {
                 assert!(
-                    !write.completes_open,
-                    "{} completes a row that is not there",
+                    !write.updates_open,
+                    "{} updates a row that is not there",
                     row.key
                 );
                 assert!(
@@ -211,6 +219,7 @@ impl Journal for MemoryJournal {
                 state.rows.push(row);
             }
         }
+        state.failed_attempts.extend(write.failed_attempt);
         if let Some(seq) = write.takes_event {
             assert!(state.taken.contains(&seq), "event {seq} was not looked at");
         }
@@ -230,10 +239,11 @@ impl Journal for MemoryJournal {
         self.lock().signals.pop_front().flatten()
     }
 
-    fn take_event(&self, name: &str, received_by: Option<Timestamp>) -> Option<Event> {
+    fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.lock();
         let at = state.events.iter().position(|(known, event)| {
-            known == name && received_by.is_none_or(|received_by| event.received_at <= received_by)
+            names.contains(known)
+                && received_by.is_none_or(|received_by| event.received_at <= received_by)
         })?;
         let (_, event) = state.events.remove(at);
         state.taken.push(event.seq);

@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dacapo_guest::tracing::info;
-use dacapo_guest::{Failure, pause, raw, sleep, sleep_until, step, wait_for};
+use dacapo_guest::{Failure, Retry, pause, raw, sleep, sleep_until, step, wait_for, wait_for_any};
 
 use crate::Probe;
-use crate::bindings::exports::test::probe::durable::{Guest, Naps};
+use crate::bindings::exports::test::probe::durable::{Flaky, Guest, How, Naps};
 
 impl Guest for Probe {
     fn counted_steps(n: u32) -> Result<u64, String> {
@@ -63,14 +63,6 @@ impl Guest for Probe {
         Ok((failure.code, failure.message))
     }
 
-    fn step_fails_retryable() -> Result<(String, String), String> {
-        match step("flaky").run::<(), _>(|| Err(Failure::retry("busy", "the bank is busy").into()))
-        {
-            Ok(()) => Err("the step did not fail".to_owned()),
-            Err(failure) => Ok((failure.code, failure.message)),
-        }
-    }
-
     fn events(names: Vec<String>) -> Result<Vec<String>, String> {
         names.iter().map(|name| Ok(wait_for_text(name)?)).collect()
     }
@@ -115,6 +107,42 @@ impl Guest for Probe {
         Err(failure.code)
     }
 
+    fn flaky(flaky: Flaky) -> Result<u32, String> {
+        let backoff = Duration::from_millis(flaky.backoff_ms);
+        let mut charge = step("flaky")
+            .attempts(flaky.attempts)
+            .backoff(backoff, 1.0, backoff);
+        if matches!(flaky.how, How::Spin | How::Sleep) {
+            charge = charge.timeout(Duration::from_millis(100));
+        }
+        let outcome = charge.run_with(|attempt| {
+            info!("effect attempt {attempt}");
+            if attempt <= flaky.bad {
+                go_wrong(flaky.how)?;
+            }
+            Ok(attempt)
+        });
+        match outcome {
+            Ok(attempt) => Ok(attempt),
+            Err(failure) => {
+                step("undo").run(|| Ok(()))?;
+                Err(failure.code)
+            }
+        }
+    }
+
+    fn any_event(names: Vec<String>) -> Result<(String, String), String> {
+        let received = raw::waits::wait_for_any("any", &names, None).map_err(Failure::from)?;
+        received.ok_or_else(|| "a wait without a time-out timed out".to_owned())
+    }
+
+    fn any_event_timeout(ms: u64) -> Result<Option<(String, String)>, String> {
+        let received = wait_for_any::<u32>("any", &["paid", "refused"])
+            .timeout(Duration::from_millis(ms))
+            .recv()?;
+        Ok(received.map(|(event, payload)| (event, payload.to_string())))
+    }
+
     fn step_wait_step() -> Result<String, String> {
         let a: String = step("a").run(|| {
             info!("effect a");
@@ -127,6 +155,20 @@ impl Guest for Probe {
         })?;
         Ok(format!("{a} {go} {b}"))
     }
+}
+
+fn go_wrong(how: How) -> dacapo_guest::Result<()> {
+    match how {
+        How::Fail => Err(Failure::retry("busy", "the bank is busy"))?,
+        How::FailAndWait => Err(Retry("the bank is busy").after(Duration::from_millis(300)))?,
+        How::Fatal => Err(Failure::fatal("card-declined", "the bank said no"))?,
+        How::Panic => panic!("the probe panics on purpose"),
+        How::Spin => loop {
+            black_box(());
+        },
+        How::Sleep => std::thread::sleep(Duration::from_secs(3_600)),
+    }
+    Ok(())
 }
 
 /// Waits for the event and returns its payload as it is.

@@ -12,32 +12,32 @@ impl Guest for Probe {
         spin();
     }
 
-    fn spin_in_step() {
-        in_step(spin);
+    fn spin_in_step() -> Result<(), String> {
+        in_step(spin)
     }
 
     fn hog() {
         hog();
     }
 
-    fn hog_in_step() {
-        in_step(hog);
+    fn hog_in_step() -> Result<(), String> {
+        in_step(hog)
     }
 
     fn overflow() {
         overflow();
     }
 
-    fn overflow_in_step() {
-        in_step(overflow);
+    fn overflow_in_step() -> Result<(), String> {
+        in_step(overflow)
     }
 
     fn trap() {
         panic_on_purpose();
     }
 
-    fn trap_in_step() {
-        in_step(panic_on_purpose);
+    fn trap_in_step() -> Result<(), String> {
+        in_step(panic_on_purpose)
     }
 
     fn abort() {
@@ -46,11 +46,12 @@ impl Guest for Probe {
     }
 }
 
-fn in_step(body: fn()) {
-    let _ = step("s").run(|| {
+fn in_step(body: fn()) -> Result<(), String> {
+    let failed = step("s").attempts(1).run(|| {
         body();
         Ok(())
     });
+    failed.map_err(|failure| failure.code)
 }
 
 fn spin() {

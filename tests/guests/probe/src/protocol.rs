@@ -48,7 +48,7 @@ impl Guest for Probe {
     }
 
     fn record_text(text: String) -> Result<String, String> {
-        let recorded = match steps::step_run("s").map_err(Failure::from)? {
+        let recorded = match steps::step_run("s", None).map_err(Failure::from)? {
             State::Recorded(outcome) => outcome,
             State::Execute(attempt) => steps::step_end(attempt, Ok(&text)),
         };
@@ -73,7 +73,7 @@ impl Guest for Probe {
 
 /// Opens an attempt, unless the step has been recorded.
 fn begin(name: &str) -> Option<Attempt> {
-    match steps::step_run(name) {
+    match steps::step_run(name, None) {
         Ok(State::Execute(attempt)) => Some(attempt),
         _ => None,
     }
