@@ -41,8 +41,8 @@ pub use dacapo_model::{
     Descriptor, Failure, InputError, Kind, Payload, PayloadLimits, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
-    Cancelled, DeployOutcome, LogLine, MigrateError, MigrateOutcome, Paused, Resumed, SentEvent,
-    Store, migrate,
+    Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
+    SentEvent, Store, migrate,
 };
 pub use error::{Action, ClientError};
 pub use list::{Cursor, CursorError, ListFilter, Page};

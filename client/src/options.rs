@@ -1,6 +1,7 @@
 //! How a run is started, beside its workflow and its input.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::ClientError;
 
@@ -10,6 +11,9 @@ const KEY_BYTES_MAX: usize = 1_000;
 /// The longest name and the longest value of a label, in bytes.
 const LABEL_BYTES_MAX: usize = 200;
 
+/// The longest deadline.
+const DEADLINE_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+
 /// How to start a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartOptions {
@@ -17,6 +21,9 @@ pub struct StartOptions {
     pub key: Option<String>,
     /// To find the run by. Names and values are at most 200 bytes long, and hold no NUL.
     pub labels: BTreeMap<String, String>,
+    /// The run fails with the code `deadline` when it has not ended by itself this long after its start, whatever it does then; its code
+    /// is not asked. 1 ms to 10 years.
+    pub deadline: Option<Duration>,
 }
 
 impl StartOptions {
@@ -24,7 +31,7 @@ impl StartOptions {
     pub fn keyed(key: impl Into<String>) -> Self {
         Self {
             key: Some(key.into()),
-            labels: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -35,7 +42,22 @@ impl StartOptions {
         self
     }
 
+    /// The same options with a deadline.
+    #[must_use]
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.deadline = Some(after);
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), ClientError> {
+        if let Some(deadline) = self.deadline
+            && !(Duration::from_millis(1)..=DEADLINE_MAX).contains(&deadline)
+        {
+            return Err(ClientError::BadArgument {
+                what: "deadline",
+                message: format!("expected 1 ms to 10 years, got {deadline:?}"),
+            });
+        }
         if let Some(key) = &self.key {
             check_text("key", key, KEY_BYTES_MAX)?;
             if key.is_empty() {

@@ -1,7 +1,7 @@
 //! What is asked of a run from outside: events, pause, resume, cancel.
 
-use dacapo_model::{Payload, RunId, check_name};
-use dacapo_store::{Cancelled, Paused, Resumed, SendEvent, SentEvent};
+use dacapo_model::{Payload, RunId, check_name, killed};
+use dacapo_store::{Cancelled, Killed, Paused, Resumed, SendEvent, SentEvent};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -113,6 +113,17 @@ impl Client {
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, ClientError> {
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::cancel(&mut connection, run).await?;
+        answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
+    }
+
+    /// Ends a run as cancelled at once, in the middle of whatever it does. Its code is not asked, and cannot compensate: see
+    /// [`Client::cancel`] for that.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is over.
+    pub async fn kill(&self, run: RunId) -> Result<Killed, ClientError> {
+        let mut connection = self.live_connection().await?;
+        let answer = dacapo_store::kill(&mut connection, run, &killed()).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
     }
 

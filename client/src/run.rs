@@ -31,6 +31,9 @@ pub struct Run {
     pub labels: BTreeMap<String, String>,
     /// When it was started.
     pub created_at: Timestamp,
+    /// When it is ended if it has not ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -69,6 +72,9 @@ pub struct RunSummary {
     pub labels: BTreeMap<String, String>,
     /// When it was started.
     pub created_at: Timestamp,
+    /// When it is ended if it has not ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -270,6 +276,7 @@ impl RunSummary {
             failure,
             labels: row.labels.into_iter().collect(),
             created_at: row.created_at,
+            deadline: row.deadline,
             started_at: row.started_at,
             finished_at: row.finished_at,
             waiting_for,
@@ -293,6 +300,7 @@ impl Run {
             failure: run.failure,
             labels: run.labels,
             created_at: run.created_at,
+            deadline: run.deadline,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progress: StepsDone {

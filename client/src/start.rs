@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dacapo_model::{
     InputError, Payload, PayloadError, PayloadLimits, RunId, Type, Workflow, from_json, to_json,
@@ -172,6 +173,7 @@ impl Client {
                 active: Arc::clone(&active),
                 input: Arc::clone(&payload),
                 labels: Arc::clone(&labels),
+                deadline: options.deadline,
             };
             let is_keyed = options.key.is_some();
             let result = match transaction.as_deref_mut() {
@@ -240,6 +242,7 @@ pub(crate) struct Start {
     active: Arc<ActiveWorkflow>,
     input: Arc<Payload>,
     labels: Arc<BTreeMap<String, String>>,
+    deadline: Option<Duration>,
 }
 
 impl Start {
@@ -250,6 +253,7 @@ impl Start {
             deployment: self.active.deployment,
             input: &self.input,
             labels: &self.labels,
+            deadline: self.deadline,
         }
     }
 

@@ -23,6 +23,15 @@ pub const PAYLOAD_LIMIT: &str = "payload-limit";
 /// The guest broke the protocol: a step inside a step and the like.
 pub const MISUSE: &str = "misuse";
 
+/// How a run has ended that was cancelled by force.
+#[must_use]
+pub fn killed() -> Failure {
+    Failure::new(
+        CANCELLED,
+        "the run was cancelled by force; its code was not asked and did not compensate",
+    )
+}
+
 /// Something that went wrong: stored with the step or the run, shown to people, and a plain value in the guest.
 ///
 /// In JSON it is an object with `code`, `message`, `retryable` and, if there are any, `details`.

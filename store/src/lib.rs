@@ -27,12 +27,13 @@ pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, fl
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{
-    Claimed, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim,
-    close_expired_fences, close_own_fences, hand_back, heartbeat, look, register, renew_fence,
-    retire, take_over, vacuum_queue, wake_due,
+    Claimed, Expired, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim,
+    close_expired_fences, close_own_fences, expire, hand_back, heartbeat, look, register,
+    renew_fence, retire, take_over, vacuum_queue, wake_due,
 };
 pub use requests::{
-    Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event,
+    Cancelled, Killed, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill, pause, resume,
+    send_event,
 };
 pub use runs::{
     FailedAttemptRow, ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,

@@ -28,6 +28,8 @@ pub struct Claimed {
     pub labels: Vec<(String, String)>,
     /// When it was started.
     pub created_at: Timestamp,
+    /// When it is to be ended.
+    pub deadline: Option<Timestamp>,
     /// The database's time of the claim.
     pub claimed_at: Timestamp,
     /// When it became ready.
@@ -97,6 +99,7 @@ pub async fn claim(
                 input: Payload::from_trusted(row.input),
                 labels: labels_of(&row.labels)?,
                 created_at: row.created_at.0,
+                deadline: row.deadline.map(|deadline| deadline.0),
                 claimed_at: row.claimed_at.0,
                 ready_at: row.ready_at.0,
                 inbox_seq: row.inbox_seq,
@@ -326,6 +329,8 @@ pub struct Heartbeat {
     pub ready: bool,
     /// When the next suspended run is due.
     pub next_due: Option<Timestamp>,
+    /// When the next deadline passes.
+    pub next_deadline: Option<Timestamp>,
 }
 
 /// Renews a worker's lease. None: the worker was fenced.
@@ -344,6 +349,7 @@ pub async fn heartbeat(
         expired: row.expired,
         ready: row.ready,
         next_due: row.next_due.map(|due| due.0),
+        next_deadline: row.next_deadline.map(|at| at.0),
     }))
 }
 
@@ -391,6 +397,36 @@ pub async fn wake_due(connection: &mut StoreConnection, limit: u32) -> Result<Wo
         woken: u64::try_from(row.woken).unwrap_or(0),
         next_due: row.next_due.map(|due| due.0),
         now: row.now.0,
+    })
+}
+
+/// What a look at the deadlines brought.
+#[derive(Debug, Clone, Copy)]
+pub struct Expired {
+    /// Runs whose deadline has passed.
+    pub asked: u64,
+    /// When the next one passes.
+    pub next: Option<Timestamp>,
+}
+
+/// Ends up to `limit` runs whose deadline has passed. One that a worker plays is looked at again after `again`.
+pub async fn expire(
+    connection: &mut StoreConnection,
+    limit: u32,
+    failure: &Failure,
+    again: Duration,
+) -> Result<Expired, StoreError> {
+    let row = sqlx::query_file!(
+        "sql/deadline/expire.sql",
+        i64::from(limit),
+        failure.to_json(),
+        millis(again)
+    )
+    .fetch_one(&mut connection.0)
+    .await?;
+    Ok(Expired {
+        asked: u64::try_from(row.asked).unwrap_or(0),
+        next: row.next.map(|at| at.0),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What is asked of a run from outside.
 
-use dacapo_model::{Payload, RunId, Status};
+use dacapo_model::{Failure, Payload, RunId, Status};
 use sqlx::{PgConnection, Postgres};
 
 use crate::StoreError;
@@ -55,6 +55,15 @@ pub enum Cancelled {
     /// The run had not begun and is cancelled.
     Now,
     /// The run learns of it at its next durable call, and may compensate.
+    Requested,
+}
+
+/// What became of a request to end a run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// The run is cancelled.
+    Now,
+    /// A worker plays the run, and has been told to drop it.
     Requested,
 }
 
@@ -129,6 +138,26 @@ pub async fn cancel(
     match answer.as_str() {
         "cancelled-now" => Ok(Ok(Cancelled::Now)),
         "cancelling-now" => Ok(Ok(Cancelled::Requested)),
+        other => refusal(other).map(Err),
+    }
+}
+
+/// Ends a run as cancelled without asking its code, in the middle of whatever it does.
+pub async fn kill(
+    connection: &mut PgConnection,
+    run: RunId,
+    failure: &Failure,
+) -> Result<Result<Killed, Refusal>, StoreError> {
+    let answer = sqlx::query_scalar!(
+        r#"select dacapo.end_run($1, 'kill', $2) as "answer!""#,
+        run.0,
+        failure.to_json()
+    )
+    .fetch_one(connection)
+    .await?;
+    match answer.as_str() {
+        "ended" => Ok(Ok(Killed::Now)),
+        "ending" => Ok(Ok(Killed::Requested)),
         other => refusal(other).map(Err),
     }
 }

@@ -1,6 +1,7 @@
 //! Runs: starting them, and reading them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use dacapo_model::{
     DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, Status, Timestamp,
@@ -24,6 +25,8 @@ pub struct StartRun<'a> {
     pub input: &'a Payload,
     /// Labels to find it by.
     pub labels: &'a BTreeMap<String, String>,
+    /// It is ended when it has not ended by itself after this long.
+    pub deadline: Option<Duration>,
 }
 
 /// What became of a start.
@@ -58,13 +61,18 @@ pub async fn start_runs<'e>(
     let workflows: Vec<&str> = starts.iter().map(|start| start.workflow).collect();
     let inputs: Vec<&str> = starts.iter().map(|start| start.input.as_str()).collect();
     let deployments: Vec<i64> = starts.iter().map(|start| start.deployment.0).collect();
+    let deadlines: Vec<Option<i64>> = starts
+        .iter()
+        .map(|start| Some(i64::try_from(start.deadline?.as_millis()).unwrap_or(i64::MAX)))
+        .collect();
     let rows = sqlx::query_file!(
         "sql/run/start.sql",
         &ids,
         &workflows as _,
         &inputs as _,
         &deployments,
-        &labels
+        &labels,
+        &deadlines as _
     )
     .fetch_all(executor)
     .await?;
@@ -113,6 +121,8 @@ pub struct RunRow {
     pub labels: Vec<(String, String)>,
     /// When it was started.
     pub created_at: Timestamp,
+    /// When it is ended if it has not ended by itself.
+    pub deadline: Option<Timestamp>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -163,6 +173,7 @@ macro_rules! run_row {
             failure: row.failure.map(Payload::from_trusted),
             labels: labels_of(&row.labels)?,
             created_at: row.created_at.0,
+            deadline: row.deadline.map(|time| time.0),
             started_at: row.started_at.map(|time| time.0),
             finished_at: row.finished_at.map(|time| time.0),
             waiting_for: row.waiting_for,

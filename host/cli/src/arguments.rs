@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Let a paused or blocked run go on
     Resume(request::Args),
     /// End a run; its code may compensate first
-    Cancel(request::Args),
+    Cancel(request::CancelArgs),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data

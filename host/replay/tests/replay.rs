@@ -110,6 +110,7 @@ fn an_open_row_keeps_its_place_and_due_time() {
         position: 2,
         started_at: START,
         due: Some(at(500)),
+        failed_attempts: 0,
     };
     assert_eq!(answer, expected);
 }

@@ -21,7 +21,7 @@ use crate::config::WorkerConfig;
 use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
-use crate::play::{Left, Stage, blocked, finish, play};
+use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
 use crate::session::Session;
 
 /// Due runs woken by one statement, at most.
@@ -117,6 +117,7 @@ pub(crate) struct Coordinator {
     more_ready: bool,
     next_heartbeat: Instant,
     next_due: Option<Timestamp>,
+    next_deadline: Option<Timestamp>,
     floor: Option<Timestamp>,
     floor_reset: Instant,
     claims_since_vacuum: u64,
@@ -158,6 +159,7 @@ impl Coordinator {
             more_ready: false,
             next_heartbeat: now,
             next_due: None,
+            next_deadline: None,
             floor: None,
             floor_reset: now,
             claims_since_vacuum: 0,
@@ -249,6 +251,12 @@ impl Coordinator {
         {
             self.wake_due(connection).await?;
         }
+        if self
+            .next_deadline
+            .is_some_and(|at| at <= self.incarnation.clock.now())
+        {
+            self.expire(connection).await?;
+        }
         if self.incarnation.is_draining() {
             return Ok(self
                 .next_heartbeat
@@ -261,7 +269,7 @@ impl Coordinator {
         self.vacuum();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
-        if let Some(due) = self.next_due {
+        for due in [self.next_due, self.next_deadline].into_iter().flatten() {
             let micros = due
                 .as_micros()
                 .saturating_sub(self.incarnation.clock.now().as_micros());
@@ -325,6 +333,7 @@ impl Coordinator {
         }
         self.want_claim |= beat.ready;
         self.due(beat.next_due);
+        self.next_deadline = beat.next_deadline;
         // Only this loop claims, so what is held and not played was claimed by a statement whose answer was lost.
         self.hand_back.extend(
             beat.held
@@ -387,6 +396,19 @@ impl Coordinator {
         Ok(())
     }
 
+    async fn expire(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
+        let expired =
+            dacapo_store::expire(connection, WAKE_MAX, &deadline_passed(), self.config.lease)
+                .await?;
+        // A full batch means that there are more.
+        self.next_deadline = if expired.asked >= u64::from(WAKE_MAX) {
+            Some(self.incarnation.clock.now())
+        } else {
+            expired.next
+        };
+        Ok(())
+    }
+
     /// Claims as many runs as there is room for. True: there may be more.
     async fn claim(&mut self, connection: &mut StoreConnection) -> Result<bool, TickError> {
         let room = self
@@ -420,6 +442,11 @@ impl Coordinator {
             self.incarnation
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
+            // The heartbeat might tell of it too late.
+            self.next_deadline = match (self.next_deadline, one.deadline) {
+                (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+                (mine, theirs) => mine.or(theirs),
+            };
             self.start(one);
         }
         if !full && floor.is_some() && newest.is_none() {

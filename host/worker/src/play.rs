@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::{Failure, RunId};
+use dacapo_model::{Failure, RunId, killed};
 use dacapo_sandbox::{BlockReason, Ending, RunSpec, Sandbox, Stop};
 use dacapo_store::{Claimed, End};
 use tokio::sync::RwLock;
@@ -11,7 +11,7 @@ use tokio::sync::RwLock;
 use crate::deployments::{Deployments, LoadError};
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
-use crate::session::Session;
+use crate::session::{EndNow, Session};
 
 /// How long a run that must run alone waits for its neighbours to be done; then another worker may try.
 const ALONE_WAIT: Duration = Duration::from_secs(30);
@@ -64,7 +64,12 @@ pub(crate) async fn play(
         return Left::Nothing;
     }
     let run = claimed.run;
-    let end = match go(stage, session, claimed).await {
+    let went = tokio::select! {
+        biased;
+        why = session.end_now() => Ok(Some(ended_now(why))),
+        went = go(stage, session, claimed) => went,
+    };
+    let end = match went {
         Ok(end) => end,
         Err(Stop::LeaseLost) => return Left::Nothing,
         Err(Stop::Drained | Stop::Again | Stop::Unavailable) => {
@@ -79,6 +84,22 @@ pub(crate) async fn play(
     };
     let Some(end) = end else { return Left::Nothing };
     finish(run, session, end).await
+}
+
+/// How a run ends that was dropped in the middle.
+fn ended_now(why: EndNow) -> End {
+    match why {
+        EndNow::Kill => End::Cancelled(Some(killed())),
+        EndNow::Deadline => End::Failed(deadline_passed()),
+    }
+}
+
+/// The failure of a run whose deadline has passed.
+pub(crate) fn deadline_passed() -> Failure {
+    Failure::new(
+        dacapo_model::DEADLINE,
+        "the run's deadline has passed; its code was not asked and did not compensate",
+    )
 }
 
 /// Writes how a run ends its stay here.

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::{Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension, Write};
 use dacapo_store::{Claimed, End, InboxEvent, LogRow, Look, RecordRow, RunWrites};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::failpoint::Failpoint;
@@ -20,8 +21,21 @@ use crate::writer::{Reply, Submission};
 /// A leased run.
 pub(crate) struct Session {
     run: RunId,
+    /// When the run is to be ended whatever it does.
+    deadline: Option<Timestamp>,
     incarnation: Arc<Incarnation>,
     state: Mutex<State>,
+    /// Rung when the run is to be ended at once.
+    end_now: Notify,
+}
+
+/// Why a run is ended in the middle of whatever it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndNow {
+    /// Somebody insists.
+    Kill,
+    /// Its deadline has passed.
+    Deadline,
 }
 
 struct State {
@@ -70,8 +84,34 @@ impl Session {
         };
         Self {
             run: claimed.run,
+            deadline: claimed.deadline,
             incarnation,
             state: Mutex::new(state),
+            end_now: Notify::new(),
+        }
+    }
+
+    /// Returns when the run is to be ended in the middle of whatever it does.
+    pub(crate) async fn end_now(&self) -> EndNow {
+        loop {
+            let rung = self.end_now.notified();
+            match self.state().signal.as_deref() {
+                Some("kill") => return EndNow::Kill,
+                Some("deadline") => return EndNow::Deadline,
+                _ => {}
+            }
+            let Some(deadline) = self.deadline else {
+                rung.await;
+                continue;
+            };
+            let left = deadline.as_micros() - self.incarnation.clock.now().as_micros();
+            let Ok(left @ 1..) = u64::try_from(left) else {
+                return EndNow::Deadline;
+            };
+            tokio::select! {
+                () = rung => {}
+                () = tokio::time::sleep(Duration::from_micros(left)) => {}
+            }
         }
     }
 
@@ -96,6 +136,7 @@ impl Session {
             .map_or(newest, |event| event.seq.max(newest));
         state.inbox_seq = look.inbox_seq;
         state.signal = look.signal;
+        self.end_now.notify_one();
     }
 
     /// Nothing of this run may be written any more.
@@ -166,7 +207,15 @@ impl Session {
     }
 
     async fn wait(&self, reply: oneshot::Receiver<Reply>) -> Written {
-        let reply = reply.await.unwrap_or(Reply::Stopped(Stop::Unavailable));
+        let mut awaited = Awaited {
+            session: self,
+            reply: Some(reply),
+        };
+        let reply = match &mut awaited.reply {
+            Some(reply) => reply.await.unwrap_or(Reply::Stopped(Stop::Unavailable)),
+            None => Reply::Stopped(Stop::Unavailable),
+        };
+        awaited.reply = None;
         let mut state = self.state();
         match reply {
             Reply::Written { gone } => {
@@ -182,6 +231,21 @@ impl Session {
                 let stop = *state.stop.get_or_insert(stop);
                 Written::Stopped(stop)
             }
+        }
+    }
+}
+
+/// A reply that is being waited for. If the waiting is given up in the middle, because the run is ended, the next hand-over has to come
+/// after that one all the same.
+struct Awaited<'a> {
+    session: &'a Session,
+    reply: Option<oneshot::Receiver<Reply>>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            self.session.state().under_way = Some(reply);
         }
     }
 }

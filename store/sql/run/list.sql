@@ -13,6 +13,7 @@ select
     run.failure,
     run.labels::text as "labels!",
     run.created_at as "created_at!: Time",
+    run.deadline as "deadline: Time",
     run_status.started_at as "started_at: Time",
     run.finished_at as "finished_at: Time",
     run_status.waiting_for,

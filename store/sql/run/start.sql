@@ -3,10 +3,11 @@
 -- others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
 -- and `workflow` are what that run was started with (none when a rival committed it while this statement ran).
 -- Locks: none that others wait for, unless ids are keyed: two starts that bring several of the same in different orders deadlock.
--- Indexes: deployment_pkey, run_pkey, task_ready_pkey.
+-- Indexes: deployment_pkey, run_pkey, deadline_pkey, task_ready_pkey.
 with given as (
     select *
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) as g (id, workflow, input, deployment_id, labels)
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
+        as g (id, workflow, input, deployment_id, labels, deadline_ms)
 ),
 target as materialized (
     select given.*, deployment.namespace
@@ -14,11 +15,15 @@ target as materialized (
     join dacapo.deployment on deployment.id = given.deployment_id and deployment.active
 ),
 created as (
-    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels)
-    select id, namespace, workflow, deployment_id, input, labels::jsonb
+    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline)
+    select id, namespace, workflow, deployment_id, input, labels::jsonb, clock_timestamp() + deadline_ms * interval '1 millisecond'
     from target
     on conflict (id) do nothing
-    returning id
+    returning id, deadline
+),
+timed as (
+    insert into dacapo.deadline (run_id, at)
+    select id, deadline from created where deadline is not null
 ),
 queued as (
     insert into dacapo.task_ready (run_id)

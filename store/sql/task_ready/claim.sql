@@ -42,6 +42,7 @@ select
     run.input as "input!",
     run.labels::text as "labels!",
     run.created_at as "created_at!: Time",
+    run.deadline as "deadline: Time",
     clock_timestamp() as "claimed_at!: Time",
     journal.keys as "keys?", journal.kinds as "kinds?", journal.outcomes as "outcomes?", journal.payloads as "payloads?",
     journal.positions as "positions?: Vec<i32>",

@@ -1,6 +1,6 @@
 -- Renews a worker's lease and tells all that it might have missed: the safety net under the notifications.
 -- Called by: a worker's heartbeat tick. Zero rows: the worker was fenced; it must stop its runs and register anew.
--- Locks: the worker row. Indexes: worker_pkey, fence_pkey, task_ready_in_order, task_suspended_by_time; it reads the whole of
+-- Locks: the worker row. Indexes: worker_pkey, fence_pkey, task_ready_in_order, task_suspended_by_time, deadline_by_time; it reads the whole of
 -- `worker` and `task_leased`, which are small.
 update dacapo.worker
 set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
@@ -22,4 +22,6 @@ returning
         where wake_at is not null and not paused
         order by wake_at
         limit 1
-    ) as "next_due: Time"
+    ) as "next_due: Time",
+    -- When the next deadline passes.
+    (select at from dacapo.deadline order by at limit 1) as "next_deadline: Time"

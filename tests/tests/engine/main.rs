@@ -5,6 +5,7 @@
 mod check;
 mod command;
 mod crash;
+mod deadlines;
 mod deploys;
 mod dev;
 mod events;

@@ -57,7 +57,10 @@ fn every_sentence_names_a_test_that_is_there() {
             .collect();
         assert!(!named.is_empty(), "no test stands behind: {sentence}");
         for name in named {
-            assert!(tests.contains(name), "there is no test `{name}`: {sentence}");
+            assert!(
+                tests.contains(name),
+                "there is no test `{name}`: {sentence}"
+            );
         }
     }
 }

@@ -41,7 +41,7 @@ impl Journal for Stops {
         Some(Signal::Stop(Stop::Drained))
     }
 
-    fn take_event(&self, _name: &str, _received_by: Option<Timestamp>) -> Option<Event> {
+    fn take_event(&self, _names: &[String], _received_by: Option<Timestamp>) -> Option<Event> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dacapo_client::{Cancelled, Paused};
+use dacapo_client::{Cancelled, Killed, Paused, RunId};
 use serde_json::json;
 
 use crate::arguments::Global;
@@ -42,8 +42,20 @@ pub(crate) async fn resume(args: Args, global: &Global, ui: Ui) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn cancel(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// The run's id
+    run: String,
+    /// End it at once, in the middle of whatever it does; its code is not asked and cannot compensate
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) async fn cancel(args: CancelArgs, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
+    if args.force {
+        return kill(run, global, ui).await;
+    }
     let cancelled = connect::client(global).await?.cancel(run).await?;
     let now = cancelled == Cancelled::Now;
     ui.data(
@@ -53,6 +65,19 @@ pub(crate) async fn cancel(args: Args, global: &Global, ui: Ui) -> Result<ExitCo
             Cancelled::Requested => {
                 format!("run {run} is being cancelled; its code may compensate first")
             }
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn kill(run: RunId, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let killed = connect::client(global).await?.kill(run).await?;
+    let now = killed == Killed::Now;
+    ui.data(
+        &json!({ "run": run, "status": if now { "cancelled" } else { "cancelling" } }),
+        |_| match killed {
+            Killed::Now => format!("run {run} is cancelled"),
+            Killed::Requested => format!("run {run} is being ended by its worker"),
         },
     );
     Ok(ExitCode::SUCCESS)

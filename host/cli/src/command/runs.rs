@@ -137,6 +137,7 @@ fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
     match waiting.reason.as_str() {
         "event" => format!("waits for {}{until}", waiting.events.join(" or ")),
         "time" => format!("sleeps{until}"),
+        "retry" => format!("tries a step again{}", until.replace(" until ", " at ")),
         "pause" | "boundary" => "waits for `dacapo resume`".to_owned(),
         other => other.to_owned(),
     }
@@ -204,6 +205,9 @@ fn run_text(run: &Run) -> String {
     if let Some(at) = run.finished_at {
         line("finished", &short(at));
     }
+    if let Some(at) = run.deadline {
+        line("deadline", &short(at));
+    }
     if !run.labels.is_empty() {
         line(
             "labels",
@@ -248,6 +252,24 @@ fn run_text(run: &Run) -> String {
             &["step", "kind", "status", "attempts", "outcome", "took"],
             rows,
         ));
+    }
+    for step in &run.steps {
+        for attempt in &step.failed_attempts {
+            let failure = &attempt.failure;
+            let _ = write!(
+                text,
+                "\n{} attempt {} on {}: {}: {}",
+                step.key, attempt.number, attempt.worker, failure.code, failure.message
+            );
+            for frame in backtrace(
+                failure
+                    .details
+                    .as_ref()
+                    .map_or("null", |details| details.as_str()),
+            ) {
+                let _ = write!(text, "\n  at {frame}");
+            }
+        }
     }
     text.trim_end().to_owned()
 }

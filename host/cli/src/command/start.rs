@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// A label to find the run by; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
+    /// The run fails when it has not ended by itself this long after its start, such as 90s or 2h; its code is not asked
+    #[arg(long, value_parser = arguments::duration)]
+    deadline: Option<Duration>,
     /// Wait for the run to end, and print its output
     #[arg(long)]
     wait: bool,
@@ -38,6 +41,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let options = StartOptions {
         key: args.key,
         labels: args.labels.into_iter().collect(),
+        deadline: args.deadline,
     };
     let started = client
         .start_by_name(&args.workflow, &input, options)

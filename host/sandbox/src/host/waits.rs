@@ -22,7 +22,8 @@ impl Host for Guest {
             Asked::Recorded(outcome) => return Ok(received(outcome)),
             Asked::Live(slot) => slot,
         };
-        let waited = self.wait_until_received(slot, &[event], timeout_ms, |event| event.payload);
+        let events = [event];
+        let waited = self.wait_until_received(slot, &events, timeout_ms, |event| event.payload);
         Ok(received(waited.await?))
     }
 

@@ -7,7 +7,7 @@ use dacapo_guest::tracing::info;
 use dacapo_guest::{Failure, Retry, pause, raw, sleep, sleep_until, step, wait_for, wait_for_any};
 
 use crate::Probe;
-use crate::bindings::exports::test::probe::durable::{Flaky, Guest, How, Naps};
+use crate::bindings::exports::test::probe::durable::{Guest, How, Naps, Plan};
 
 impl Guest for Probe {
     fn counted_steps(n: u32) -> Result<u64, String> {
@@ -107,18 +107,18 @@ impl Guest for Probe {
         Err(failure.code)
     }
 
-    fn flaky(flaky: Flaky) -> Result<u32, String> {
-        let backoff = Duration::from_millis(flaky.backoff_ms);
+    fn flaky(plan: Plan) -> Result<u32, String> {
+        let backoff = Duration::from_millis(plan.backoff_ms);
         let mut charge = step("flaky")
-            .attempts(flaky.attempts)
+            .attempts(plan.attempts)
             .backoff(backoff, 1.0, backoff);
-        if matches!(flaky.how, How::Spin | How::Sleep) {
+        if matches!(plan.how, How::Spin | How::Sleep) {
             charge = charge.timeout(Duration::from_millis(100));
         }
         let outcome = charge.run_with(|attempt| {
             info!("effect attempt {attempt}");
-            if attempt <= flaky.bad {
-                go_wrong(flaky.how)?;
+            if attempt <= plan.bad {
+                go_wrong(plan.how)?;
             }
             Ok(attempt)
         });

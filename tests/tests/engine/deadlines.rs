@@ -1,0 +1,171 @@
+//! Runs that are ended from outside, whatever they do: by their deadline, or by force.
+
+use std::time::{Duration, Instant};
+
+use dacapo_client::{ClientError, Killed, Run, RunId, StartOptions};
+use dacapo_model::Status;
+use dacapo_tests::{Dacapo, Database, database};
+
+use crate::check::{sound, worker};
+
+async fn with_deadline(database: &Database, workflow: &str, input: &str, after_ms: u64) -> RunId {
+    let options = StartOptions::default().deadline(Duration::from_millis(after_ms));
+    database
+        .client
+        .start_by_name(workflow, input, options)
+        .await
+        .unwrap()
+        .id
+}
+
+#[track_caller]
+fn failed_by_its_deadline(run: &Run) {
+    assert_eq!(run.status, Status::Failed, "{run:?}");
+    assert_eq!(run.failure.as_ref().unwrap().code, "deadline");
+    assert!(run.finished_at.unwrap() >= run.deadline.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_a_run_whatever_it_does() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let hour = "3600000";
+    let begun = Instant::now();
+    let running = [
+        with_deadline(&database, "slow-step", hour, 400).await,
+        with_deadline(&database, "busy-step", "9000", 400).await,
+    ];
+    let suspended = with_deadline(&database, "wait-timeout", hour, 400).await;
+    let paused = with_deadline(&database, "pauses", "null", 400).await;
+    let other = database.start("slow-step", "600").await;
+    for run in running {
+        let done = database.done(run).await;
+        failed_by_its_deadline(&done);
+        assert!(done.steps.is_empty(), "{done:?}");
+    }
+    failed_by_its_deadline(&database.done(suspended).await);
+    failed_by_its_deadline(&database.done(paused).await);
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "no run was waited for"
+    );
+    assert_eq!(database.done(other).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_while_no_worker_lives_ends_the_run_when_one_comes() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let queued = with_deadline(&database, "counted-steps", "3", 1).await;
+    let running = with_deadline(&database, "slow-step", "3600000", 1_000).await;
+    let first = Dacapo::on(&database)
+        .arg("--lease=1500ms")
+        .arg("--heartbeat=300ms")
+        .worker()
+        .await;
+    failed_by_its_deadline(&database.done(queued).await);
+    database
+        .until(
+            "the slow run runs",
+            "select count(*) = 1 from dacapo.task_leased",
+        )
+        .await;
+    first.kill().await;
+    let second = worker(&database).await;
+    failed_by_its_deadline(&database.done(running).await);
+    database
+        .until(
+            "no deadline is left",
+            "select not exists (select from dacapo.deadline)",
+        )
+        .await;
+    second.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_in_time_is_not_touched_by_its_deadline() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = with_deadline(&database, "counted-steps", "3", 1_000).await;
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    database
+        .until(
+            "its deadline has come and gone",
+            "select not exists (select from dacapo.deadline)",
+        )
+        .await;
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_by_force_ends_whatever_it_does() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let queued = database.start("counted-steps", "3").await;
+    assert_eq!(database.client.kill(queued).await.unwrap(), Killed::Now);
+    let worker = worker(&database).await;
+    let running = database.start("slow-step", "3600000").await;
+    database
+        .until(
+            "the step has begun",
+            "select count(*) = 1 from dacapo.log where message = 'slow begins'",
+        )
+        .await;
+    // The code would be asked only once the step is over.
+    database.client.cancel(running).await.unwrap();
+    assert_eq!(
+        database.client.kill(running).await.unwrap(),
+        Killed::Requested
+    );
+    let suspended = database.start("cancel-compensates", "null").await;
+    database
+        .until(
+            "the run waits",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
+    assert_eq!(database.client.kill(suspended).await.unwrap(), Killed::Now);
+    for run in [queued, running, suspended] {
+        let done = database.done(run).await;
+        assert_eq!(done.status, Status::Cancelled);
+        assert!(done.failure.unwrap().message.contains("by force"));
+    }
+    assert_eq!(
+        database.client.get(suspended).await.unwrap().steps.len(),
+        2,
+        "nothing compensated"
+    );
+    let again = database.client.kill(queued).await.unwrap_err();
+    assert!(
+        matches!(again, ClientError::Conflict { .. }) && again.to_string().contains("cancelled"),
+        "{again}"
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absurd_deadline_starts_nothing() {
+    let database = database().await;
+    database.deploy("probe").await;
+    for deadline in [Duration::ZERO, Duration::MAX] {
+        let options = StartOptions::default().deadline(deadline);
+        let refused = database
+            .client
+            .start_by_name("counted-steps", "1", options)
+            .await
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("1 ms to 10 years"),
+            "{refused}"
+        );
+    }
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
+}
