@@ -87,6 +87,22 @@ impl StepKey {
         Self(key)
     }
 
+    /// Whether it is what [`StepKey::new`] would make of these parts.
+    #[must_use]
+    pub fn is(&self, scope: &str, name: &str, occurrence: u32) -> bool {
+        let local = if scope.is_empty() {
+            Some(self.as_str())
+        } else {
+            self.0
+                .strip_prefix(scope)
+                .and_then(|rest| rest.strip_prefix('/'))
+        };
+        local
+            .and_then(|local| local.strip_prefix(name))
+            .and_then(|rest| rest.strip_prefix('#'))
+            .is_some_and(|number| number.parse() == Ok(occurrence))
+    }
+
     /// The whole key.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -142,6 +158,19 @@ mod tests {
                 (key.scope(), key.name(), key.occurrence()),
                 (scope, "charge", 2)
             );
+            assert!(key.is(scope, "charge", 2));
+            for (scope, name, occurrence) in [
+                (scope, "charge", 1),
+                (scope, "charg", 2),
+                (scope, "charges", 2),
+                ("resize#1", "charge", 2),
+                ("resize#1/33", "charge", 2),
+            ] {
+                assert!(
+                    !key.is(scope, name, occurrence),
+                    "{key} is not {scope}/{name}#{occurrence}"
+                );
+            }
         }
     }
 

@@ -28,8 +28,8 @@ pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{
     Claimed, Expired, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim,
-    close_expired_fences, close_own_fences, expire, hand_back, heartbeat, look, register,
-    renew_fence, retire, take_over, vacuum_queue, wake_due,
+    close_expired_fences, close_own_fences, expire, hand_back, heartbeat, look, read_journal_once,
+    register, renew_fence, retire, take_over, vacuum_queue, wake_due,
 };
 pub use requests::{
     Cancelled, Killed, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill, pause, resume,

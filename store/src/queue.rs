@@ -278,6 +278,19 @@ pub async fn look(store: &Store, worker: WorkerId, run: RunId) -> Result<Option<
     }))
 }
 
+/// Reads a journal for no other purpose than to have read it. The first reader of a row that was just written looks up whether its
+/// transaction was committed and notes the answer beside the row; for thousands of rows that takes longer than reading them, and it is
+/// better done while the run waits than when it is to go on.
+pub async fn read_journal_once(store: &Store, run: RunId) -> Result<(), StoreError> {
+    sqlx::query_scalar!(
+        "select count(outcome) from dacapo.step where run_id = $1",
+        run.0
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(())
+}
+
 /// Puts runs back into the queue as they are. Answers how many of them the worker still held.
 pub async fn hand_back(
     connection: &mut StoreConnection,

@@ -7,8 +7,6 @@ use dacapo_guest::{Failure, Fatal, step, tracing::info, wait_for};
 
 dacapo_guest::workflows!(Payments);
 
-const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
 /// The payload of the event `settled`.
 #[derive(serde::Deserialize)]
 struct Settled {
@@ -19,38 +17,28 @@ struct Payments;
 
 impl Guest for Payments {
     fn process(payment: Payment) -> Result<Receipt, Problem> {
-        let order = payment.order_id;
-        step("reserve").run(|| {
-            info!("reserving {} items for order {order}", payment.items.len());
-            Ok(())
-        })?;
-        charge_and_settle(&payment).or_else(|problem| {
-            step("release").run(|| {
-                info!("releasing the items of order {order}");
-                Ok(())
-            })?;
-            Err(problem)
-        })
+        step("reserve").run(|| Ok(info!("reserving items for order {}", payment.order_id)))?;
+        let receipt = charge_and_settle(&payment);
+        if receipt.is_err() {
+            step("release").run(|| Ok(info!("releasing items of order {}", payment.order_id)))?;
+        }
+        receipt
     }
 }
 
 fn charge_and_settle(payment: &Payment) -> Result<Receipt, Problem> {
-    let order_id = payment.order_id;
-    let charge = step("charge").run(|| {
-        info!("charging order {order_id}");
-        let total: u64 = payment.items.iter().map(|item| u64::from(item.price)).sum();
-        if total != payment.amount_cents {
-            Err(Fatal(format!("the items cost {total} cents")))?;
-        }
-        Ok(format!("charge-{order_id}"))
+    let total: u64 = payment.items.iter().map(|item| u64::from(item.price)).sum();
+    let charge = step("charge").run(|| match total == payment.amount_cents {
+        true => Ok(format!("charge-{}", payment.order_id)),
+        false => Err(Fatal(format!("the items cost {total} cents")).into()),
     })?;
-    let patience = Duration::from_millis(payment.settle_within_ms.unwrap_or(A_DAY_MS));
+    // Banks take their time: a day, unless the caller says otherwise.
+    let patience = Duration::from_millis(payment.settle_within_ms.unwrap_or(24 * 60 * 60 * 1000));
     let settled: Option<Settled> = wait_for("settled").timeout(patience).recv()?;
-    let settlement = settled.ok_or(Problem::NotSettled)?.reference;
     Ok(Receipt {
-        order_id,
+        order_id: payment.order_id,
         charge,
-        settlement,
+        settlement: settled.ok_or(Problem::NotSettled)?.reference,
     })
 }
 

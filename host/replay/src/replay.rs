@@ -10,8 +10,7 @@ use crate::mismatch::{Mismatch, Side};
 /// Each question costs O(1), however long the journal is; only building a [`Mismatch`] walks over what is left.
 #[derive(Debug)]
 pub struct Replay {
-    /// What the code has not asked for yet. Answering moves the row out, so an outcome is never copied.
-    pending: HashMap<StepKey, Recorded>,
+    pending: Pending,
     /// How many of `pending` there are in each scope; scopes with none are left out.
     pending_in_scope: HashMap<String, u32>,
     /// How often each name was asked for, by scope and name in the form that keys have.
@@ -60,9 +59,8 @@ impl Replay {
             .map(|row| row.position.saturating_add(1))
             .max()
             .unwrap_or(1);
-        let mut pending = HashMap::with_capacity(recorded.len());
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
-        for row in recorded {
+        for row in &recorded {
             // Almost every row has a scope that is known already, so the name is copied only for the first one.
             let scope = row.key.scope();
             let count = match pending_in_scope.get_mut(scope) {
@@ -70,13 +68,8 @@ impl Replay {
                 None => pending_in_scope.entry(scope.to_owned()).or_default(),
             };
             *count += 1;
-            if let Some(duplicate) = pending.insert(row.key.clone(), row) {
-                // The journal's primary key rules this out; counting it once keeps the two maps agreed all the same.
-                if let Some(count) = pending_in_scope.get_mut(duplicate.key.scope()) {
-                    *count -= 1;
-                }
-            }
         }
+        let pending = Pending::new(recorded);
         Replay {
             pending,
             pending_in_scope,
@@ -93,8 +86,9 @@ impl Replay {
     /// still has rows that the code has not asked for. The second cannot tell an inserted step from a renamed one, and a renamed one must
     /// not run again.
     pub fn ask(&mut self, scope: &str, kind: Kind, name: &str) -> Result<Answer, Mismatch> {
-        let key = self.next_key(scope, name);
-        let Some((key, row)) = self.pending.remove_entry(&key) else {
+        let occurrence = self.next_occurrence(scope, name);
+        let Some((at, row)) = self.pending.find(scope, name, occurrence) else {
+            let key = StepKey::new(scope, name, occurrence);
             if self.pending_in_scope.contains_key(scope) {
                 let recorded = self.unconsumed(Some(scope));
                 return Err(Mismatch {
@@ -107,17 +101,16 @@ impl Replay {
             return Ok(Answer::New { key, position });
         };
         if row.kind != kind {
-            let recorded = Side::Recorded {
-                kind: row.kind,
-                position: row.position,
-            };
-            self.pending.insert(key.clone(), row);
             return Err(Mismatch {
-                key,
-                recorded,
+                key: row.key.clone(),
+                recorded: Side::Recorded {
+                    kind: row.kind,
+                    position: row.position,
+                },
                 asked: Side::Asked { kind },
             });
         }
+        let row = self.pending.take(at);
         if let Some(count) = self.pending_in_scope.get_mut(scope) {
             *count -= 1;
             if *count == 0 {
@@ -130,11 +123,12 @@ impl Replay {
         {
             let recorded = self.unconsumed(Some(scope));
             return Err(Mismatch {
-                key,
+                key: row.key,
                 recorded,
                 asked: Side::Asked { kind },
             });
         }
+        let key = row.key;
         Ok(match row.state {
             RecordedState::Done {
                 outcome,
@@ -162,17 +156,13 @@ impl Replay {
     }
 
     /// Notes that the guest was handed an outcome which was recorded just now, so that journal time is the same when it is played again.
-    pub fn record(&mut self, key: &StepKey, finished_at: Timestamp) {
-        debug_assert!(
-            !self.pending.contains_key(key),
-            "an outcome is handed over only after its key was asked for"
-        );
+    pub fn record(&mut self, finished_at: Timestamp) {
         self.now = self.now.max(finished_at);
     }
 
     /// Whether the journal has something that the code has not asked for yet: what the guest does now, it did before.
     pub fn is_replaying(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.count > 0
     }
 
     /// Checks at the end of the workflow that the code asked for everything that is recorded.
@@ -180,7 +170,7 @@ impl Replay {
     /// # Errors
     /// The journal has rows, in any scope, that the code has not asked for.
     pub fn finish(&self) -> Result<(), Mismatch> {
-        let Some(first) = self.pending.values().min_by_key(|row| row.position) else {
+        let Some(first) = self.pending.rows().next() else {
             return Ok(());
         };
         Err(Mismatch {
@@ -197,22 +187,20 @@ impl Replay {
         position
     }
 
-    fn next_key(&mut self, scope: &str, name: &str) -> StepKey {
-        let count = if scope.is_empty() {
+    fn next_occurrence(&mut self, scope: &str, name: &str) -> u32 {
+        if scope.is_empty() {
             bump(&mut self.occurrences, name)
         } else {
             bump(&mut self.occurrences, &format!("{scope}/{name}"))
-        };
-        StepKey::new(scope, name, count)
+        }
     }
 
     fn unconsumed(&self, scope: Option<&str>) -> Side {
-        let mut rows: Vec<&Recorded> = self
+        let rows: Vec<&Recorded> = self
             .pending
-            .values()
+            .rows()
             .filter(|row| scope.is_none_or(|scope| row.key.scope() == scope))
             .collect();
-        rows.sort_unstable_by_key(|row| row.position);
         Side::Unconsumed {
             keys: rows
                 .iter()
@@ -221,6 +209,64 @@ impl Replay {
                 .collect(),
             count: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         }
+    }
+}
+
+/// The rows that the code has not asked for yet. Answering moves a row out, so an outcome is never copied.
+///
+/// Code that has not changed and runs in one line asks in the very order in which the rows were written, so the next row is looked at
+/// first, and an index is made only for a journal that is asked in another order.
+#[derive(Debug)]
+struct Pending {
+    /// By position.
+    rows: Vec<Option<Recorded>>,
+    /// Everything before it was taken.
+    next: usize,
+    /// Those that were not taken.
+    count: usize,
+    /// Where each key is, of those that were not taken when it was made.
+    index: Option<HashMap<StepKey, usize>>,
+}
+
+impl Pending {
+    fn new(mut recorded: Vec<Recorded>) -> Self {
+        recorded.sort_unstable_by_key(|row| row.position);
+        Self {
+            count: recorded.len(),
+            rows: recorded.into_iter().map(Some).collect(),
+            next: 0,
+            index: None,
+        }
+    }
+
+    fn find(&mut self, scope: &str, name: &str, occurrence: u32) -> Option<(usize, &Recorded)> {
+        while let Some(None) = self.rows.get(self.next) {
+            self.next += 1;
+        }
+        let next = self.rows.get(self.next)?.as_ref()?;
+        let at = if next.key.is(scope, name, occurrence) {
+            self.next
+        } else {
+            let rows = &self.rows;
+            let index = self.index.get_or_insert_with(|| {
+                let keyed =
+                    |(at, row): (usize, &Option<Recorded>)| Some((row.as_ref()?.key.clone(), at));
+                rows.iter().enumerate().filter_map(keyed).collect()
+            });
+            *index.get(&StepKey::new(scope, name, occurrence))?
+        };
+        Some((at, self.rows[at].as_ref()?))
+    }
+
+    /// Takes the row that was found there.
+    fn take(&mut self, at: usize) -> Recorded {
+        self.count -= 1;
+        self.rows[at].take().expect("it was found there just now")
+    }
+
+    /// By position.
+    fn rows(&self) -> impl Iterator<Item = &Recorded> {
+        self.rows.iter().flatten()
     }
 }
 

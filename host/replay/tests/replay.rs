@@ -118,11 +118,10 @@ fn an_open_row_keeps_its_place_and_due_time() {
 #[test]
 fn a_live_outcome_moves_time_forward_only() {
     let mut replay = Replay::new(vec![], at(100));
-    let key = StepKey::new("", "a", 1);
     replay.ask("", Kind::Step, "a").unwrap();
-    replay.record(&key, at(50));
+    replay.record(at(50));
     assert_eq!(replay.now(), at(100));
-    replay.record(&key, at(150));
+    replay.record(at(150));
     assert_eq!(replay.now(), at(150));
 }
 
@@ -226,7 +225,7 @@ proptest! {
         for (n, (kind, name)) in calls.iter().enumerate() {
             let Ok(Answer::New { key, position }) = live.ask("", *kind, name) else { panic!("nothing is recorded") };
             let finished_at = at(n as i64);
-            live.record(&key, finished_at);
+            live.record(finished_at);
             let state = RecordedState::Done { outcome: text(&n.to_string()), finished_at };
             journal.push(Recorded { key, kind: *kind, position, started_at: START, state });
         }

@@ -260,7 +260,7 @@ impl Guest {
     ) {
         let finished_at = self.journal.now().max(started_at);
         self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
-        self.replay.record(&slot.key, finished_at);
+        self.replay.record(finished_at);
         self.append(RecordWrite {
             recorded: Recorded {
                 key: slot.key,

@@ -69,6 +69,16 @@ impl Incarnation {
         })
     }
 
+    /// A run that has written very many rows was given up: whoever takes it next is to find them quickly.
+    pub(crate) fn read_once(&self, run: RunId) {
+        let store = self.store.clone();
+        self.io.spawn(async move {
+            if let Err(error) = dacapo_store::read_journal_once(&store, run).await {
+                tracing::debug!(%run, %error, "a long journal was not read in advance");
+            }
+        });
+    }
+
     /// A run was suspended until this time.
     pub(crate) fn due(&self, at: dacapo_model::Timestamp) {
         self.inbox.due(at);

@@ -38,8 +38,13 @@ pub(crate) enum EndNow {
     Deadline,
 }
 
+/// Rows written in one stay with a worker from which on it pays to read them once before they are needed.
+const MANY_ROWS: usize = 500;
+
 struct State {
     records: Vec<RecordRow>,
+    /// All that was ever appended.
+    appended: usize,
     logs: Vec<LogRow>,
     /// A hand-over that nobody has waited for yet.
     under_way: Option<oneshot::Receiver<Reply>>,
@@ -72,6 +77,7 @@ impl Session {
         let inbox = std::mem::take(&mut claimed.inbox);
         let state = State {
             records: Vec::new(),
+            appended: 0,
             logs: Vec::new(),
             under_way: None,
             newest_event: inbox.last().map_or(0, |event| event.seq),
@@ -266,6 +272,7 @@ impl Journal for Session {
                 if write.recorded.kind == dacapo_model::Kind::Step {
                     Failpoint::AfterBody.reach();
                 }
+                state.appended += 1;
                 state.records.push(RecordRow {
                     recorded: write.recorded,
                     updates_open: write.updates_open,
@@ -389,6 +396,9 @@ impl Journal for Session {
             Written::Yes { gone: true } => {
                 if let Some(at) = wake_at {
                     self.incarnation.due(at);
+                }
+                if self.state().appended >= MANY_ROWS {
+                    self.incarnation.read_once(self.run);
                 }
                 Ok(Suspended::Gone)
             }

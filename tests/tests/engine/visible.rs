@@ -1,5 +1,7 @@
 //! What a guest can see outside of steps is the same in every replay.
 
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+
 use dacapo_model::Status;
 use dacapo_tests::database;
 
@@ -81,17 +83,30 @@ async fn the_network_and_files_are_closed() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    for workflow in ["network", "network-in-step", "files", "files-in-step"] {
-        let run = database.start(workflow, "null").await;
+    // Somebody listens, so that a guest would get through if it were let.
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let ports = serde_json::json!({
+        "tcp": tcp.local_addr().unwrap().port(),
+        "udp": udp.local_addr().unwrap().port(),
+    });
+    let ports = ports.to_string();
+    for (workflow, input, tried) in [
+        ("network", ports.as_str(), ["tcp", "udp", "name"]),
+        ("network-in-step", ports.as_str(), ["tcp", "udp", "name"]),
+        ("files", "null", ["read", "write", "list"]),
+        ("files-in-step", "null", ["read", "write", "list"]),
+    ] {
+        let run = database.start(workflow, input).await;
         let done = database.done(run).await;
-        let output = done
-            .output
-            .map(|output| output.into_string())
-            .unwrap_or_default();
-        assert!(
-            done.status == Status::Failed || !output.contains("connected"),
-            "{workflow}: {output}"
-        );
+        assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
+        let seen: Vec<String> = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+        let refused: Vec<&str> = seen
+            .iter()
+            .filter_map(|line| Some(line.split_once(": error: ")?.0))
+            .collect();
+        assert_eq!(refused, tried, "{workflow}: {seen:?}");
     }
     worker.drain().await.unwrap();
+    sound(&database).await;
 }

@@ -1,5 +1,8 @@
 //! Ways out of the sandbox.
 
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener, ToSocketAddrs, UdpSocket};
+
 use dacapo_sandbox::{Ending, Level, LogSource};
 
 use crate::support::{Run, output};
@@ -61,9 +64,32 @@ async fn log_lines_have_levels_and_fields_and_are_silent_in_a_replay() {
 
 #[tokio::test]
 async fn the_network_is_closed_inside_and_outside_of_steps() {
+    // Somebody listens and the name is known, so that a guest would get through if it were let.
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    assert!(("localhost", 0).to_socket_addrs().is_ok());
+    let ports = serde_json::json!({
+        "tcp": tcp.local_addr().unwrap().port(),
+        "udp": udp.local_addr().unwrap().port(),
+    });
     for workflow in ["outside.network", "outside.network-in-step"] {
-        let seen = output(Run::new(workflow, "null").go().await);
-        assert!(seen.contains("error: "), "{workflow}: {seen}");
+        let output = output(Run::new(workflow, &ports.to_string()).go().await);
+        let seen: Vec<String> = serde_json::from_str(&output).unwrap();
+        let refused: Vec<&str> = seen
+            .iter()
+            .filter_map(|line| Some(line.split_once(": error: ")?.0))
+            .collect();
+        assert_eq!(refused, ["tcp", "udp", "name"], "{workflow}: {seen:?}");
+    }
+    // Whatever the guests were told: nothing has come here.
+    tcp.set_nonblocking(true).unwrap();
+    udp.set_nonblocking(true).unwrap();
+    let came = [
+        tcp.accept().map(|_| ()),
+        udp.recv_from(&mut [0; 16]).map(|_| ()),
+    ];
+    for nothing in came {
+        assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Ways out: the run's log, the network, the files.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, ToSocketAddrs, UdpSocket};
 
 use dacapo_guest::step;
 use dacapo_guest::tracing::{debug, error, info, trace, warn};
 
 use crate::Probe;
-use crate::bindings::exports::test::probe::outside::Guest;
+use crate::bindings::exports::test::probe::outside::{Guest, Ports};
 use crate::durable::wait_for_text;
 
 impl Guest for Probe {
@@ -32,12 +32,12 @@ impl Guest for Probe {
         Ok(())
     }
 
-    fn network() -> String {
-        connect()
+    fn network(ports: Ports) -> Vec<String> {
+        reach_out(ports)
     }
 
-    fn network_in_step() -> Result<String, String> {
-        Ok(step("connect").run(|| Ok(connect()))?)
+    fn network_in_step(ports: Ports) -> Result<Vec<String>, String> {
+        Ok(step("network").run(|| Ok(reach_out(ports)))?)
     }
 
     fn files() -> Vec<String> {
@@ -63,11 +63,14 @@ fn log(place: &str) {
     error!(n, who, "error {place}");
 }
 
-fn connect() -> String {
-    match TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], 9))) {
-        Ok(_) => "connected".to_owned(),
-        Err(error) => format!("error: {error}"),
-    }
+fn reach_out(ports: Ports) -> Vec<String> {
+    let local = |port| (Ipv4Addr::LOCALHOST, port);
+    let send = || UdpSocket::bind(local(0))?.send_to(b"probe", local(ports.udp));
+    vec![
+        told("tcp", TcpStream::connect(local(ports.tcp))),
+        told("udp", send()),
+        told("name", ("localhost", ports.tcp).to_socket_addrs()),
+    ]
 }
 
 fn touch_files() -> Vec<String> {
