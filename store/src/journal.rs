@@ -459,7 +459,21 @@ pub async fn find_flush(
     let line = writes
         .iter()
         .find_map(|one| one.logs.first().map(|line| (one.run, line.id)));
-    let written = if let Some((run, record)) = witness {
+    let written = if let Some((run, record, attempt)) =
+        witness.and_then(|(run, record)| Some((run, record, record.failed_attempt.as_ref()?)))
+    {
+        // The step's row may have been open before, and look the same.
+        sqlx::query_scalar!(
+            r#"select exists (
+                select from dacapo.attempt where run_id = $1 and key = $2 and number = $3
+            ) as "written!""#,
+            run.0,
+            record.recorded.key.as_str(),
+            i32::try_from(attempt.number).unwrap_or(i32::MAX)
+        )
+        .fetch_one(&mut connection.0)
+        .await?
+    } else if let Some((run, record)) = witness {
         let open = matches!(record.recorded.state, RecordedState::Open { .. });
         sqlx::query_scalar!(
             r#"select exists (
