@@ -19,6 +19,7 @@ mod status;
 mod time;
 mod to_json;
 mod value;
+mod workflow_name;
 
 pub use check_type::*;
 pub use failure::*;
@@ -34,3 +35,4 @@ pub use status::*;
 pub use time::*;
 pub use to_json::*;
 pub use value::*;
+pub use workflow_name::*;

@@ -26,6 +26,11 @@ impl Host for Guest {
             self.record_done(slot, started_at, Outcome::Cancelled, None);
             return Ok(Err(cancelled().into()));
         }
+        if let Some(outcome) = self.journal.scripted(&slot.key) {
+            let at = self.journal.now();
+            self.record_done(slot, at, outcome.clone(), None);
+            return Ok(recorded(outcome));
+        }
         // The body may have effects that can be seen, so everything before it must be durable.
         self.journal.settle().await.map_err(Interrupt::from)?;
         let handle = self.table.push(Attempt { number: 1 })?;
