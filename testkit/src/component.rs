@@ -29,7 +29,7 @@ impl Component {
     /// Reads and compiles a file: a component, or a core module that carries component type information. Blocks meanwhile: a moment
     /// for a guest in Rust, seconds for one that brings an interpreter.
     ///
-    /// The limits are those of a worker by default, except for the length of a journal: 5,000 rows.
+    /// The limits are those of a worker by default, except for the length of a journal: 2,000 rows.
     ///
     /// # Errors
     /// The file cannot be read, or could not be deployed either; the text says what to do about it.
@@ -61,7 +61,7 @@ impl Component {
     pub fn default_limits() -> SandboxConfig {
         SandboxConfig {
             // What never ends by itself should end a test soon.
-            steps_max: 5_000,
+            steps_max: 2_000,
             // Of one process of tests.
             instances_max: 64,
             ..SandboxConfig::default()

@@ -75,7 +75,9 @@ async fn at(
         journals: show::diff(
             &show::journal(&whole.rows()),
             &show::journal(&journal.rows()),
-        ),
+        )
+        .trim_end()
+        .to_owned(),
     };
     let place = match stage.play(&journal, None).await? {
         Played::Crashed(key) => format!("`{key}`"),

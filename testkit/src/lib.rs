@@ -51,5 +51,7 @@ pub use dacapo_model::{
     Failure, Kind, Outcome, Payload, PayloadLimits, Recorded, RecordedState, RunId, Status,
     StepKey, Timestamp,
 };
-pub use dacapo_sandbox::{BlockReason, Level, LogLine, LogSource, SandboxConfig, SuspendReason};
+pub use dacapo_sandbox::{
+    BlockCode, BlockReason, Level, LogLine, LogSource, SandboxConfig, SuspendReason,
+};
 pub use serde_json::{Value, json};

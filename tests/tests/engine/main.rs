@@ -19,5 +19,6 @@ mod requests;
 mod schema;
 mod services;
 mod steps;
+mod testing;
 mod timers;
 mod visible;

@@ -1,13 +1,12 @@
 //! `dacapo test`
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_testkit::{
-    Component, Crashes, Error, Failure, LogLine, Outcome, Recorded, RecordedState, Run, RunOutcome,
-    SandboxConfig, SuspendReason, Timestamp, Value,
+    BlockCode, Component, Crashes, Error, Failure, LogLine, Outcome, Recorded, RecordedState, Run,
+    RunOutcome, SandboxConfig, SuspendReason, Timestamp, Value,
 };
 use serde_json::json;
 
@@ -85,6 +84,10 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     match outcome {
         RunOutcome::Completed(_) => Ok(ExitCode::SUCCESS),
+        RunOutcome::Blocked(reason) if reason.code == BlockCode::JournalLimit => Err(
+            Failed::request(format!("the run is blocked: {}", reason.message))
+                .hint("if the workflow is to end at all, raise the limit here with --steps-max"),
+        ),
         other => Err(Failed::request(format!("the run {other}"))),
     }
 }
@@ -179,15 +182,20 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
         ui.data(&as_json(run, error, crashes), |_| String::new());
         return;
     }
-    let mut text = journal_text(run);
+    let mut parts = Vec::new();
+    if !run.rows().is_empty() {
+        parts.push(journal_text(run));
+    }
     let logs = run.logs();
     if !logs.is_empty() {
-        let _ = write!(text, "\n\n{}", log_text(run, &logs));
+        parts.push(log_text(run, &logs));
     }
     if let Some(RunOutcome::Completed(output)) = run.outcome() {
-        let _ = write!(text, "\n\n{output}");
+        parts.push(output.to_string());
     }
-    ui.line(text.trim_start());
+    if !parts.is_empty() {
+        ui.line(&parts.join("\n\n"));
+    }
     for name in run.untaken_events() {
         ui.say(&format!("no wait has taken the event {name}"));
     }
