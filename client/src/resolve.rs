@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dacapo_model::{is_short_for, similar_workflows};
 use dacapo_store::ActiveWorkflow;
 use tokio::time::Instant;
 
@@ -15,9 +16,6 @@ const KEPT_MAX: usize = 10_000;
 
 /// How long the answer to a short name is believed: a deployment of another package may make the name ambiguous.
 const SHORT_NAME_BELIEVED: Duration = Duration::from_secs(5);
-
-/// Names that are shown to somebody who got one wrong.
-const SIMILAR_MAX: usize = 3;
 
 /// What names stand for, kept between starts. An answer that is out of date is noticed by the start that uses it, because the
 /// statement that starts a run does so only while the deployment is active.
@@ -106,12 +104,15 @@ impl Client {
         let mut full_names: Vec<String> = deployed
             .iter()
             .map(|row| row.workflow.name.clone())
-            .filter(|full_name| ends_in(full_name, name))
+            .filter(|full_name| is_short_for(name, full_name))
             .collect();
         match full_names.len() {
             0 => Err(ClientError::UnknownWorkflow {
                 name: name.to_owned(),
-                similar: similar(name, deployed.iter().map(|row| row.workflow.name.as_str())),
+                similar: similar_workflows(
+                    name,
+                    deployed.iter().map(|row| row.workflow.name.as_str()),
+                ),
                 any: !deployed.is_empty(),
             }),
             1 => Ok(full_names.remove(0)),
@@ -120,89 +121,5 @@ impl Client {
                 full_names,
             }),
         }
-    }
-}
-
-/// Whether the end begins where a part of the name begins.
-fn ends_in(full_name: &str, end: &str) -> bool {
-    full_name
-        .strip_suffix(end)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with([':', '/', '.']))
-}
-
-/// The names that may have been meant, the most similar first.
-fn similar<'a>(name: &str, full_names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut scored: Vec<(usize, &str)> = full_names
-        .filter_map(|full_name| {
-            let ends = full_name
-                .match_indices([':', '/', '.'])
-                .map(|(at, _)| &full_name[at + 1..]);
-            let distance = ends
-                .chain([full_name])
-                .map(|end| distance(name, end))
-                .min()?;
-            (distance <= 1 + name.chars().count() / 3).then_some((distance, full_name))
-        })
-        .collect();
-    scored.sort_unstable();
-    scored
-        .into_iter()
-        .take(SIMILAR_MAX)
-        .map(|(_, full_name)| full_name.to_owned())
-        .collect()
-}
-
-/// How many characters must be added, dropped or changed to get from one text to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, from) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, to) in to.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NAMES: [&str; 3] = [
-        "payments:processing/payments.process",
-        "users:onboarding/accounts.onboard",
-        "hr:approvals/approvals.approve",
-    ];
-
-    #[test]
-    fn a_name_with_a_typo_finds_what_was_meant() {
-        assert_eq!(similar("proces", NAMES.into_iter()), [NAMES[0]]);
-        assert_eq!(similar("account.onboard", NAMES.into_iter()), [NAMES[1]]);
-        assert!(similar("bake-bread", NAMES.into_iter()).is_empty());
-    }
-
-    #[test]
-    fn only_whole_parts_are_a_short_name() {
-        for end in [
-            "process",
-            "payments.process",
-            "processing/payments.process",
-            NAMES[0],
-        ] {
-            assert!(ends_in(NAMES[0], end), "{end}");
-        }
-        assert!(!ends_in(NAMES[0], "ments.process"));
-        assert!(!ends_in(NAMES[0], "rocess"));
-    }
-
-    #[test]
-    fn distance_counts_changes() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }

@@ -20,6 +20,7 @@ mod status;
 mod time;
 mod to_json;
 mod value;
+mod workflow_name;
 
 pub use check_type::*;
 pub use failure::*;
@@ -36,3 +37,4 @@ pub use status::*;
 pub use time::*;
 pub use to_json::*;
 pub use value::*;
+pub use workflow_name::*;

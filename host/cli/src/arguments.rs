@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dacapo_model::PayloadLimits;
 
 use crate::bench;
-use crate::command::{deploy, dev, doctor, event, request, runs, start, worker};
+use crate::command::{deploy, dev, doctor, event, request, runs, start, test, worker};
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
 #[derive(Debug, Parser)]
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Deploy(deploy::Args),
     /// Show the workflows that can be started, with their types
     Workflows,
+    /// Run a workflow of a .wasm file here, in memory, on a clock that skips what it waits for: no database is needed
+    Test(test::Args),
     /// Start a run
     Start(start::Args),
     /// Look at runs

@@ -9,6 +9,7 @@ pub(crate) mod request;
 pub(crate) mod runs;
 pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod test;
 pub(crate) mod worker;
 pub(crate) mod workflows;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Workflows => workflows::run(global, ui).await,
+        Command::Test(args) => test::run(args, global, ui).await,
         Command::Start(args) => start::run(args, global, ui).await,
         Command::Runs(command) => runs::run(command, global, ui).await,
         Command::Event(args) => event::run(args, global, ui).await,

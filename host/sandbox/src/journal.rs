@@ -4,7 +4,7 @@
 //! behind [`Journal`], which the worker implements over a leased run.
 
 use async_trait::async_trait;
-use dacapo_model::{FailedAttempt, Payload, Recorded, StepKey, Timestamp};
+use dacapo_model::{FailedAttempt, Failure, Payload, Recorded, StepKey, Timestamp};
 
 /// A run's journal, as the sandbox sees it.
 ///
@@ -33,6 +33,11 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// The event counts as taken from now on in this instance; [`RecordWrite::takes_event`] makes it so for good.
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event>;
+
+    /// What an attempt at a step returns in place of its body, from a journal that was told so by a test. Asked before each attempt.
+    fn scripted(&self, _step: &StepKey) -> Option<Result<Payload, Failure>> {
+        None
+    }
 
     /// Makes everything appended durable and gives the run up until there is something to do.
     ///

@@ -427,6 +427,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["worker"],
         &["deploy"],
         &["workflows"],
+        &["test"],
         &["start"],
         &["runs"],
         &["runs", "list"],

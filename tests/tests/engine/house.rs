@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "dacapo-worker",
         &["dacapo-model", "dacapo-sandbox", "dacapo-store"],
     ),
+    ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
         &["dacapo-client", "dacapo-model", "dacapo-store", "axum"],
@@ -47,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-sandbox",
             "dacapo-server",
             "dacapo-store",
+            "dacapo-testkit",
             "dacapo-worker",
             "anyhow",
             "clap",

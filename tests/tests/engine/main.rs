@@ -22,5 +22,6 @@ mod schema;
 mod semantics;
 mod services;
 mod steps;
+mod testing;
 mod timers;
 mod visible;

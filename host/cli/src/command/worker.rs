@@ -128,7 +128,8 @@ impl Limits {
     }
 }
 
-fn default_cache_dir() -> Option<PathBuf> {
+/// Where compiled components are kept unless another directory is named.
+pub(crate) fn default_cache_dir() -> Option<PathBuf> {
     if nix::unistd::Uid::effective().is_root() {
         return Some(PathBuf::from("/var/cache/dacapo"));
     }

@@ -58,19 +58,28 @@ impl Host for Guest {
                 _ => break,
             }
         }
-        // The body may have effects that can be seen, so everything before it must be durable.
-        self.journal.settle().await.map_err(Interrupt::from)?;
-        let number = failed_attempts + 1;
-        let handle = self.table.push(Attempt { number })?;
-        self.console.enter(Some(slot.key.clone()), false);
-        self.attempt = Some(OpenAttempt {
+        let scripted = self.journal.scripted(&slot.key);
+        if scripted.is_none() {
+            // The body may have effects that can be seen, so everything before it must be durable.
+            self.journal.settle().await.map_err(Interrupt::from)?;
+        }
+        let open = OpenAttempt {
             slot,
             started_at: self.journal.now(),
-            number,
+            number: failed_attempts + 1,
             retry: options.retry.unwrap_or(self.config.retry),
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
-        });
+        };
+        if let Some(outcome) = scripted {
+            let outcome = self.end_attempt(open, outcome).await?;
+            return Ok(Ok(State::Recorded(outcome)));
+        }
+        let handle = self.table.push(Attempt {
+            number: open.number,
+        })?;
+        self.console.enter(Some(open.slot.key.clone()), false);
+        self.attempt = Some(open);
         if let Some(ms) = options.timeout_ms {
             self.alarm.set(Duration::from_millis(ms));
         }
@@ -110,19 +119,7 @@ impl Host for Guest {
         };
         // Lines printed by the body belong to the step, so they are written before its outcome.
         self.console.enter(None, self.replay.is_replaying());
-        // The guest gets what is recorded, so that a replay gives it the very same.
-        match outcome {
-            Ok(payload) => {
-                let handed_over = payload.as_str().to_owned();
-                let started_at = open.step_started_at();
-                self.record_done(open.slot, started_at, Outcome::Ok(payload), None, None);
-                Ok(Ok(handed_over))
-            }
-            Err(failure) => match self.fail_attempt(open, failure) {
-                AfterFailure::Over(failure) => Ok(Err(failure.into())),
-                AfterFailure::Retry(due) => Err(self.suspend_for_retry(due).await.into()),
-            },
-        }
+        Ok(self.end_attempt(open, outcome).await?)
     }
 
     fn step_reject(&mut self, name: String, reason: String) -> wasmtime::Result<()> {
@@ -134,6 +131,29 @@ impl Host for Guest {
             details: None,
         })
         .into())
+    }
+}
+
+impl Guest {
+    /// Records how an attempt has ended. Answers what the guest is handed, unless another attempt follows.
+    async fn end_attempt(
+        &mut self,
+        open: OpenAttempt,
+        outcome: Result<Payload, Failure>,
+    ) -> Result<Result<String, types::Failure>, Interrupt> {
+        // The guest gets what is recorded, so that a replay gives it the very same.
+        match outcome {
+            Ok(payload) => {
+                let handed_over = payload.as_str().to_owned();
+                let started_at = open.step_started_at();
+                self.record_done(open.slot, started_at, Outcome::Ok(payload), None, None);
+                Ok(Ok(handed_over))
+            }
+            Err(failure) => match self.fail_attempt(open, failure) {
+                AfterFailure::Over(failure) => Ok(Err(failure.into())),
+                AfterFailure::Retry(due) => Err(self.suspend_for_retry(due).await),
+            },
+        }
     }
 }
 
