@@ -320,6 +320,8 @@ pub struct Heartbeat {
     pub ready: bool,
     /// When the next suspended run is due.
     pub next_due: Option<Timestamp>,
+    /// When the next schedule is due.
+    pub next_schedule: Option<Timestamp>,
 }
 
 /// Renews a worker's lease. None: the worker was fenced.
@@ -338,6 +340,7 @@ pub async fn heartbeat(
         expired: row.expired,
         ready: row.ready,
         next_due: row.next_due.map(|due| due.0),
+        next_schedule: row.next_schedule.map(|due| due.0),
     }))
 }
 

@@ -16,6 +16,7 @@ mod outage;
 mod plans;
 mod readme;
 mod requests;
+mod schedules;
 mod schema;
 mod services;
 mod steps;
