@@ -40,9 +40,9 @@ pub use runs::{
     log_lines, start_runs, steps_done, steps_of,
 };
 pub use schedules::{
-    DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
+    DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
     create_schedule, database_time, delete_schedule, list_schedules, lock_due_schedules,
-    lock_schedule, next_schedule_due, note_triggered, pause_schedule, replace_schedule,
-    resume_schedule, schedule_trouble,
+    lock_schedule, note_triggered, pause_schedule, replace_schedule, resume_schedule,
+    schedule_trouble,
 };
 pub use time::Time;

@@ -390,12 +390,26 @@ pub struct DueSchedules {
     pub schedules: Vec<DueSchedule>,
 }
 
-/// Locks up to `limit` schedules that are due, or only the one of this namespace and name. None: there is none to be had.
+/// What a look for schedules that are due has found.
+#[derive(Debug)]
+pub enum DueLook {
+    /// Some, which are locked.
+    Locked(DueSchedules),
+    /// None that is to be had.
+    Nothing {
+        /// When the next one is due.
+        next_due: Option<Timestamp>,
+        /// The database's time.
+        now: Timestamp,
+    },
+}
+
+/// Locks up to `limit` schedules that are due, or only the one of this namespace and name.
 pub async fn lock_due_schedules(
     store: &Store,
     limit: u32,
     only: Option<(&str, &str)>,
-) -> Result<Option<DueSchedules>, StoreError> {
+) -> Result<DueLook, StoreError> {
     let mut transaction = store.pool().begin().await?;
     let (namespace, name) = only.unzip();
     let rows = sqlx::query_file!(
@@ -406,13 +420,49 @@ pub async fn lock_due_schedules(
     )
     .fetch_all(&mut *transaction)
     .await?;
-    if rows.is_empty() {
-        transaction.rollback().await?;
-        return Ok(None);
+    let mut next_due = None;
+    let mut now = Timestamp::MIN;
+    let mut schedules = Vec::with_capacity(rows.len());
+    for row in rows {
+        next_due = row.next_due.map(|due| due.0);
+        now = row.now.0;
+        if let (Some(namespace), Some(name), Some(workflow), Some(input), Some(labels)) =
+            (row.namespace, row.name, row.workflow, row.input, row.labels)
+        {
+            schedules.push(DueSchedule {
+                namespace,
+                name,
+                workflow,
+                input,
+                labels,
+                cron: row.cron,
+                time_zone: row.time_zone,
+                every_s: row.every_s,
+                jitter_ms: row
+                    .jitter_ms
+                    .and_then(|jitter| u64::try_from(jitter).ok())
+                    .unwrap_or(0),
+                overlap: row.overlap.unwrap_or_default(),
+                catch_up: row.catch_up.unwrap_or_default(),
+                next_tick: row.next_tick.map_or(now, |tick| tick.0),
+                waited: row.waiting_for.is_some(),
+                last_run: row.last_run.map(RunId),
+                previous_active: false,
+                active: None,
+                now,
+            });
+        }
     }
-    let namespaces: Vec<&str> = rows.iter().map(|row| row.namespace.as_str()).collect();
-    let workflows: Vec<&str> = rows.iter().map(|row| row.workflow.as_str()).collect();
-    let last_runs: Vec<Option<Uuid>> = rows.iter().map(|row| row.last_run).collect();
+    if schedules.is_empty() {
+        transaction.rollback().await?;
+        return Ok(DueLook::Nothing { next_due, now });
+    }
+    let namespaces: Vec<&str> = schedules.iter().map(|one| one.namespace.as_str()).collect();
+    let workflows: Vec<&str> = schedules.iter().map(|one| one.workflow.as_str()).collect();
+    let last_runs: Vec<Option<Uuid>> = schedules
+        .iter()
+        .map(|one| one.last_run.map(|run| run.0))
+        .collect();
     let looks = sqlx::query_file!(
         "sql/schedule/look.sql",
         &namespaces as _,
@@ -421,30 +471,12 @@ pub async fn lock_due_schedules(
     )
     .fetch_all(&mut *transaction)
     .await?;
-    let schedules = rows
-        .into_iter()
-        .zip(looks)
-        .map(|(row, look)| DueSchedule {
-            namespace: row.namespace,
-            name: row.name,
-            workflow: row.workflow,
-            input: row.input,
-            labels: row.labels,
-            cron: row.cron,
-            time_zone: row.time_zone,
-            every_s: row.every_s,
-            jitter_ms: u64::try_from(row.jitter_ms).unwrap_or(0),
-            overlap: row.overlap,
-            catch_up: row.catch_up,
-            next_tick: row.next_tick.0,
-            waited: row.waiting_for.is_some(),
-            last_run: row.last_run.map(RunId),
-            previous_active: look.previous_active,
-            active: look.deployment_id.map(DeploymentId).zip(look.schema),
-            now: look.now.0,
-        })
-        .collect();
-    Ok(Some(DueSchedules {
+    for (schedule, look) in schedules.iter_mut().zip(looks) {
+        schedule.previous_active = look.previous_active;
+        schedule.active = look.deployment_id.map(DeploymentId).zip(look.schema);
+        schedule.now = look.now.0;
+    }
+    Ok(DueLook::Locked(DueSchedules {
         transaction,
         schedules,
     }))
@@ -568,14 +600,4 @@ pub async fn schedule_trouble(
     .execute(store.pool())
     .await?;
     Ok(())
-}
-
-/// When the next schedule is due, of those that are not due yet, and the database's time.
-pub async fn next_schedule_due(
-    store: &Store,
-) -> Result<(Option<Timestamp>, Timestamp), StoreError> {
-    let row = sqlx::query_file!("sql/schedule/next_due.sql")
-        .fetch_one(store.pool())
-        .await?;
-    Ok((row.next_due.map(|due| due.0), row.now.0))
 }

@@ -15,7 +15,8 @@ use dacapo_model::{
     Wait,
 };
 use dacapo_store::{
-    DueSchedule, DueSchedules, DueTick, ScheduleAdvance, StartResult, StartRun, Store, StoreError,
+    DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, StartResult, StartRun, Store,
+    StoreError,
 };
 use tokio::sync::Notify;
 
@@ -130,10 +131,7 @@ impl Scheduler {
             return Ok(None);
         };
         if due <= self.agenda.clock.now() {
-            while self.decide_some().await? {}
-            let (next, now) = dacapo_store::next_schedule_due(&self.store).await?;
-            self.agenda.clock.set(now);
-            self.next_due = next;
+            self.next_due = self.decide_all().await?;
         }
         Ok(self.next_due.map(|due| {
             let now = self.agenda.clock.now();
@@ -142,50 +140,58 @@ impl Scheduler {
         }))
     }
 
-    /// Decides about some schedules that are due. False: there was none.
-    async fn decide_some(&self) -> Result<bool, StoreError> {
-        let Some(due) = dacapo_store::lock_due_schedules(&self.store, TOGETHER_MAX, None).await?
-        else {
-            return Ok(false);
-        };
-        let names: Vec<(String, String)> = due
-            .schedules
-            .iter()
-            .map(|schedule| (schedule.namespace.clone(), schedule.name.clone()))
-            .collect();
-        let Err(error) = self.decide(due).await else {
-            return Ok(true);
-        };
-        if error.is_transient() {
-            return Err(error);
-        }
-        // Something in one of them: each alone, so that it holds up no other.
-        for (namespace, name) in names {
-            let only = Some((namespace.as_str(), name.as_str()));
-            let Some(due) = dacapo_store::lock_due_schedules(&self.store, 1, only).await? else {
-                continue;
-            };
-            match self.decide(due).await {
-                Err(error) if !error.is_transient() => {
-                    tracing::warn!(schedule = name, %error, cause = error.source(), "a tick cannot be started");
-                    let message = match error.source() {
-                        Some(cause) => format!("{error}: {cause}"),
-                        None => error.to_string(),
-                    };
-                    let reason = Trouble::new("refused", message).json();
-                    dacapo_store::schedule_trouble(
-                        &self.store,
-                        &namespace,
-                        &name,
-                        &reason,
-                        AGAIN_AFTER,
-                    )
-                    .await?;
+    /// Decides about all schedules that are due and that nobody else decides about. Answers when the next one is due.
+    async fn decide_all(&self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            match dacapo_store::lock_due_schedules(&self.store, TOGETHER_MAX, None).await? {
+                DueLook::Nothing { next_due, now } => {
+                    self.agenda.clock.set(now);
+                    return Ok(next_due);
                 }
-                result => result?,
+                DueLook::Locked(due) => {
+                    let names: Vec<(String, String)> = due
+                        .schedules
+                        .iter()
+                        .map(|schedule| (schedule.namespace.clone(), schedule.name.clone()))
+                        .collect();
+                    match self.decide(due).await {
+                        Err(error) if !error.is_transient() => self.decide_each(&names).await?,
+                        result => result?,
+                    }
+                }
             }
         }
-        Ok(true)
+    }
+
+    /// Decides about each of these schedules alone: something is wrong with one of them, and it is to hold up no other.
+    async fn decide_each(&self, names: &[(String, String)]) -> Result<(), StoreError> {
+        for (namespace, name) in names {
+            let only = Some((namespace.as_str(), name.as_str()));
+            let DueLook::Locked(due) =
+                dacapo_store::lock_due_schedules(&self.store, 1, only).await?
+            else {
+                continue;
+            };
+            let Err(error) = self.decide(due).await else {
+                continue;
+            };
+            if error.is_transient() {
+                return Err(error);
+            }
+            let message = match error.source() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
+            tracing::warn!(
+                schedule = name,
+                reason = message,
+                "a tick cannot be started"
+            );
+            let reason = Trouble::new("refused", message).json();
+            dacapo_store::schedule_trouble(&self.store, namespace, name, &reason, AGAIN_AFTER)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Decides about the schedules that are locked, starts the runs of their ticks, and moves them on, all or nothing.

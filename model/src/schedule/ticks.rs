@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
@@ -104,12 +105,13 @@ impl Ticks {
         if !expression.is_ascii() {
             return Err(bad("it holds characters that are not ASCII".to_owned()));
         }
-        let cron = CronParser::builder()
-            .seconds(Seconds::Optional)
-            .year(Year::Optional)
-            .build()
-            .parse(expression)
-            .map_err(|error| bad(problem(&error)))?;
+        let cron = parse(expression).map_err(|error| {
+            let problem = problem(&error);
+            bad(match wrong_field(expression) {
+                Some((name, field)) => format!("{name} {field:?}: {problem}"),
+                None => problem,
+            })
+        })?;
         let zone = TimeZoneDatabase::bundled()
             .get(time_zone)
             .map_err(|_| TicksError::TimeZone(shortened(time_zone)))?;
@@ -211,9 +213,42 @@ impl Ticks {
     }
 }
 
+fn parse(expression: &str) -> Result<Cron, CronError> {
+    CronParser::builder()
+        .seconds(Seconds::Optional)
+        .year(Year::Optional)
+        .build()
+        .parse(expression)
+}
+
+/// The first field of an expression that is wrong by itself, which the parser does not tell.
+fn wrong_field(expression: &str) -> Option<(&'static str, &str)> {
+    const NAMES: [&str; 7] = [
+        "second",
+        "minute",
+        "hour",
+        "day of month",
+        "month",
+        "day of week",
+        "year",
+    ];
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    let names = match fields.len() {
+        5 => &NAMES[1..6],
+        6 => &NAMES[..6],
+        7 => &NAMES[..],
+        _ => return None,
+    };
+    let wrong = (0..fields.len()).find(|&place| {
+        let mut alone = vec!["*"; fields.len()];
+        alone[place] = fields[place];
+        parse(&alone.join(" ")).is_err()
+    })?;
+    Some((names[wrong], fields[wrong]))
+}
+
 /// What the parser has against an expression, without the name of its own parts.
-fn problem(error: &croner::errors::CronError) -> String {
-    use croner::errors::CronError;
+fn problem(error: &CronError) -> String {
     let text = match error {
         CronError::EmptyPattern => "it is empty",
         CronError::InvalidPattern(text)

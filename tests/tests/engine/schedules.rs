@@ -966,7 +966,7 @@ async fn schedules_that_cannot_be_are_refused_with_what_was_expected() {
             2,
             &[
                 "bad cron expression",
-                "61 is out of bounds",
+                "minute \"61\": number out of bounds",
                 "expected minute, hour",
             ],
         ),
@@ -1049,7 +1049,7 @@ async fn schedules_that_cannot_be_are_refused_with_what_was_expected() {
             "cannot be used with",
         ),
         (
-            create(&["nothing", "--every", "-1h"]),
+            create(&["nothing", "--every=-1h"]),
             "expected a duration of zero or more",
         ),
         (
