@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use dacapo_model::{Failure, InputError, PayloadError, RunId, Status};
+use dacapo_model::{Failure, InputError, Overlap, PayloadError, RunId, Status};
 use dacapo_store::{MigrateError, Refusal, SchemaState, StoreError};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -92,6 +92,32 @@ pub enum ClientError {
         action: Action,
         /// The run's status.
         status: Status,
+    },
+    /// There is no such schedule.
+    #[error("there is no schedule {0:?}")]
+    ScheduleNotFound(String),
+    /// There is a schedule of this name. Nothing was changed.
+    #[error("there is a schedule {0:?} already")]
+    ScheduleExists(String),
+    /// The schedule does not allow what was asked. Nothing was changed.
+    #[error("schedule {name:?}: {problem}")]
+    ScheduleConflict {
+        /// The schedule.
+        name: String,
+        /// What is in the way.
+        problem: String,
+    },
+    /// A run of the schedule is active, and its runs must not overlap. Nothing was started.
+    #[error(
+        "schedule {name:?}: its run {run} is active, and its runs must not overlap ({overlap})"
+    )]
+    ScheduleBusy {
+        /// The schedule.
+        name: String,
+        /// The run.
+        run: RunId,
+        /// The schedule's policy.
+        overlap: Overlap,
     },
     /// The run ended with a failure.
     #[error("run {run} failed: {failure}")]
@@ -194,6 +220,10 @@ impl ClientError {
             Self::BadArgument { .. } => "bad-argument",
             Self::KeyConflict { .. } => "key-conflict",
             Self::Conflict { .. } => "conflict",
+            Self::ScheduleNotFound(_) => "schedule-not-found",
+            Self::ScheduleExists(_) => "schedule-exists",
+            Self::ScheduleConflict { .. } => "schedule-conflict",
+            Self::ScheduleBusy { .. } => "schedule-busy",
             Self::Failed { .. } => "run-failed",
             Self::RunCancelled { .. } => "run-cancelled",
             Self::WaitTimedOut { .. } => "wait-timed-out",
@@ -223,6 +253,13 @@ impl ClientError {
             }
             Self::Conflict { action: Action::SendEvent, .. } => "events can be sent to a run until it ends".to_owned(),
             Self::Conflict { action: Action::Resume, .. } => "only paused and blocked runs can be resumed".to_owned(),
+            Self::ScheduleNotFound(_) => "`dacapo schedule list` shows the schedules of this namespace".to_owned(),
+            Self::ScheduleExists(name) => {
+                format!("give it another definition with --replace, or see it with `dacapo schedule show {name}`")
+            }
+            Self::ScheduleBusy { run, .. } => {
+                format!("wait until it ends, `dacapo cancel {run}`, or start another one in any case with --force")
+            }
             Self::WaitTimedOut { status: Status::Blocked, run, .. } => format!("`dacapo runs show {run}` says what blocks it"),
             Self::WaitTimedOut { status: Status::Queued, .. } => "is a worker running? Start one with `dacapo worker`".to_owned(),
             Self::Decode { .. } => "generate the types anew from the WIT of the workflow that is deployed".to_owned(),

@@ -31,6 +31,7 @@ mod requests;
 mod resolve;
 mod retry;
 mod run;
+mod schedules;
 mod start;
 mod wait;
 mod workflows;
@@ -38,7 +39,8 @@ mod workflows;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    Descriptor, Failure, InputError, Kind, Payload, PayloadLimits, RunId, Status, Timestamp,
+    CatchUp, Descriptor, Failure, InputError, Kind, Overlap, PassedOver, PassedOverReason, Payload,
+    PayloadLimits, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
     Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
@@ -51,6 +53,9 @@ pub use reference::{DecodeError, WorkflowRef};
 pub use run::{
     Deployment, FailedAttempt, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone,
     WaitingFor,
+};
+pub use schedules::{
+    BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,
 };
 pub use start::Started;
 pub use workflows::{ValueInfo, WorkflowInfo};

@@ -282,7 +282,7 @@ fn encode<I, O>(workflow: &WorkflowRef<I, O>, input: &I) -> Result<String, Clien
     })
 }
 
-fn bad_input(workflow: &Workflow, error: InputError) -> ClientError {
+pub(crate) fn bad_input(workflow: &Workflow, error: InputError) -> ClientError {
     if let InputError::Malformed {
         root,
         error: error @ PayloadError::TooLarge { .. },

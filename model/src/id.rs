@@ -7,11 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::Timestamp;
+
 /// The identity of a run.
 ///
 /// A run that nobody named has a UUIDv7, so that ids sort by the time of their start. A run started with a key has a UUIDv8
-/// that is a pure function of namespace, workflow and key: the primary key of the run then also makes it unique, and no unique
-/// index across runs is needed.
+/// that is a pure function of namespace, workflow and key, and a run of a schedule's tick one of schedule and tick: the primary key
+/// of the run then also makes it unique, and no unique index across runs is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub Uuid);
 
@@ -29,8 +31,20 @@ impl RunId {
     /// The id of the one run that `key` names among the runs of `workflow` in `namespace`.
     #[must_use]
     pub fn keyed(namespace: &str, workflow: &str, key: &str) -> Self {
+        Self::hashed(&[namespace, workflow, key])
+    }
+
+    /// The id of the one run of a schedule's tick.
+    #[must_use]
+    pub fn of_tick(namespace: &str, workflow: &str, schedule: &str, tick: Timestamp) -> Self {
+        let tick = tick.as_micros().to_string();
+        // More parts than a key has, the first of them a word: no key can name the same run.
+        Self::hashed(&["schedule", namespace, workflow, schedule, &tick])
+    }
+
+    fn hashed(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
-        for part in [namespace, workflow, key] {
+        for part in parts {
             // The length goes first, so that ("ab", "c") and ("a", "bc") differ.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
@@ -193,6 +207,27 @@ mod tests {
     fn keyed_ids_are_stable_across_releases() {
         let id = RunId::keyed("default", "shop:orders/api.fulfil", "order-7");
         assert_eq!(id.to_string(), "546bcc9d-007e-8596-8906-a576f5e6a791");
+    }
+
+    /// The function is stored in primary keys, so its results must never change: a tick would be started again.
+    #[test]
+    fn ids_of_ticks_are_stable_across_releases_and_the_same_for_the_same_tick_only() {
+        let tick = Timestamp::from_millis(1_795_420_800_000);
+        let id = RunId::of_tick("default", "shop:orders/api.report", "nightly", tick);
+        assert_eq!(id.to_string(), "37872874-0d80-86c2-a0a1-43926753fc04");
+        for other in [
+            RunId::of_tick("other", "shop:orders/api.report", "nightly", tick),
+            RunId::of_tick("default", "shop:orders/api.other", "nightly", tick),
+            RunId::of_tick("default", "shop:orders/api.report", "daily", tick),
+            RunId::of_tick(
+                "default",
+                "shop:orders/api.report",
+                "nightly",
+                tick.add_millis(1),
+            ),
+        ] {
+            assert_ne!(id, other);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod migrate;
 mod queue;
 mod requests;
 mod runs;
+mod schedules;
 mod time;
 
 pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
@@ -38,5 +39,11 @@ pub use requests::{
 pub use runs::{
     FailedAttemptRow, ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,
     list_runs, log_lines, start_runs, steps_done, steps_of,
+};
+pub use schedules::{
+    DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
+    create_schedule, database_time, delete_schedule, list_schedules, lock_due_schedules,
+    lock_schedule, note_triggered, pause_schedule, replace_schedule, resume_schedule,
+    schedule_trouble,
 };
 pub use time::Time;

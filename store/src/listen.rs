@@ -16,6 +16,8 @@ pub enum Channel {
     Run,
     /// A deployment was activated.
     Deployment,
+    /// A schedule was made or changed.
+    Schedule,
 }
 
 impl Channel {
@@ -25,6 +27,7 @@ impl Channel {
             Self::Signal => "dacapo_signal",
             Self::Run => "dacapo_run",
             Self::Deployment => "dacapo_deployment",
+            Self::Schedule => "dacapo_schedule",
         }
     }
 }
@@ -40,6 +43,8 @@ pub enum Notice {
     Finished(Vec<RunId>),
     /// This deployment was activated.
     Deployment(DeploymentId),
+    /// A schedule was made or changed.
+    Schedule,
     /// The connection was lost and is there again: anything may have been missed.
     Reconnected,
 }
@@ -71,6 +76,7 @@ impl Listener {
             let payload = notification.payload();
             return Ok(match notification.channel() {
                 "dacapo_ready" => Notice::Ready,
+                "dacapo_schedule" => Notice::Schedule,
                 "dacapo_deployment" => match payload.parse() {
                     Ok(id) => Notice::Deployment(DeploymentId(id)),
                     Err(_) => continue,

@@ -344,6 +344,8 @@ pub struct Heartbeat {
     pub next_due: Option<Timestamp>,
     /// When the next deadline passes.
     pub next_deadline: Option<Timestamp>,
+    /// When the next schedule is due.
+    pub next_schedule: Option<Timestamp>,
 }
 
 /// Renews a worker's lease. None: the worker was fenced.
@@ -363,6 +365,7 @@ pub async fn heartbeat(
         ready: row.ready,
         next_due: row.next_due.map(|due| due.0),
         next_deadline: row.next_deadline.map(|at| at.0),
+        next_schedule: row.next_schedule.map(|due| due.0),
     }))
 }
 

@@ -70,7 +70,7 @@ impl Run {
     }
 
     /// The step does not run its body: this is its outcome. The step is named by its key (`charge#2`) or by its name, which stands for all
-    /// its uses that have no script of their own. A failure is final: it is not tried again.
+    /// its uses that have no script of their own. A failure that is retryable is tried again like any other, and fails again.
     pub fn script_step(&mut self, step: &str, outcome: Result<Value, Failure>) -> &mut Run {
         let outcome = match outcome {
             Ok(value) => self

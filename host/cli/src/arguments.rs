@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dacapo_model::PayloadLimits;
 
 use crate::bench;
-use crate::command::{deploy, dev, doctor, event, request, runs, start, test, worker};
+use crate::command::{deploy, dev, doctor, event, request, runs, schedule, start, test, worker};
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
 #[derive(Debug, Parser)]
@@ -110,6 +110,9 @@ pub(crate) enum Command {
     Resume(request::Args),
     /// End a run; its code may compensate first
     Cancel(request::CancelArgs),
+    /// Start workflows by the clock
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data

@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod migrate;
 pub(crate) mod request;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod test;
@@ -38,6 +39,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Pause(args) => request::pause(args, global, ui).await,
         Command::Resume(args) => request::resume(args, global, ui).await,
         Command::Cancel(args) => request::cancel(args, global, ui).await,
+        Command::Schedule(command) => schedule::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,

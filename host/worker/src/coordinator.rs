@@ -22,6 +22,7 @@ use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
 use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
+use crate::scheduler::Agenda;
 use crate::session::Session;
 
 /// Due runs woken by one statement, at most.
@@ -38,6 +39,8 @@ const FLOOR_RESET: Duration = Duration::from_secs(1);
 pub(crate) struct Inbox {
     /// Rung whenever there is something new below.
     pub(crate) bell: Notify,
+    /// What the scheduler is told, beside this loop.
+    pub(crate) agenda: Arc<Agenda>,
     told: Mutex<Told>,
 }
 
@@ -326,6 +329,7 @@ impl Coordinator {
             .ok_or(TickError::Fenced)?;
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
         self.incarnation.clock.set(beat.now);
+        self.inbox.agenda.beat(beat.now, beat.next_schedule);
         self.health.beat();
         // What a long step has logged so far is worth seeing before it ends.
         for session in self.playing.values() {

@@ -2,7 +2,8 @@
 //!
 //! A [`Worker`] is one process's share of the work: a control loop (`coordinator`) that renews the worker's lease, wakes runs whose
 //! time has come, takes the runs of dead workers over and claims runs; a task for each run that it plays (`play`), on threads of
-//! their own; and a few journal writers (`writer`) that commit what all of these runs record, many rows at a time.
+//! their own; a few journal writers (`writer`) that commit what all of these runs record, many rows at a time; and a `scheduler` that
+//! starts the runs of schedules.
 //!
 //! It can be embedded: a service that starts runs may as well work on them.
 //!
@@ -27,6 +28,7 @@ mod failpoint;
 mod health;
 mod incarnation;
 mod play;
+mod scheduler;
 mod session;
 mod writer;
 
@@ -46,6 +48,7 @@ use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
 use crate::play::Stage;
+use crate::scheduler::Scheduler;
 use crate::writer::Writer;
 
 pub use crate::config::{ConfigError, WorkerConfig};
@@ -179,6 +182,12 @@ async fn work(
         Arc::clone(&inbox),
         Arc::clone(&stage),
     )));
+    let scheduler = Scheduler::new(
+        store.clone(),
+        Arc::clone(&inbox.agenda),
+        config.sandbox.payload,
+    );
+    let _scheduler = AbortOnDrop(tokio::spawn(scheduler.run()));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
@@ -305,7 +314,12 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
     loop {
         let Ok(mut listener) = Listener::connect(
             &store,
-            &[Channel::Ready, Channel::Signal, Channel::Deployment],
+            &[
+                Channel::Ready,
+                Channel::Signal,
+                Channel::Deployment,
+                Channel::Schedule,
+            ],
         )
         .await
         else {
@@ -319,6 +333,7 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
             match notice {
                 Notice::Signal(run) => inbox.look_at(run),
                 Notice::Ready | Notice::Reconnected => inbox.ready(),
+                Notice::Schedule => inbox.agenda.look(),
                 Notice::Deployment(id) => {
                     // Compiled before its first run comes; if that fails, the run will say why.
                     let stage = Arc::clone(&stage);

@@ -40,6 +40,21 @@ findings (code, what, advice) as (
     from dacapo.task_suspended
     where reason = 'blocked'
     union all
+    select 'schedule-trouble',
+        'the tick ' || next_tick || ' of schedule ' || name || ' (namespace ' || namespace || ') cannot be started: '
+            || (trouble::json ->> 'code') || ': ' || (trouble::json ->> 'message'),
+        'mend the cause; it is tried again every few seconds'
+    from dacapo.schedule
+    where trouble is not null
+    union all
+    select 'schedule-overdue',
+        'the tick ' || next_tick || ' of schedule ' || name || ' (namespace ' || namespace || ') should have been started more than 10 seconds ago',
+        'start a worker with `dacapo worker`, or see the log of the one that runs'
+    from dacapo.schedule
+    where next_at < clock_timestamp() - interval '10 seconds'
+        and not paused
+        and not exists (select from dacapo.run where run.id = schedule.waiting_for and run.status = 'active')
+    union all
     select 'lost', 'run ' || run.id || ' is not done and has no task', 'this is a bug of dacapo: please report it'
     from dacapo.run
     where run.status = 'active' and not exists (select from tasks where tasks.run_id = run.id)

@@ -16,17 +16,17 @@ fn dacapo(database: &Database, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run(database: &Database, arguments: &[&str]) -> Output {
+pub async fn run(database: &Database, arguments: &[&str]) -> Output {
     dacapo(database, arguments).output().await.unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// It exits with this code and says all of this on standard error, once and with a hint where `hint` says so.
 #[track_caller]
-fn fails(output: &Output, code: i32, says: &[&str]) {
+pub fn fails(output: &Output, code: i32, says: &[&str]) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert_eq!(
@@ -438,6 +438,15 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["pause"],
         &["resume"],
         &["cancel"],
+        &["schedule"],
+        &["schedule", "create"],
+        &["schedule", "list"],
+        &["schedule", "show"],
+        &["schedule", "pause"],
+        &["schedule", "resume"],
+        &["schedule", "trigger"],
+        &["schedule", "backfill"],
+        &["schedule", "delete"],
         &["migrate"],
         &["doctor"],
         &["bench"],
@@ -445,7 +454,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
     let mut reference = String::new();
     for command in commands {
         let mut process = Command::new(dacapo_binary());
-        // The short help: the options of all commands would otherwise stand there eighteen times in full.
+        // The short help: the options of all commands would otherwise stand there each time in full.
         process.args(*command).arg("-h").env_clear();
         let output = process.output().await.unwrap();
         assert!(output.status.success());

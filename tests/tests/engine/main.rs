@@ -18,6 +18,7 @@ mod plans;
 mod readme;
 mod requests;
 mod retries;
+mod schedules;
 mod schema;
 mod semantics;
 mod services;

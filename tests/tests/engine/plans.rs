@@ -94,3 +94,11 @@ async fn a_list_reads_runs_in_order_of_their_creation() {
     .await;
     assert!(plan.contains("run_by_creation"), "{plan}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_found_by_their_time() {
+    let database = database().await;
+    let plan = plan(&database, "schedule/lock_due.sql", "10, null, null").await;
+    assert!(plan.contains("schedule_by_time"), "{plan}");
+    assert!(!plan.contains("Seq Scan on schedule"), "{plan}");
+}
