@@ -29,6 +29,7 @@ mod options;
 mod reference;
 mod requests;
 mod resolve;
+mod retention;
 mod retry;
 mod run;
 mod start;
@@ -41,11 +42,11 @@ pub use dacapo_model::{
     Descriptor, Failure, InputError, Kind, Payload, PayloadLimits, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
-    Cancelled, DeployOutcome, LogLine, MigrateError, MigrateOutcome, Paused, Resumed, SentEvent,
-    Store, migrate,
+    Cancelled, DeployOutcome, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
+    RetentionRule, SentEvent, Store, migrate,
 };
 pub use error::{Action, ClientError};
-pub use list::{Cursor, CursorError, ListFilter, Page};
+pub use list::{Cursor, CursorError, ListFilter, Page, RunFilter};
 pub use options::StartOptions;
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{

@@ -8,11 +8,13 @@ mod code;
 mod connect;
 mod doctor;
 mod error;
+mod find;
 mod journal;
 mod listen;
 mod migrate;
 mod queue;
 mod requests;
+mod retention;
 mod runs;
 mod time;
 
@@ -23,6 +25,7 @@ pub use code::{
 pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
+pub use find::{FindRuns, count_runs, list_runs};
 pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
@@ -34,8 +37,12 @@ pub use queue::{
 pub use requests::{
     Cancelled, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, pause, resume, send_event,
 };
+pub use retention::{
+    RetentionRule, Swept, reset_retention, retention_rules, set_retention, sweep,
+    take_retention_turn,
+};
 pub use runs::{
-    ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs, list_runs,
-    log_lines, start_runs, steps_done, steps_of,
+    LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs, log_lines, start_runs,
+    steps_done, steps_of,
 };
 pub use time::Time;

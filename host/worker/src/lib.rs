@@ -27,6 +27,7 @@ mod failpoint;
 mod health;
 mod incarnation;
 mod play;
+mod retention;
 mod session;
 mod writer;
 
@@ -46,6 +47,7 @@ use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
 use crate::play::Stage;
+use crate::retention::Retention;
 use crate::writer::Writer;
 
 pub use crate::config::{ConfigError, WorkerConfig};
@@ -179,6 +181,7 @@ async fn work(
         Arc::clone(&inbox),
         Arc::clone(&stage),
     )));
+    let _retention = AbortOnDrop(tokio::spawn(Retention::new(store.clone()).run()));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use dacapo_tests::{Database, dacapo_binary, database, guest_path};
 use tokio::process::Command;
 
-fn dacapo(database: &Database, arguments: &[&str]) -> Command {
+pub fn dacapo(database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(dacapo_binary());
     command
         .args(arguments)
@@ -16,17 +16,17 @@ fn dacapo(database: &Database, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run(database: &Database, arguments: &[&str]) -> Output {
+pub async fn run(database: &Database, arguments: &[&str]) -> Output {
     dacapo(database, arguments).output().await.unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// It exits with this code and says all of this on standard error, once and with a hint where `hint` says so.
 #[track_caller]
-fn fails(output: &Output, code: i32, says: &[&str]) {
+pub fn fails(output: &Output, code: i32, says: &[&str]) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert_eq!(
@@ -430,6 +430,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["start"],
         &["runs"],
         &["runs", "list"],
+        &["runs", "count"],
         &["runs", "show"],
         &["runs", "watch"],
         &["runs", "logs"],
@@ -437,6 +438,8 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["pause"],
         &["resume"],
         &["cancel"],
+        &["retention"],
+        &["retention", "set"],
         &["migrate"],
         &["doctor"],
         &["bench"],
