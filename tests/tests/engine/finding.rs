@@ -23,14 +23,14 @@ const MILLION: &str = "
     )
         select
             ('01930000-' || lpad(to_hex(i >> 16), 4, '0') || '-7000-8000-' || lpad(to_hex(i & 65535), 12, '0'))::uuid, 'default',
-            'shop:p' || p || '/api.w' || 1 + i % 4, deployment.id, status, '{\"n\":1}',
+            'shop:p' || p || '/api.w' || 1 + i / 3 % 4, deployment.id, status, '{\"n\":1}',
             case status when 'completed' then '1' end,
             case status when 'failed'
                 then '{\"code\":\"card-declined\",\"message\":\"the card of customer c' || i || ' was declined\",\"retryable\":false}' end,
             case when i % 21 = 0 then jsonb_build_object('customer', 'c' || i / 1000, 'env', 'prod') else '{}' end,
             case status when 'cancelled' then at end, at, case when status <> 'active' then at end
         from (
-            select i, '2026-11-01Z'::timestamptz + i / 3 * interval '1 second' as at, 1 + i * 7 % 5 as p, 1 + i / 100001 as n,
+            select i, '2026-11-01Z'::timestamptz + i / 3 * interval '1 second' as at, 1 + i / 7 % 5 as p, 1 + i / 100001 as n,
                 case when i % 100 < 88 then 'completed' when i % 100 < 92 then 'failed' when i % 100 < 93 then 'cancelled'
                     else 'active' end as status
             from generate_series(1, 1000000) as i
