@@ -77,9 +77,9 @@ async fn fill(database: &Database) {
 }
 
 /// The plan of a search as it was carried out, without the parts that were not.
-async fn plan(connection: &mut sqlx::PgConnection, parameters: &str) -> String {
+async fn plan(connection: &mut sqlx::PgConnection, statement: &str, parameters: &str) -> String {
     let explain = format!(
-        "explain (analyze, costs off, timing off, summary off) execute list ('default', {parameters})"
+        "explain (analyze, costs off, timing off, summary off) execute {statement} ('default', {parameters})"
     );
     let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
         .fetch_all(connection)
@@ -311,7 +311,12 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
         ),
     ];
     for (filter, times, way, indexes) in cases {
-        let plan = plan(&mut connection, &format!("{filter}, {times}, 51, '{way}'")).await;
+        let plan = plan(
+            &mut connection,
+            "list",
+            &format!("{filter}, {times}, 51, '{way}'"),
+        )
+        .await;
         for index in *indexes {
             assert!(
                 plan.contains(index),
@@ -330,6 +335,46 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
                 "{filter}, {times}: {table} is read as a whole:\n{plan}"
             );
         }
+    }
+    // Counts of a part of the runs read no more than that part.
+    let sql = include_str!("../../../store/sql/run/count.sql");
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare count as {sql}")))
+        .await
+        .unwrap();
+    for (filter, index) in [
+        (
+            "null, 'shop:p1/api.w1', null, null, null, null, null",
+            "run_by_code",
+        ),
+        (
+            "'completed', null, 3, null, null, null, null",
+            "run_by_code",
+        ),
+        (
+            "null, null, null, '{\"customer\":\"c7\"}', null, null, null",
+            "run_by_label",
+        ),
+        (
+            "null, null, null, null, 'customer c88', null, null",
+            "unsuccessful_by_words_and_labels",
+        ),
+        (
+            "null, null, null, null, null, '2026-11-01 12:00Z', '2026-11-01 12:01Z'",
+            "run_by_creation",
+        ),
+    ] {
+        let plan = plan(&mut connection, "count", filter).await;
+        assert!(
+            plan.contains(index),
+            "{filter}: {index} is not used:\n{plan}"
+        );
+        assert!(
+            !plan
+                .lines()
+                .any(|line| line.contains("Seq Scan") && line.contains(" on run ")),
+            "{filter}: all runs are read:\n{plan}"
+        );
     }
     drop(connection);
 
