@@ -83,6 +83,14 @@ pub enum ClientError {
         /// The input of this start; its beginning if it is long.
         given: String,
     },
+    /// One of many starts cannot be. None was written.
+    #[error("start {}: {error}", .index + 1)]
+    InMany {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<ClientError>,
+    },
     /// The run's status does not allow what was asked. Nothing was changed.
     #[error("cannot {action} run {run}: it is {status}")]
     Conflict {
@@ -219,6 +227,7 @@ impl ClientError {
             Self::TooLarge { .. } => "too-large",
             Self::BadArgument { .. } => "bad-argument",
             Self::KeyConflict { .. } => "key-conflict",
+            Self::InMany { error, .. } => error.code(),
             Self::Conflict { .. } => "conflict",
             Self::ScheduleNotFound(_) => "schedule-not-found",
             Self::ScheduleExists(_) => "schedule-exists",
@@ -248,8 +257,9 @@ impl ClientError {
             Self::TooLarge { .. } => {
                 "keep large data elsewhere and pass a reference to it, or raise the limit here and on the workers".to_owned()
             }
+            Self::InMany { error, .. } => return error.hint(),
             Self::KeyConflict { .. } => {
-                "a key names one run for ever: use another key for another input, or the first input to get the same run".to_owned()
+                "a key names one run while that is kept: use another key for another input, or the first input to get the same run".to_owned()
             }
             Self::Conflict { action: Action::SendEvent, .. } => "events can be sent to a run until it ends".to_owned(),
             Self::Conflict { action: Action::Resume, .. } => "only paused and blocked runs can be resumed".to_owned(),
@@ -284,6 +294,14 @@ impl ClientError {
             _ => return None,
         };
         serde_json::from_str(failure.details.as_ref()?.as_str()).ok()
+    }
+
+    /// The same, of one start among many.
+    pub(crate) fn in_many(self, index: usize) -> Self {
+        Self::InMany {
+            index,
+            error: Box::new(self),
+        }
     }
 
     pub(crate) fn refused(refusal: Refusal, run: RunId, action: Action) -> Self {

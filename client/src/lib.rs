@@ -29,6 +29,7 @@ mod options;
 mod reference;
 mod requests;
 mod resolve;
+mod retention;
 mod retry;
 mod run;
 mod schedules;
@@ -44,10 +45,10 @@ pub use dacapo_model::{
 };
 pub use dacapo_store::{
     Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
-    SentEvent, Store, migrate,
+    RetentionRule, SentEvent, Store, migrate,
 };
 pub use error::{Action, ClientError};
-pub use list::{Cursor, CursorError, ListFilter, Page};
+pub use list::{Cursor, CursorError, ListFilter, Page, RunFilter};
 pub use options::StartOptions;
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{

@@ -5,11 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use dacapo_model::{RunId, Status, Timestamp};
-use dacapo_store::ListRuns;
+use dacapo_store::FindRuns;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::options::check_labels;
+use crate::options::{check_labels, check_text};
 use crate::retry::retried;
 use crate::run::RunSummary;
 use crate::{Client, ClientError};
@@ -20,15 +20,34 @@ const LIMIT: u32 = 50;
 /// Runs of a page at most.
 const LIMIT_MAX: u32 = 1_000;
 
-/// Which runs to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListFilter {
+/// The longest text of a failure to look for, in bytes.
+const FAILURE_BYTES_MAX: usize = 500;
+
+/// Which runs are asked for: those that have all of this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
     /// Only with this status.
     pub status: Option<Status>,
     /// Only of this workflow; a short name is taken as in [`Client::start_by_name`].
     pub workflow: Option<String>,
+    /// Only of the deployment with this number, of every package that has one.
+    pub deployment: Option<i32>,
     /// Only with all of these labels.
     pub labels: BTreeMap<String, String>,
+    /// Only those that failed, or returned an error when they were cancelled, and whose failure has all of these words: in its code or
+    /// in the first 4,000 characters of its message, each as the beginning of a word, in upper or lower case.
+    pub failure: Option<String>,
+    /// Only those created at this time or later.
+    pub created_since: Option<Timestamp>,
+    /// Only those created before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+/// Which part of the list of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Which runs are in the list.
+    pub runs: RunFilter,
     /// How many at most, 1 to 1,000. Default: 50.
     pub limit: u32,
     /// Go on after this place.
@@ -38,9 +57,7 @@ pub struct ListFilter {
 impl Default for ListFilter {
     fn default() -> Self {
         Self {
-            status: None,
-            workflow: None,
-            labels: BTreeMap::new(),
+            runs: RunFilter::default(),
             limit: LIMIT,
             after: None,
         }
@@ -122,24 +139,13 @@ impl Client {
                 message: format!("{} is not within 1 to {LIMIT_MAX}", filter.limit),
             });
         }
-        check_labels(&filter.labels)?;
-        let workflow = match filter.workflow {
-            // A full name need not be deployed any more.
-            Some(name) if name.contains([':', '/']) && name.contains('.') => Some(name),
-            Some(name) => Some(self.resolve(&name).await?.workflow.name.clone()),
-            None => None,
-        };
+        let runs = self.checked(filter.runs).await?;
         let store = self.store();
-        let list = ListRuns {
-            namespace: &self.namespace,
-            status: filter.status,
-            workflow: workflow.as_deref(),
-            labels: (!filter.labels.is_empty()).then_some(&filter.labels),
-            after: filter.after.map(|cursor| (cursor.created_at, cursor.id)),
-            // One more than is asked for tells whether there is a next page.
-            limit: filter.limit + 1,
-        };
-        let mut rows = retried(|| dacapo_store::list_runs(store, list.clone())).await?;
+        let find = self.find(&runs);
+        let after = filter.after.map(|cursor| (cursor.created_at, cursor.id));
+        // One more than is asked for tells whether there is a next page.
+        let limit = filter.limit + 1;
+        let mut rows = retried(|| dacapo_store::list_runs(store, &find, after, limit)).await?;
         let more = rows.len() > filter.limit as usize;
         rows.truncate(filter.limit as usize);
         let next = match rows.last() {
@@ -154,6 +160,68 @@ impl Client {
             .map(RunSummary::from_row)
             .collect::<Result<_, _>>()?;
         Ok(Page { items, next })
+    }
+
+    /// How many runs of the client's namespace there are in each status: in that of the filter alone if it names one.
+    ///
+    /// # Errors
+    /// [`ClientError::BadArgument`], and those of a short name of a workflow.
+    pub async fn count(&self, filter: RunFilter) -> Result<BTreeMap<Status, u64>, ClientError> {
+        let runs = self.checked(filter).await?;
+        let store = self.store();
+        let find = self.find(&runs);
+        let mut counts = retried(|| dacapo_store::count_runs(store, &find)).await?;
+        for status in Status::ALL {
+            if runs.status.is_none_or(|only| only == status) {
+                counts.entry(status).or_default();
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The filter with the workflow's full name, once nothing is wrong with it.
+    async fn checked(&self, mut filter: RunFilter) -> Result<RunFilter, ClientError> {
+        check_labels(&filter.labels)?;
+        if let Some(number) = filter.deployment
+            && number < 1
+        {
+            return Err(ClientError::BadArgument {
+                what: "deployment",
+                message: format!("{number} is no number of a deployment: they begin with 1"),
+            });
+        }
+        if let Some(text) = &filter.failure {
+            check_text("failure", text, FAILURE_BYTES_MAX)?;
+            if !text.chars().any(char::is_alphanumeric) {
+                return Err(ClientError::BadArgument {
+                    what: "failure",
+                    message: format!("{text:?} holds no word to look for"),
+                });
+            }
+        }
+        if let (Some(since), Some(before)) = (filter.created_since, filter.created_before)
+            && since >= before
+        {
+            return Err(ClientError::BadArgument {
+                what: "time",
+                message: format!("nothing is created since {since} and before {before}"),
+            });
+        }
+        filter.workflow = self.full_workflow(filter.workflow).await?;
+        Ok(filter)
+    }
+
+    fn find<'a>(&'a self, filter: &'a RunFilter) -> FindRuns<'a> {
+        FindRuns {
+            namespace: &self.namespace,
+            status: filter.status,
+            workflow: filter.workflow.as_deref(),
+            deployment: filter.deployment,
+            labels: (!filter.labels.is_empty()).then_some(&filter.labels),
+            failure: filter.failure.as_deref(),
+            created_since: filter.created_since,
+            created_before: filter.created_before,
+        }
     }
 }
 

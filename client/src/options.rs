@@ -17,7 +17,8 @@ const DEADLINE_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// How to start a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartOptions {
-    /// Makes the start idempotent: at most one run of the workflow has this key, ever. 1 to 1,000 bytes.
+    /// Makes the start idempotent: at most one run of the workflow has this key for as long as that run is kept
+    /// ([`Client::retention`](crate::Client::retention)). 1 to 1,000 bytes.
     pub key: Option<String>,
     /// To find the run by. Names and values are at most 200 bytes long, and hold no NUL.
     pub labels: BTreeMap<String, String>,

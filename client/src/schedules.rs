@@ -542,7 +542,7 @@ impl Client {
                     deployment: active.deployment,
                     input: &input,
                     labels: &labels[at],
-                deadline: None,
+                    deadline: None,
                 })
                 .collect();
             let pool = self.store().pool();

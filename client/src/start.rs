@@ -1,5 +1,7 @@
 //! Starting runs.
 
+mod many;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -74,7 +76,7 @@ impl Client {
             .await
     }
 
-    /// Starts a run with a key or labels. With a key there is one run, however often it is started.
+    /// Starts a run with a key or labels. With a key there is one run, however often it is started while that is kept.
     ///
     /// # Errors
     /// Those of [`Client::start`]; [`ClientError::KeyConflict`] if the key has a run with another input.

@@ -8,11 +8,13 @@ mod code;
 mod connect;
 mod doctor;
 mod error;
+mod find;
 mod journal;
 mod listen;
 mod migrate;
 mod queue;
 mod requests;
+mod retention;
 mod runs;
 mod schedules;
 mod time;
@@ -24,6 +26,7 @@ pub use code::{
 pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
+pub use find::{FindRuns, count_runs, list_runs};
 pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
@@ -36,9 +39,13 @@ pub use requests::{
     Cancelled, Killed, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill, pause, resume,
     send_event,
 };
+pub use retention::{
+    RetentionRule, Swept, reset_retention, retention_rules, set_retention, sweep,
+    take_retention_turn,
+};
 pub use runs::{
-    FailedAttemptRow, ListRuns, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,
-    list_runs, log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,
+    log_lines, start_runs, steps_done, steps_of,
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,

@@ -9,7 +9,7 @@ use dacapo_model::{
 use sqlx::Postgres;
 use uuid::Uuid;
 
-use crate::queue::{labels_of, recorded_of};
+use crate::queue::recorded_of;
 use crate::{Store, StoreError, Time};
 
 /// A run to be started. Its input has been checked against the workflow's type.
@@ -139,25 +139,10 @@ pub struct RunRow {
     pub steps_done: Option<u64>,
 }
 
-/// Which runs to list.
-#[derive(Debug, Clone)]
-pub struct ListRuns<'a> {
-    /// Tenant.
-    pub namespace: &'a str,
-    /// Only with this status.
-    pub status: Option<Status>,
-    /// Only of this workflow (full name).
-    pub workflow: Option<&'a str>,
-    /// Only with all of these labels.
-    pub labels: Option<&'a BTreeMap<String, String>>,
-    /// Only those after this one in the list: the last of the page before.
-    pub after: Option<(Timestamp, RunId)>,
-    /// How many at most.
-    pub limit: u32,
-}
-
+/// A [`RunRow`] from a row of a statement that lists runs.
 macro_rules! run_row {
     ($row:expr) => {{
+        use $crate::queue::labels_of;
         let row = $row;
         let unreadable =
             || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
@@ -184,6 +169,8 @@ macro_rules! run_row {
         })
     }};
 }
+
+pub(crate) use run_row;
 
 /// Runs by their ids: one answer for each, in their order. None: there is no such run.
 pub async fn get_runs(store: &Store, runs: &[RunId]) -> Result<Vec<Option<RunRow>>, StoreError> {
@@ -214,34 +201,6 @@ pub async fn steps_done(store: &Store, run: RunId) -> Result<u64, StoreError> {
     .fetch_one(store.pool())
     .await?;
     Ok(u64::try_from(done).unwrap_or(0))
-}
-
-/// A page of runs, newest first.
-pub async fn list_runs(store: &Store, list: ListRuns<'_>) -> Result<Vec<RunRow>, StoreError> {
-    let labels = match list.labels {
-        Some(labels) => Some(
-            serde_json::to_string(labels)
-                .map_err(|error| StoreError::Unreadable(error.to_string()))?,
-        ),
-        None => None,
-    };
-    let (after_time, after_id) = match list.after {
-        Some((time, id)) => (Some(Time(time)), Some(id.0)),
-        None => (None, None),
-    };
-    let rows = sqlx::query_file!(
-        "sql/run/list.sql",
-        list.namespace,
-        list.status.map(|status| status.as_str()),
-        list.workflow,
-        labels as _,
-        after_time as _,
-        after_id,
-        i64::from(list.limit)
-    )
-    .fetch_all(store.pool())
-    .await?;
-    rows.into_iter().map(|row| run_row!(row)).collect()
 }
 
 /// A step of a run as it stands.

@@ -484,10 +484,13 @@ mod tests {
     #[test]
     fn an_engine_that_records_a_step_twice_is_found_out() {
         let journal = MemoryJournal::new(Timestamp::EPOCH, &[], None);
-        journal.append(write("a#1", RecordedState::Open {
+        journal.append(write(
+            "a#1",
+            RecordedState::Open {
                 due: None,
                 failed_attempts: 0,
-            }));
+            },
+        ));
         journal.append(write("a#1", done()));
         assert_eq!(journal.broken(), Vec::<String>::new());
         journal.append(write("a#1", done()));

@@ -10,5 +10,6 @@ mod list;
 mod refs;
 mod requests;
 mod start;
+mod start_many;
 mod transaction;
 mod wait;

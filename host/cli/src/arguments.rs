@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dacapo_client::Timestamp;
 use dacapo_model::PayloadLimits;
 
 use crate::bench;
-use crate::command::{deploy, dev, doctor, event, request, runs, schedule, start, test, worker};
+use crate::command::{
+    deploy, dev, doctor, event, request, retention, runs, schedule, start, test, worker,
+};
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
 #[derive(Debug, Parser)]
@@ -113,6 +116,9 @@ pub(crate) enum Command {
     /// Start workflows by the clock
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// How long runs are kept once they have ended
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data
@@ -137,6 +143,34 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "expected a duration such as 700ms, 5s or 1m 30s".to_owned())?;
     Duration::try_from(span).map_err(|_| "expected a duration of zero or more".to_owned())
+}
+
+/// Reads a time: RFC 3339, a date (its beginning in UTC), or how long ago, such as `2h` or `3d`.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    const EXPECTED: &str = "expected a time such as 2026-11-23T08:00:00Z, a date such as 2026-11-23, or how long ago, such as 2h or 3d";
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    if let Ok(date) = text.parse::<jiff::civil::Date>() {
+        let start = date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map_err(|_| EXPECTED.to_owned())?;
+        return Ok(Timestamp::from_micros(start.timestamp().as_microsecond()));
+    }
+    let ago = long_duration(text).map_err(|_| EXPECTED.to_owned())?;
+    let now = jiff::Timestamp::now().as_microsecond();
+    let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_micros(now.saturating_sub(micros)))
+}
+
+/// Reads a duration that may be long, such as `2h`, `30d` or `1w`; a day has 24 hours.
+pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a duration such as 90s, 2h, 30d or 1w";
+    let span: jiff::Span = text.parse().map_err(|_| EXPECTED.to_owned())?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| EXPECTED.to_owned())?;
+    Duration::try_from(duration).map_err(|_| "expected a duration of zero or more".to_owned())
 }
 
 /// Reads `name=value`.

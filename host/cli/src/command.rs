@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod migrate;
 pub(crate) mod request;
+pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod signal;
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Resume(args) => request::resume(args, global, ui).await,
         Command::Cancel(args) => request::cancel(args, global, ui).await,
         Command::Schedule(command) => schedule::run(command, global, ui).await,
+        Command::Retention(command) => retention::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,

@@ -81,7 +81,11 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
-        let kind = match error {
+        let cause = match &error {
+            ClientError::InMany { error, .. } => error.as_ref(),
+            error => error,
+        };
+        let kind = match cause {
             ClientError::BadInput { .. }
             | ClientError::BadPayload { .. }
             | ClientError::TooLarge { .. }

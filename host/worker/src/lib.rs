@@ -28,6 +28,7 @@ mod failpoint;
 mod health;
 mod incarnation;
 mod play;
+mod retention;
 mod scheduler;
 mod session;
 mod writer;
@@ -48,6 +49,7 @@ use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
 use crate::play::Stage;
+use crate::retention::Retention;
 use crate::scheduler::Scheduler;
 use crate::writer::Writer;
 
@@ -188,6 +190,7 @@ async fn work(
         config.sandbox.payload,
     );
     let _scheduler = AbortOnDrop(tokio::spawn(scheduler.run()));
+    let _retention = AbortOnDrop(tokio::spawn(Retention::new(store.clone()).run()));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use dacapo_tests::{Database, dacapo_binary, database, guest_path};
 use tokio::process::Command;
 
-fn dacapo(database: &Database, arguments: &[&str]) -> Command {
+pub fn dacapo(database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(dacapo_binary());
     command
         .args(arguments)
@@ -431,6 +431,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["start"],
         &["runs"],
         &["runs", "list"],
+        &["runs", "count"],
         &["runs", "show"],
         &["runs", "watch"],
         &["runs", "logs"],
@@ -447,6 +448,8 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["schedule", "trigger"],
         &["schedule", "backfill"],
         &["schedule", "delete"],
+        &["retention"],
+        &["retention", "set"],
         &["migrate"],
         &["doctor"],
         &["bench"],

@@ -84,15 +84,28 @@ async fn a_flush_finds_every_row_by_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_reads_runs_in_order_of_their_creation() {
+async fn a_sweep_finds_runs_in_order_and_their_rows_by_key() {
     let database = database().await;
     let plan = plan(
         &database,
-        "run/list.sql",
-        "'default', null, null, null, null, null, 50",
+        "run/sweep.sql",
+        "'default', null, null, 1000, 5000",
     )
     .await;
-    assert!(plan.contains("run_by_creation"), "{plan}");
+    for index in [
+        "run_by_creation",
+        "run_pkey",
+        "step_pkey",
+        "event_pkey",
+        "log_pkey",
+    ] {
+        assert!(plan.contains(index), "{index} is not used:\n{plan}");
+    }
+    for table in ["run", "step", "event", "log", "unsuccessful"] {
+        assert!(!plan.contains(&format!("Seq Scan on {table} ")), "{plan}");
+    }
+    // Deletes do not walk over all rows of a table to compare them with those of the batch.
+    assert!(!plan.contains("Join Filter: (step"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

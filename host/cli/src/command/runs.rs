@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dacapo_client::{ListFilter, LogLine, Run, RunSummary, Status, Step, StepOutcome, Timestamp};
+use dacapo_client::{
+    ListFilter, LogLine, Run, RunFilter, RunSummary, Status, Step, StepOutcome, Timestamp,
+};
 
 use crate::arguments::{self, Global};
 use crate::command::run_id;
@@ -19,6 +21,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 pub(crate) enum Command {
     /// List runs, the newest first
     List(List),
+    /// Count runs by their status
+    Count(Filter),
     /// Show one run with its steps
     Show(Show),
     /// Follow a run until it ends
@@ -27,17 +31,55 @@ pub(crate) enum Command {
     Logs(One),
 }
 
+/// Which runs.
 #[derive(Debug, clap::Args)]
-pub(crate) struct List {
+pub(crate) struct Filter {
     /// Only runs with this status: queued, running, suspended, paused, cancelling, completed, failed, cancelled, blocked
     #[arg(long)]
     status: Option<String>,
     /// Only runs of this workflow
     #[arg(long)]
     workflow: Option<String>,
+    /// Only runs of the deployment with this number
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    deployment: Option<i32>,
     /// Only runs with this label; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
+    /// Only runs whose failure has these words, each as the beginning of a word of its code or message
+    #[arg(long, value_name = "WORDS")]
+    failure: Option<String>,
+    /// Only runs created since then: a time, a date, or how long ago (2h, 3d)
+    #[arg(long, value_parser = arguments::moment, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only runs created before then: a time, a date, or how long ago (2h, 3d)
+    #[arg(long, value_parser = arguments::moment, value_name = "TIME")]
+    before: Option<Timestamp>,
+}
+
+impl Filter {
+    fn filter(self) -> Result<RunFilter> {
+        let status: Option<Status> = self
+            .status
+            .map(|status| status.parse())
+            .transpose()
+            .map_err(|error: dacapo_model::StatusError| Failed::usage(error.to_string()))?;
+        Ok(RunFilter {
+            status,
+            workflow: self.workflow,
+            deployment: self.deployment,
+            labels: self.labels.into_iter().collect(),
+            failure: self.failure,
+            created_since: self.since,
+            created_before: self.before,
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    filter: Filter,
     /// How many, 1 to 1000
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -64,6 +106,7 @@ pub(crate) struct One {
 pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<ExitCode> {
     match command {
         Command::List(args) => list(args, global, ui).await,
+        Command::Count(args) => count(args, global, ui).await,
         Command::Show(args) => show(args, global, ui).await,
         Command::Watch(args) => watch(args, global, ui).await,
         Command::Logs(args) => {
@@ -78,21 +121,13 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
 }
 
 async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let usage = |error: &dyn std::error::Error| Failed::usage(error.to_string());
-    let status: Option<Status> = args
-        .status
-        .map(|status| status.parse())
-        .transpose()
-        .map_err(|error| usage(&error))?;
     let after = args
         .after
         .map(|cursor| cursor.parse())
         .transpose()
-        .map_err(|error| usage(&error))?;
+        .map_err(|error: dacapo_client::CursorError| Failed::usage(error.to_string()))?;
     let filter = ListFilter {
-        status,
-        workflow: args.workflow,
-        labels: args.labels.into_iter().collect(),
+        runs: args.filter.filter()?,
         limit: args.limit,
         after,
     };
@@ -116,6 +151,20 @@ async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
     if let (false, Some(next)) = (ui.is_json(), &page.next) {
         ui.say(&format!("more: --after {next}"));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn count(args: Filter, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let counts = connect::client(global).await?.count(args.filter()?).await?;
+    ui.data(&counts, |counts| {
+        let all: u64 = counts.values().sum();
+        let rows = counts
+            .iter()
+            .filter(|(_, runs)| **runs > 0)
+            .map(|(status, runs)| vec![status.to_string(), runs.to_string()])
+            .chain([vec!["all".to_owned(), all.to_string()]]);
+        table(&["status", "runs"], rows)
+    });
     Ok(ExitCode::SUCCESS)
 }
 

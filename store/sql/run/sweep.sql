@@ -1,0 +1,95 @@
+-- Deletes runs that have ended and been kept for long enough, with their steps, attempts, events and log lines: one small batch.
+-- Looks at up to $4 runs of a namespace ($1) in the order of their creation, after the place $2, $3; of those that are due it deletes
+-- so many that their rows are not many more than $5, at least one. Answers how many were deleted, where to go on, and whether the
+-- namespace is done. A run that is not done is never due, whatever it waits for.
+-- Called by: the worker whose turn it is. Locks: the rows of runs that have ended (skipping those locked by others), which nobody
+-- needs; the only row of retention_turn, which only sweepers take. Indexes: run_by_creation, run_pkey, the keys of the others.
+with turn as (
+    update dacapo.retention_turn set next_at = clock_timestamp() + interval '10 minutes'
+),
+-- Whatever was created later than this has not been kept for long enough by any rule.
+latest as materialized (
+    select statement_timestamp() - min(keep_seconds) * interval '1 second' as created_at
+    from dacapo.retention
+    where namespace in ('*', $1)
+),
+examined as materialized (
+    select id, namespace, workflow, status, created_at, finished_at
+    from dacapo.run
+    where namespace = $1
+        and (created_at, id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::uuid, '00000000-0000-0000-0000-000000000000'))
+        and created_at < (select created_at from latest)
+    order by created_at, id
+    limit $4
+),
+due as materialized (
+    select examined.id, examined.created_at
+    from examined
+    cross join lateral (
+        select keep_seconds
+        from dacapo.retention as rule
+        where rule.namespace in ('*', examined.namespace)
+            and rule.workflow in ('*', examined.workflow)
+            and rule.status in ('*', examined.status)
+        order by rule.namespace <> '*' desc, rule.workflow <> '*' desc, rule.status <> '*' desc
+        limit 1
+    ) as rule
+    where examined.status <> 'active'
+        and examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'
+),
+-- Somebody may have set one of them going again since.
+locked as materialized (
+    select id, created_at
+    from dacapo.run
+    where id = any (array(select id from due)) and status <> 'active'
+    for update skip locked
+),
+counted as materialized (
+    select
+        id, created_at,
+        1 + (select count(*) from dacapo.step where step.run_id = locked.id)
+            + (select count(*) from dacapo.attempt where attempt.run_id = locked.id)
+            + (select count(*) from dacapo.event where event.run_id = locked.id)
+            + (select count(*) from dacapo.log where log.run_id = locked.id) as size
+    from locked
+),
+sized as materialized (
+    select id, created_at, sum(size) over (order by created_at, id) - size < $5::bigint as fits
+    from counted
+),
+-- By arrays and not by joins: those could be planned as reading all of a table that was small once.
+steps as (
+    delete from dacapo.step where run_id = any (array(select id from sized where fits))
+),
+attempts as (
+    delete from dacapo.attempt where run_id = any (array(select id from sized where fits))
+),
+deadlines as (
+    delete from dacapo.deadline where run_id = any (array(select id from sized where fits))
+),
+events as (
+    delete from dacapo.event where run_id = any (array(select id from sized where fits))
+),
+lines as (
+    delete from dacapo.log where run_id = any (array(select id from sized where fits))
+),
+bad as (
+    delete from dacapo.unsuccessful where run_id = any (array(select id from sized where fits))
+),
+runs as (
+    delete from dacapo.run where id = any (array(select id from sized where fits))
+    returning id
+),
+place as (
+    select created_at, id
+    from examined
+    where not exists (select from sized where not fits)
+        or (created_at, id) <= (select created_at, id from sized where fits order by created_at desc, id desc limit 1)
+    order by created_at desc, id desc
+    limit 1
+)
+select
+    (select count(*) from runs) as "deleted!",
+    (select created_at from place) as "place_time: Time",
+    (select id from place) as "place_id",
+    (select count(*) from examined) < $4 and not exists (select from sized where not fits) as "is_done!"

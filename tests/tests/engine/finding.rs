@@ -1,0 +1,534 @@
+//! Finding runs among a million, by whatever a person would ask for: each search goes by an index, and is quick.
+
+use std::time::{Duration, Instant};
+
+use dacapo_client::{ListFilter, RunFilter, Status};
+use dacapo_tests::{Database, database};
+use sqlx::{Connection, Executor};
+
+use crate::command::{fails, run, text};
+
+/// A thousand runs of each workflow of each deployment; of a hundred runs in a row 88 completed, 4 failed, 1 was cancelled, and 7 are
+/// suspended; most of what is done was done long ago. Three runs are created in a second.
+const MILLION: &str = "
+    insert into dacapo.component (digest, bytes) values (repeat('0', 64), '');
+    insert into dacapo.deployment (namespace, package, number, digest, descriptor, active)
+        select 'default', 'shop:p' || package, number, repeat('0', 64), '{}', number = 10
+        from generate_series(1, 5) as package, generate_series(1, 10) as number;
+    insert into dacapo.workflow (deployment_id, name, function, schema)
+        select id, package || '/api.w' || function, 'w' || function, '{}'
+        from dacapo.deployment, generate_series(1, 4) as function;
+    insert into dacapo.run (
+        id, namespace, workflow, deployment_id, status, input, output, failure, labels, cancel_requested_at, created_at, finished_at
+    )
+        select
+            ('01930000-' || lpad(to_hex(i >> 16), 4, '0') || '-7000-8000-' || lpad(to_hex(i & 65535), 12, '0'))::uuid, 'default',
+            'shop:p' || p || '/api.w' || 1 + i / 3 % 4, deployment.id, status, '{\"n\":1}',
+            case status when 'completed' then '1' end,
+            case status when 'failed'
+                then '{\"code\":\"card-declined\",\"message\":\"the card of customer c' || i || ' was declined\",\"retryable\":false}' end,
+            case when i % 21 = 0 then jsonb_build_object('customer', 'c' || i / 1000, 'env', 'prod') else '{}' end,
+            case status when 'cancelled' then at end, at, case when status <> 'active' then at end
+        from (
+            select i, '2026-11-01Z'::timestamptz + i / 3 * interval '1 second' as at, 1 + i / 7 % 5 as p, 1 + i / 100001 as n,
+                case when i % 100 < 88 then 'completed' when i % 100 < 92 then 'failed' when i % 100 < 93 then 'cancelled'
+                    else 'active' end as status
+            from generate_series(1, 1000000) as i
+        ) as runs
+        join dacapo.deployment on deployment.package = 'shop:p' || p and deployment.number = n;
+    insert into dacapo.unsuccessful (run_id, namespace, status, workflow, deployment_id, labels, created_at, words)
+        select id, namespace, status, workflow, deployment_id, labels, created_at, dacapo.failure_words(failure)
+        from dacapo.run
+        where status in ('failed', 'cancelled');
+    insert into dacapo.task_suspended (run_id, reason, events, paused, blocked, inbox_seq)
+        select id,
+            case when i % 1000 = 1 then 'blocked' when i % 1000 = 2 then 'pause' else 'event' end,
+            case when i % 1000 > 2 or i % 1000 = 0 then '{paid}'::text[] end,
+            i % 1000 = 2, case when i % 1000 = 1 then '{}' end, 0
+        from (select id, row_number() over () as i from dacapo.run where status = 'active') as active";
+
+/// Fills the tables. The indexes are made afterwards, from their own definitions, and what the triggers write is written at once: that
+/// takes a third of the time.
+async fn fill(database: &Database) {
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    connection
+        .execute("set session_replication_role = replica; set synchronous_commit = off; set maintenance_work_mem = '256MB'; set work_mem = '64MB'")
+        .await
+        .unwrap();
+    let indexes: Vec<(String, String)> = sqlx::query_as(
+        "select indexname::text, indexdef from pg_indexes
+        where schemaname = 'dacapo' and tablename in ('run', 'unsuccessful') and indexname not like '%_pkey'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    for (name, _) in &indexes {
+        let drop = format!("drop index dacapo.{name}");
+        connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
+    }
+    connection.execute(MILLION).await.unwrap();
+    for (_, definition) in indexes {
+        connection
+            .execute(sqlx::AssertSqlSafe(definition))
+            .await
+            .unwrap();
+    }
+    connection.execute("vacuum analyze").await.unwrap();
+}
+
+/// The plan of a search as it was carried out, without the parts that were not.
+async fn plan(connection: &mut sqlx::PgConnection, statement: &str, parameters: &str) -> String {
+    let explain = format!(
+        "explain (analyze, costs off, timing off, summary off) execute {statement} ('default', {parameters})"
+    );
+    let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+        .fetch_all(connection)
+        .await
+        .unwrap();
+    let carried_out: Vec<String> = lines
+        .into_iter()
+        .filter(|line| !line.contains("(never executed)"))
+        .collect();
+    carried_out.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_search_among_a_million_runs_goes_by_an_index() {
+    let database = database().await;
+    let started = Instant::now();
+    fill(&database).await;
+    println!("filling the tables took {:.1?}", started.elapsed());
+
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let sql = include_str!("../../../store/sql/run/list.sql");
+    connection
+        .execute("set plan_cache_mode = force_custom_plan; set jit = off")
+        .await
+        .unwrap();
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare list as {sql}")))
+        .await
+        .unwrap();
+    let nil = "'00000000-0000-0000-0000-000000000000'";
+    let minute = format!("'2026-11-01 12:00Z', '2026-11-01 12:01Z', {nil}");
+    let place = format!(
+        "null, '2026-11-02Z', '{}'",
+        "01930001-0000-7000-8000-000000000000"
+    );
+    // Status, workflow, deployment, labels, failure; since, below (time and id); limit and way are as the client gives them.
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        (
+            "null, null, null, null, null",
+            "null, null, null",
+            "creation",
+            &["run_by_creation"],
+        ),
+        (
+            "null, null, null, null, null",
+            &minute,
+            "creation",
+            &["run_by_creation"],
+        ),
+        (
+            "null, null, null, null, null",
+            &place,
+            "creation",
+            &["run_by_creation"],
+        ),
+        (
+            "'completed', null, null, null, null",
+            "null, null, null",
+            "creation",
+            &["run_by_creation"],
+        ),
+        (
+            "'completed', null, null, null, null",
+            &minute,
+            "creation",
+            &["run_by_creation"],
+        ),
+        (
+            "null, 'shop:p1/api.w1', null, null, null",
+            "null, null, null",
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "null, 'shop:p1/api.w1', null, null, null",
+            &minute,
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "null, 'shop:p1/api.w1', null, null, null",
+            &place,
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "'completed', 'shop:p1/api.w1', null, null, null",
+            "null, null, null",
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "null, null, 3, null, null",
+            "null, null, null",
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "null, 'shop:p1/api.w1', 3, null, null",
+            &place,
+            "code",
+            &["run_by_code"],
+        ),
+        (
+            "null, null, null, '{\"customer\":\"c7\"}', null",
+            "null, null, null",
+            "label",
+            &["run_by_creation", "run_by_label"],
+        ),
+        (
+            "'completed', null, null, '{\"customer\":\"c7\",\"env\":\"prod\"}', null",
+            "null, null, null",
+            "label",
+            &["run_by_label"],
+        ),
+        (
+            "'suspended', null, null, '{\"customer\":\"c7\"}', null",
+            "null, null, null",
+            "label",
+            &["run_by_label"],
+        ),
+        (
+            "null, 'shop:p1/api.w1', null, '{\"customer\":\"c7\"}', null",
+            &minute,
+            "label",
+            &["run_by_creation"],
+        ),
+        (
+            "null, null, null, '{\"env\":\"prod\"}', null",
+            "null, null, null",
+            "label",
+            &["run_by_creation"],
+        ),
+        (
+            "'suspended', null, null, null, null",
+            "null, null, null",
+            "task",
+            &["run_by_creation"],
+        ),
+        (
+            "'suspended', 'shop:p1/api.w1', null, null, null",
+            "null, null, null",
+            "task",
+            &["run_by_creation"],
+        ),
+        (
+            "'suspended', 'shop:p1/api.none', null, null, null",
+            "null, null, null",
+            "task",
+            &["run_by_creation", "run_pkey"],
+        ),
+        (
+            "'queued', null, null, null, null",
+            "null, null, null",
+            "task",
+            &["run_by_creation"],
+        ),
+        (
+            "'running', null, null, null, null",
+            "null, null, null",
+            "task",
+            &["run_by_creation"],
+        ),
+        (
+            "'paused', null, null, null, null",
+            "null, null, null",
+            "task",
+            &["task_suspended_by_person", "run_pkey"],
+        ),
+        (
+            "'blocked', null, null, null, null",
+            "null, null, null",
+            "task",
+            &["task_suspended_by_person", "run_pkey"],
+        ),
+        (
+            "'blocked', null, null, '{\"env\":\"prod\"}', null",
+            "null, null, null",
+            "task",
+            &["task_suspended_by_person", "run_pkey"],
+        ),
+        (
+            "'cancelling', null, null, null, null",
+            "null, null, null",
+            "cancel",
+            &["run_by_cancel"],
+        ),
+        (
+            "'failed', null, null, null, null",
+            "null, null, null",
+            "unsuccessful",
+            &["unsuccessful_by_status"],
+        ),
+        (
+            "'cancelled', null, null, null, null",
+            &place,
+            "unsuccessful",
+            &["unsuccessful_by_status"],
+        ),
+        (
+            "'failed', 'shop:p1/api.w2', null, null, null",
+            "null, null, null",
+            "unsuccessful",
+            &["unsuccessful_by_workflow"],
+        ),
+        (
+            "'failed', null, null, '{\"customer\":\"c980\"}', null",
+            "null, null, null",
+            "unsuccessful",
+            &["unsuccessful_by_words_and_labels"],
+        ),
+        (
+            "null, null, null, null, 'customer c88'",
+            "null, null, null",
+            "unsuccessful",
+            &["unsuccessful_by_words_and_labels"],
+        ),
+        (
+            "'failed', null, null, null, 'declin'",
+            "null, null, null",
+            "unsuccessful",
+            &["unsuccessful_by_status"],
+        ),
+        (
+            "'failed', 'shop:p1/api.w1', null, null, 'c8800 card'",
+            &place,
+            "unsuccessful",
+            &["unsuccessful_by_words_and_labels"],
+        ),
+    ];
+    for (filter, times, way, indexes) in cases {
+        let plan = plan(
+            &mut connection,
+            "list",
+            &format!("{filter}, {times}, 51, '{way}'"),
+        )
+        .await;
+        for index in *indexes {
+            assert!(
+                plan.contains(index),
+                "{filter}, {times}: {index} is not used:\n{plan}"
+            );
+        }
+        for table in ["run", "step", "task_suspended", "unsuccessful"] {
+            // The few tasks there are may be read as a whole to find those of a status.
+            let may_scan = table == "task_suspended" && *way == "task" || table == "step";
+            assert!(
+                may_scan
+                    || !plan
+                        .lines()
+                        .any(|line| line.contains("Seq Scan")
+                            && line.contains(&format!(" on {table} "))),
+                "{filter}, {times}: {table} is read as a whole:\n{plan}"
+            );
+        }
+    }
+    // Counts of a part of the runs read no more than that part.
+    let sql = include_str!("../../../store/sql/run/count.sql");
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare count as {sql}")))
+        .await
+        .unwrap();
+    for (filter, index) in [
+        (
+            "null, 'shop:p1/api.w1', null, null, null, null, null",
+            "run_by_code",
+        ),
+        (
+            "'completed', null, 3, null, null, null, null",
+            "run_by_code",
+        ),
+        (
+            "null, null, null, '{\"customer\":\"c7\"}', null, null, null",
+            "run_by_label",
+        ),
+        (
+            "null, null, null, null, 'customer c88', null, null",
+            "unsuccessful_by_words_and_labels",
+        ),
+        (
+            "null, null, null, null, null, '2026-11-01 12:00Z', '2026-11-01 12:01Z'",
+            "run_by_creation",
+        ),
+    ] {
+        let plan = plan(&mut connection, "count", filter).await;
+        assert!(
+            plan.contains(index),
+            "{filter}: {index} is not used:\n{plan}"
+        );
+        assert!(
+            !plan
+                .lines()
+                .any(|line| line.contains("Seq Scan") && line.contains(" on run ")),
+            "{filter}: all runs are read:\n{plan}"
+        );
+    }
+    drop(connection);
+
+    // The same as a client asks, with the time it takes. What reads all runs takes much longer on a machine
+    // with so little memory.
+    let all = RunFilter::default();
+    let mut slowest = Duration::ZERO;
+    let filters = [
+        all.clone(),
+        RunFilter {
+            status: Some(Status::Suspended),
+            ..all.clone()
+        },
+        RunFilter {
+            status: Some(Status::Blocked),
+            ..all.clone()
+        },
+        RunFilter {
+            status: Some(Status::Failed),
+            workflow: Some("shop:p1/api.w2".to_owned()),
+            ..all.clone()
+        },
+        RunFilter {
+            labels: [("customer".to_owned(), "c7".to_owned())].into(),
+            ..all.clone()
+        },
+        RunFilter {
+            failure: Some("customer c88".to_owned()),
+            ..all.clone()
+        },
+        RunFilter {
+            workflow: Some("shop:p1/api.w1".to_owned()),
+            deployment: Some(3),
+            ..all.clone()
+        },
+    ];
+    for runs in filters {
+        let started = Instant::now();
+        let page = database
+            .client
+            .list(ListFilter {
+                runs: runs.clone(),
+                ..ListFilter::default()
+            })
+            .await
+            .unwrap();
+        let took = started.elapsed();
+        println!("{took:>8.1?} for {} runs of {runs:?}", page.items.len());
+        assert!(!page.items.is_empty(), "{runs:?}");
+        slowest = slowest.max(took);
+    }
+    assert!(
+        slowest < Duration::from_secs(2),
+        "the slowest search took {slowest:?}"
+    );
+    let started = Instant::now();
+    let counts = database.client.count(all).await.unwrap();
+    println!(
+        "{:>8.1?} to count a million runs: {counts:?}",
+        started.elapsed()
+    );
+    assert_eq!(counts[&Status::Completed], 880_000);
+    assert_eq!(counts.values().sum::<u64>(), 1_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_finds_and_counts_runs() {
+    let database = database().await;
+    database.deploy("bench_guest").await;
+    for label in ["tenant=a", "tenant=b"] {
+        let output = run(
+            &database,
+            &[
+                "start",
+                "wait-event",
+                "--label",
+                label,
+                "--label",
+                "env=test",
+            ],
+        )
+        .await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let list = async |arguments: &[&str]| -> usize {
+        let arguments = [["runs", "list", "-o", "json"].as_slice(), arguments].concat();
+        let output = run(&database, &arguments).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!(
+        list(&[
+            "--workflow",
+            "wait-event",
+            "--status",
+            "queued",
+            "--since",
+            "2h"
+        ])
+        .await,
+        2
+    );
+    assert_eq!(
+        list(&["--label", "tenant=a", "--label", "env=test"]).await,
+        1
+    );
+    assert_eq!(
+        list(&["--deployment", "1", "--before", "2020-01-01"]).await,
+        0
+    );
+    assert_eq!(
+        list(&["--since", "2020-01-01T00:00:00Z", "--deployment", "2"]).await,
+        0
+    );
+    assert_eq!(list(&["--failure", "card declined"]).await, 0);
+    let counted = run(&database, &["runs", "count", "--label", "env=test"]).await;
+    let lines: Vec<String> = text(&counted.stdout)
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(lines, ["STATUS RUNS", "queued 2", "all 2"]);
+    let counted = run(&database, &["runs", "count", "-o", "json"]).await;
+    let counts: serde_json::Value = serde_json::from_slice(&counted.stdout).unwrap();
+    assert_eq!(
+        (&counts["queued"], &counts["failed"]),
+        (&2.into(), &0.into())
+    );
+
+    let since = run(&database, &["runs", "list", "--since", "yesterday"]).await;
+    assert!(
+        text(&since.stderr).contains("expected a time such as"),
+        "{}",
+        text(&since.stderr)
+    );
+    fails(
+        &run(&database, &["runs", "count", "--failure", "?!"]).await,
+        2,
+        &["no word to look for"],
+    );
+    fails(
+        &run(
+            &database,
+            &["runs", "list", "--since", "2h", "--before", "3h"],
+        )
+        .await,
+        2,
+        &["nothing is created since"],
+    );
+    assert_eq!(
+        run(&database, &["runs", "list", "--deployment", "0"])
+            .await
+            .status
+            .code(),
+        Some(2)
+    );
+}
