@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bindings::exports::payments::processing::payments::{Guest, Payment, Problem, Receipt};
-use dacapo_guest::{Failure, Fatal, step, tracing::info, wait_for};
+use dacapo_guest::{Failure, Fatal, step, wait_for};
 
 dacapo_guest::workflows!(Payments);
 
@@ -17,10 +17,10 @@ struct Payments;
 
 impl Guest for Payments {
     fn process(payment: Payment) -> Result<Receipt, Problem> {
-        step("reserve").run(|| Ok(info!("reserving items for order {}", payment.order_id)))?;
+        let hold = step("reserve").run(|| Ok(format!("hold-{}", payment.order_id)))?;
         let receipt = charge_and_settle(&payment);
         if receipt.is_err() {
-            step("release").run(|| Ok(info!("releasing items of order {}", payment.order_id)))?;
+            step("release").run(|| Ok(format!("{hold} is released")))?;
         }
         receipt
     }

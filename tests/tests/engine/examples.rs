@@ -120,3 +120,20 @@ async fn approval_waits_for_people() {
     worker.drain().await.unwrap();
     sound(&database).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_component_that_the_bench_carries_runs_on_this_host() {
+    let database = database().await;
+    let component = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/cli/assets/bench.wasm");
+    let bytes = std::fs::read(component).unwrap();
+    let described = dacapo_sandbox::describe(&bytes).unwrap();
+    database
+        .client
+        .deploy(&described.descriptor, &described.digest, &described.component)
+        .await
+        .unwrap();
+    let worker = worker(&database).await;
+    let run = database.start("noop-steps", "3").await;
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+}

@@ -15,6 +15,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// Runs in flight of the row `flow`, and how many runs of how many steps they are.
 const FLOWS: [(usize, u32, u32); 3] = [(64, 3, 6_000), (64, 50, 1_500), (256, 3, 6_000)];
 
+/// No run of the bench takes this long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Suspended runs that get their event.
 const WOKEN: usize = 1_000;
 
@@ -39,7 +42,14 @@ impl Bench {
             .client
             .start_by_name(&name, input, StartOptions::default())
             .await?;
-        self.client.wait_output(&started).await?;
+        // A run that is blocked would be waited for for ever.
+        let Ok(output) = tokio::time::timeout(PATIENCE, self.client.wait_output(&started)).await
+        else {
+            let run = self.client.get(started.id).await?;
+            let blocked = run.blocked.as_ref().map_or("", |reason| reason.as_str());
+            bail!("run {} is {} after two minutes {blocked}", run.id, run.status);
+        };
+        output?;
         Ok(begin.elapsed())
     }
 
