@@ -447,7 +447,9 @@ impl Client {
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
             let seen = self.schedule(name).await?;
-            let (active, input) = self.checked_input(&seen.workflow, seen.input.as_str()).await?;
+            let (active, input) = self
+                .checked_input(&seen.workflow, seen.input.as_str())
+                .await?;
             let mut connection = self.live_connection().await?;
             let mut transaction = connection.begin().await.map_err(StoreError::from)?;
             let row = self.locked(&mut transaction, name).await?;
@@ -534,7 +536,9 @@ impl Client {
         let mut tries = 0;
         while done < ticks.len() {
             let end = ticks.len().min(done + TOGETHER_MAX);
-            let (active, input) = self.checked_input(&row.workflow, row.input.as_str()).await?;
+            let (active, input) = self
+                .checked_input(&row.workflow, row.input.as_str())
+                .await?;
             let starts: Vec<StartRun<'_>> = (done..end)
                 .map(|at| StartRun {
                     id: plan.run_of(ticks[at]),

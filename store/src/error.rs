@@ -60,6 +60,18 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Collision(_))
     }
 
+    /// What went wrong, with the database's own words where it said something.
+    pub fn reason(&self) -> String {
+        let (Self::Unavailable(cause) | Self::Collision(cause) | Self::Refused(cause)) = self
+        else {
+            return self.to_string();
+        };
+        match cause.as_database_error() {
+            Some(said) => format!("{self}: {}", said.message()),
+            None => format!("{self}: {cause}"),
+        }
+    }
+
     /// SQLSTATE of the cause, where Postgres gave one.
     pub fn code(&self) -> Option<String> {
         let (Self::Unavailable(cause) | Self::Collision(cause) | Self::Refused(cause)) = self

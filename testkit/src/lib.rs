@@ -12,7 +12,7 @@
 //! let outcome = run.run_to_completion().await?;
 //! assert_eq!(outcome.output::<dacapo_testkit::Value>()?["charge"], "ch_1");
 //! run.assert_journal(
-//!     r#"reserve#1 step ok null
+//!     r#"reserve#1 step ok "hold-7"
 //!        charge#1 step ok "ch_1"
 //!        settled#1 wait ok …"#,
 //! );

@@ -108,9 +108,7 @@ impl Writer {
                 }
                 Err(error) if writes.len() == 1 => {
                     tracing::error!(run = %writes[0].run, %error, cause = error.source(), "the database refuses a run's data");
-                    let cause = error
-                        .source()
-                        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                    let cause = error.reason();
                     for reply in replies {
                         let _ = reply.send(Reply::Refused(cause.clone()));
                     }

@@ -32,7 +32,7 @@ async fn a_payment_settles_also_when_the_bank_takes_hours() -> Result<(), Error>
     assert_eq!(run.elapsed(), 23 * HOUR);
     run.assert_journal(
         r#"
-        reserve#1 step ok null
+        reserve#1 step ok "hold-7"
         charge#1 step ok "charge-7"
         settled#1 wait ok {"reference":"bank-1"}
         "#,
@@ -52,10 +52,10 @@ async fn what_does_not_settle_within_a_day_is_released() -> Result<(), Error> {
     assert_eq!(run.elapsed(), 24 * HOUR);
     run.assert_journal(
         r#"
-        reserve#1 step ok null
+        reserve#1 step ok "hold-7"
         charge#1 step ok …
         settled#1 wait timed-out
-        release#1 step ok null
+        release#1 step ok "hold-7 is released"
         "#,
     );
     run.crash_everywhere().await?;
@@ -70,14 +70,12 @@ async fn a_card_that_is_declined_releases_the_items() -> Result<(), Error> {
     let outcome = run.run_to_completion().await?;
 
     assert_eq!(outcome.to_string(), "failed with declined: no funds");
-    let lines = run.logs();
-    let said: Vec<&str> = lines.iter().map(|line| line.message.as_str()).collect();
-    assert_eq!(
-        said,
-        [
-            "reserving 1 items for order 7",
-            "releasing the items of order 7"
-        ]
+    run.assert_journal(
+        r#"
+        reserve#1 step ok "hold-7"
+        charge#1 step failed …
+        release#1 step ok "hold-7 is released"
+        "#,
     );
     run.crash_everywhere().await?;
     Ok(())

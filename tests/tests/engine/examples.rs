@@ -129,7 +129,11 @@ async fn the_component_that_the_bench_carries_runs_on_this_host() {
     let described = dacapo_sandbox::describe(&bytes).unwrap();
     database
         .client
-        .deploy(&described.descriptor, &described.digest, &described.component)
+        .deploy(
+            &described.descriptor,
+            &described.digest,
+            &described.component,
+        )
         .await
         .unwrap();
     let worker = worker(&database).await;

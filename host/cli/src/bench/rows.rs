@@ -47,7 +47,11 @@ impl Bench {
         else {
             let run = self.client.get(started.id).await?;
             let blocked = run.blocked.as_ref().map_or("", |reason| reason.as_str());
-            bail!("run {} is {} after two minutes {blocked}", run.id, run.status);
+            bail!(
+                "run {} is {} after two minutes {blocked}",
+                run.id,
+                run.status
+            );
         };
         output?;
         Ok(begin.elapsed())
