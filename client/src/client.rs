@@ -32,8 +32,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) resolved: Resolved,
     pub(crate) announcer: Announcer,
-    pub(crate) starts: Gathering<Start>,
-    pub(crate) looks: Gathering<RunId>,
+    pub(crate) starts: Arc<Gathering<Start>>,
+    pub(crate) looks: Arc<Gathering<RunId>>,
 }
 
 impl Client {
@@ -61,8 +61,8 @@ impl Client {
                 store,
                 resolved: Resolved::default(),
                 announcer,
-                starts: Gathering::default(),
-                looks: Gathering::default(),
+                starts: Arc::default(),
+                looks: Arc::default(),
             }),
             namespace: NAMESPACE.into(),
             limits: PayloadLimits::default(),

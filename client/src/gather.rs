@@ -4,7 +4,7 @@
 //! which the server lets one through at a time, is shared.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_store::{Store, StoreError};
 use tokio::sync::{Semaphore, oneshot};
@@ -42,7 +42,7 @@ struct Waiting<Q: Question> {
 #[derive(Debug)]
 enum Reply<A> {
     Answer(A),
-    /// The statement failed, perhaps for somebody else's question: ask alone.
+    /// Ask alone.
     Alone,
 }
 
@@ -56,30 +56,25 @@ impl<Q: Question> Default for Gathering<Q> {
 }
 
 impl<Q: Question> Gathering<Q> {
-    /// Asks together with whoever else is waiting. Dropping the future may leave the question asked.
-    pub(crate) async fn ask(&self, store: &Store, question: Q) -> Result<Q::Answer, StoreError> {
-        loop {
-            let (reply, mut answer) = oneshot::channel();
-            self.waiting().push(Waiting {
-                question: question.clone(),
-                reply,
-            });
-            let told = tokio::select! {
-                biased;
-                told = &mut answer => told,
-                turn = self.turns.acquire() => {
-                    self.take_turn(store).await;
-                    drop(turn);
-                    answer.await
-                }
-            };
-            match told {
-                Ok(Reply::Answer(answer)) => return Ok(answer),
-                Ok(Reply::Alone) => break,
-                // Whoever asked for us was dropped in the middle.
-                Err(_) => {}
-            }
+    /// Asks together with whoever else is waiting.
+    ///
+    /// The statement is carried out by a task, and not by one of the callers: a caller's future that nobody polls for a while would
+    /// keep all others waiting.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        store: &Store,
+        question: Q,
+    ) -> Result<Q::Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting().push(Waiting {
+            question: question.clone(),
+            reply,
+        });
+        tokio::spawn(Arc::clone(self).take_turn(store.clone()));
+        if let Ok(Reply::Answer(answer)) = answer.await {
+            return Ok(answer);
         }
+        // The statement failed, perhaps for somebody else's question, or its task ended with the runtime that it was on.
         let mut answers = Q::ask_all(store, std::slice::from_ref(&question)).await?;
         answers
             .pop()
@@ -87,7 +82,9 @@ impl<Q: Question> Gathering<Q> {
     }
 
     /// Asks all that waits, for everybody who waits.
-    async fn take_turn(&self, store: &Store) {
+    async fn take_turn(self: Arc<Self>, store: Store) {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
         let taken = std::mem::take(&mut *self.waiting());
         let (questions, replies): (Vec<Q>, Vec<_>) = taken
             .into_iter()
@@ -98,7 +95,7 @@ impl<Q: Question> Gathering<Q> {
         let mut replies = replies.into_iter();
         for questions in questions.chunks(TOGETHER_MAX) {
             let replies = replies.by_ref().take(questions.len());
-            match Q::ask_all(store, questions).await {
+            match Q::ask_all(&store, questions).await {
                 Ok(answers) => {
                     for (reply, answer) in replies.zip(answers) {
                         let _ = reply.send(Reply::Answer(answer));

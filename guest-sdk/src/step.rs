@@ -84,8 +84,8 @@ impl Step<'_> {
     ///
     /// # Errors
     ///
-    /// What the body's last try returned, as it was recorded, or the code `trap`, `memory-limit`, `stack-overflow` or `timeout` when it
-    /// ended in one; the code `encode` when the value cannot be written as JSON and read again;
+    /// What the body's last try returned, as it was recorded, or the code `trap`, `memory-limit`, `stack-overflow`,
+    /// `timeout` or `payload-limit` when it ended in one; the code `encode` when the value cannot be written as JSON and read again;
     /// the code `cancelled` when the run is being ended, in which case the body did not run, and steps that are run from here on
     /// (to compensate) work as usual.
     pub fn run<T, F>(self, body: F) -> Result<T, Failure>

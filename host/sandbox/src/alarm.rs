@@ -33,9 +33,11 @@ impl Alarm {
         loop {
             let at = *set.borrow_and_update();
             tokio::select! {
-                () = sleep_until(at) => return,
-                // The sender is ours, so it is never gone.
+                // First: an alarm that was stopped, or set anew, does not ring for the time that it was set to before. The sender is
+                // ours, so it is never gone.
+                biased;
                 _ = set.changed() => {}
+                () = sleep_until(at) => return,
             }
         }
     }

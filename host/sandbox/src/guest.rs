@@ -279,7 +279,12 @@ impl Guest {
     }
 
     fn append(&mut self, write: RecordWrite) {
-        self.journal_bytes = self.journal_bytes.saturating_add(write.recorded.bytes());
+        let attempt = write.failed_attempt.as_ref();
+        let attempt = attempt.map_or(0, |attempt| attempt.failure.bytes());
+        self.journal_bytes = self
+            .journal_bytes
+            .saturating_add(write.recorded.bytes())
+            .saturating_add(attempt);
         self.journal.append(Write::Record(write));
     }
 }

@@ -321,7 +321,12 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         u64::from(config.compile_concurrency),
         1,
     )?;
-    Ok(())
+    at_least("steps-max", u64::from(config.steps_max), 1)?;
+    at_least("journal-max-bytes", config.journal_max_bytes as u64, 1)?;
+    config
+        .retry
+        .check()
+        .map_err(|error| SandboxError::Config(error.to_string()))
 }
 
 /// A digest in the form in which components are known.

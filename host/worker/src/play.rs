@@ -52,13 +52,21 @@ pub(crate) async fn play(
                 }
             }
         };
-        match tokio::time::timeout(ALONE_WAIT, lock).await {
-            Ok(guard) => _exclusive = guard,
-            Err(_) => return Left::HandBack,
+        tokio::select! {
+            biased;
+            why = session.end_now() => return finish(claimed.run, session, ended_now(why)).await,
+            guard = tokio::time::timeout(ALONE_WAIT, lock) => match guard {
+                Ok(guard) => _exclusive = guard,
+                Err(_) => return Left::HandBack,
+            },
         }
         tracing::warn!(run = %claimed.run, takeovers = claimed.takeovers, "its workers died again and again: it runs alone");
     } else {
-        _shared = Arc::clone(&stage.alone).read_owned().await;
+        tokio::select! {
+            biased;
+            why = session.end_now() => return finish(claimed.run, session, ended_now(why)).await,
+            guard = Arc::clone(&stage.alone).read_owned() => _shared = guard,
+        }
     }
     if incarnation.is_over() {
         return Left::Nothing;

@@ -48,6 +48,8 @@ struct State {
     logs: Vec<LogRow>,
     /// A hand-over that nobody has waited for yet.
     under_way: Option<oneshot::Receiver<Reply>>,
+    /// Somebody waits for a hand-over that is under way: another one must not overtake it.
+    waiting: bool,
     /// Events that no wait has taken yet.
     inbox: Vec<InboxEvent>,
     /// The newest event that has been seen, taken or not.
@@ -80,6 +82,7 @@ impl Session {
             appended: 0,
             logs: Vec::new(),
             under_way: None,
+            waiting: false,
             newest_event: inbox.last().map_or(0, |event| event.seq),
             inbox,
             inbox_seq: claimed.inbox_seq,
@@ -176,6 +179,7 @@ impl Session {
             let (reply, last) = {
                 let mut state = self.state();
                 if let Some(reply) = state.under_way.take() {
+                    state.waiting = true;
                     (reply, false)
                 } else {
                     if let Some(stop) = state.stop {
@@ -187,6 +191,7 @@ impl Session {
                     if state.records.is_empty() && state.logs.is_empty() && end.is_none() {
                         return Written::Yes { gone: false };
                     }
+                    state.waiting = true;
                     (self.submit(&mut state, end.take()), true)
                 }
             };
@@ -223,6 +228,7 @@ impl Session {
         };
         awaited.reply = None;
         let mut state = self.state();
+        state.waiting = false;
         match reply {
             Reply::Written { gone } => {
                 drop(state);
@@ -251,7 +257,9 @@ struct Awaited<'a> {
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
-            self.session.state().under_way = Some(reply);
+            let mut state = self.session.state();
+            state.waiting = false;
+            state.under_way = Some(reply);
         }
     }
 }
@@ -300,6 +308,9 @@ impl Journal for Session {
 
     fn nudge(&self) {
         let mut state = self.state();
+        if state.waiting {
+            return;
+        }
         if let Some(mut reply) = state.under_way.take() {
             match reply.try_recv() {
                 Ok(Reply::Written { .. }) => {}
@@ -351,6 +362,8 @@ impl Journal for Session {
         match state.signal.as_deref() {
             Some("pause") => Some(Signal::Pause),
             Some("cancel") => Some(Signal::Cancel),
+            // Whoever plays the run ends it; the guest is to do nothing more until then.
+            Some("kill" | "deadline") => Some(Signal::Stop(Stop::Again)),
             _ => None,
         }
     }
@@ -374,6 +387,10 @@ impl Journal for Session {
         Failpoint::BeforeSuspend.reach();
         let (inbox_seq, signal) = {
             let state = self.state();
+            // A suspended run has no signal: it must not be given up with this one.
+            if matches!(state.signal.as_deref(), Some("kill" | "deadline")) {
+                return Err(Stop::Again);
+            }
             (state.inbox_seq, state.signal.clone())
         };
         let wake_at = suspension.wake_at;

@@ -1,7 +1,8 @@
 -- Ends up to $1 runs whose deadline has passed, with the failure $2, and tells when the next one does.
 -- Called by: a worker's control loop, any number of them at once: each row is taken by one. A run that a worker plays is told to end, and
--- looked at again after $3 milliseconds, in case its worker is dead.
--- Locks: the deadline rows (skipping those locked by others), then what dacapo.end_run locks. Indexes: deadline_by_time, deadline_pkey.
+-- looked at again after $3 milliseconds, in case its worker is dead; one whose task somebody else holds, half a second later.
+-- Locks: the deadline rows and the task rows (skipping those locked by others), then the run rows.
+-- Indexes: deadline_by_time, the keys of deadline, run and the task tables.
 with due as materialized (
     select run_id
     from dacapo.deadline
@@ -10,20 +11,41 @@ with due as materialized (
     limit $1
     for update skip locked
 ),
+-- All task rows before any run's row, and none that somebody else holds: a flush that is ending one of these runs has its task.
+leased as materialized (
+    select run_id from dacapo.task_leased where run_id = any (array(select run_id from due)) for update skip locked
+),
+suspended as materialized (
+    select run_id from dacapo.task_suspended where run_id = any (array(select run_id from due)) for update skip locked
+),
+ready as materialized (
+    select run_id from dacapo.task_ready where run_id = any (array(select run_id from due)) for update skip locked
+),
+held as materialized (
+    select run_id from leased
+    union all select run_id from suspended
+    union all select run_id from ready
+),
 asked as materialized (
-    select run_id, dacapo.end_run(run_id, 'deadline', $2) as answer
+    select
+        due.run_id,
+        case
+            when due.run_id in (select run_id from held) then dacapo.end_run(due.run_id, 'deadline', $2)
+            when exists (select from dacapo.run where run.id = due.run_id and run.status = 'active') then 'busy'
+            else 'over'
+        end as answer
     from due
 ),
 gone as (
     delete from dacapo.deadline
     using asked
-    where deadline.run_id = asked.run_id and asked.answer <> 'ending'
+    where deadline.run_id = asked.run_id and asked.answer not in ('ending', 'busy')
 ),
 later as (
     update dacapo.deadline
-    set at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+    set at = clock_timestamp() + case asked.answer when 'busy' then 500 else $3::bigint end * interval '1 millisecond'
     from asked
-    where deadline.run_id = asked.run_id and asked.answer = 'ending'
+    where deadline.run_id = asked.run_id and asked.answer in ('ending', 'busy')
 )
 select
     (select count(*) from asked) as "asked!",

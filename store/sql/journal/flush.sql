@@ -72,7 +72,8 @@ given_up as (
     where task_leased.run_id = s.run_id
         and task_leased.worker_id = fence.worker_id
         and (
-            s.reason = 'blocked'
+            -- A run that is to be ended at once must not be kept instead: its worker hands it back, and it is ended by the next claim.
+            (s.reason = 'blocked' and coalesce(task_leased.signal, '') not in ('kill', 'deadline'))
             or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
         )
     returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,

@@ -1,5 +1,5 @@
 -- Takes the runs of fenced workers: the second half of a takeover. Runs whose takeovers bring nothing new in the journal are
--- counted, and blocked at the third in a row ($1); all others go back to the queue.
+-- counted, and blocked at the third in a row ($1); all others go back to the queue, and so do those that are to be ended at once.
 -- Called by: a worker's takeover tick, after close_expired, in a transaction of its own. May be repeated at will.
 -- Locks: the worker rows, their fence rows, the task rows. Indexes: fence_pkey, task_leased_pkey, step_pkey.
 with dead as (
@@ -39,7 +39,7 @@ ready as (
     insert into dacapo.task_ready (run_id, started_at, inbox_seq, signal, takeovers, takeover_progress)
     select run_id, started_at, inbox_seq, nullif(signal, 'pause'), takeovers_now, outcomes
     from counted
-    where takeovers_now < $1 and signal is distinct from 'pause'
+    where (takeovers_now < $1 and signal is distinct from 'pause') or signal in ('kill', 'deadline')
 ),
 paused as (
     insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq)
@@ -51,9 +51,9 @@ blocked as (
     insert into dacapo.task_suspended (run_id, reason, blocked, started_at, inbox_seq)
     select run_id, 'blocked', $2, started_at, inbox_seq
     from counted
-    where takeovers_now >= $1
+    where takeovers_now >= $1 and coalesce(signal, '') not in ('kill', 'deadline')
 )
 select
     (select count(*) from dead) as "workers!",
-    (select count(*) from counted where takeovers_now < $1) as "runs!",
-    array(select run_id from counted where takeovers_now >= $1) as "blocked!"
+    (select count(*) from counted where takeovers_now < $1 or signal in ('kill', 'deadline')) as "runs!",
+    array(select run_id from counted where takeovers_now >= $1 and coalesce(signal, '') not in ('kill', 'deadline')) as "blocked!"

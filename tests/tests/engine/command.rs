@@ -404,6 +404,11 @@ async fn settings_that_cannot_work_are_usage_errors() {
         2,
         &["stack-max"],
     );
+    fails(
+        &run(&database, &["worker", "--retry-factor=0.5"]).await,
+        2,
+        &["retry policy", "factor", "1 to 1000"],
+    );
     let loud = dacapo(&database, &["runs", "list"])
         .env("DACAPO_LOG", "loud=very")
         .output()

@@ -169,3 +169,30 @@ async fn an_absurd_deadline_starts_nothing() {
     }
     assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_cancelled_by_force_or_overtaken_by_their_deadline_at_any_moment_all_end() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let mut killed = Vec::new();
+    let mut late = Vec::new();
+    for index in 0..60 {
+        // Suspended, woken and played again every few milliseconds.
+        let naps = r#"{"ms": 1, "times": 5000}"#;
+        killed.push(database.start("sleeps", naps).await);
+        // All of these at about the same time, by the control loop and by those who play them.
+        late.push(with_deadline(&database, "sleeps", naps, 1_200 - 10 * index).await);
+    }
+    for &run in &killed {
+        database.client.kill(run).await.unwrap();
+    }
+    for run in killed {
+        assert_eq!(database.done(run).await.status, Status::Cancelled);
+    }
+    for run in late {
+        failed_by_its_deadline(&database.done(run).await);
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use dacapo_client::{Run, StepStatus};
-use dacapo_model::{RunId, Status};
+use dacapo_model::{RetryPolicy, RunId, Status};
 use dacapo_tests::{Dacapo, Database, database};
+use dacapo_worker::{Worker, WorkerConfig};
 
 use crate::check::{effects, journal, sound, worker};
 
@@ -205,5 +206,24 @@ async fn a_policy_that_means_nothing_ends_the_run_with_an_explanation() {
         assert_eq!(failure.code, "misuse");
         assert!(failure.message.contains(says), "{failure:?}");
     }
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_says_nothing_is_tried_again_by_the_workers_policy() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let mut config = WorkerConfig::default();
+    config.sandbox.retry = RetryPolicy {
+        max_attempts: 4,
+        initial_ms: 1,
+        factor: 1.0,
+        max_ms: 1,
+    };
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    let run = database.start("step-fails-retryable", "null").await;
+    let done = database.done(run).await;
+    assert_eq!(done.output.as_ref().unwrap().as_str(), r#""busy""#);
+    assert_eq!(failed(&done), ["busy"; 4]);
     worker.drain().await.unwrap();
 }

@@ -339,8 +339,8 @@ fn texts() -> impl Strategy<Value = (Type, String)> {
         1 => (leaf.clone(), number).prop_map(|(ty, text)| (ty, text)),
         1 => (leaf, number).prop_map(|(ty, text)| (ty, format!("\"{text}\""))),
         // Where types end and numbers stop being finite.
-        1 => "-?3\\.4028[0-9]{0,12}e3[789]".prop_map(|text| (Type::F32, text)),
-        1 => "-?1\\.7976[0-9]{0,14}e30[789]".prop_map(|text| (Type::F64, text)),
+        1 => "-?3\\.40282[34][0-9]{0,12}e38".prop_map(|text| (Type::F32, text)),
+        1 => "-?1\\.797693134862[0-9]{0,8}e308".prop_map(|text| (Type::F64, text)),
         1 => (
             prop_oneof![Just(Type::U64), Just(Type::S64), Just(Type::S32), Just(Type::U8)],
             "-?(92233720368547758|184467440737095516|21474836|2)[0-9]{2}",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dacapo_model::RetryPolicy;
 use dacapo_sandbox::SandboxError;
 use dacapo_server::{Probe, Readiness, Server};
 use dacapo_store::{MigrateError, Store, StoreError};
@@ -84,6 +85,18 @@ pub(crate) struct Limits {
     /// What the rows of a run's journal may hold together, in MiB; a run that wants more is blocked
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     journal_max: usize,
+    /// Tries of a step that does not say so itself, the first one included
+    #[arg(long, default_value_t = 3, value_name = "TIMES")]
+    retry_attempts: u32,
+    /// Time between the first two tries of such a step; up to as much again is added at random
+    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    retry_initial: Duration,
+    /// By how much that time grows from one try to the next
+    #[arg(long, default_value_t = 2.0, value_name = "FACTOR")]
+    retry_factor: f32,
+    /// It never grows beyond this
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    retry_max: Duration,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
     #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
     compile_concurrency: u32,
@@ -114,6 +127,12 @@ impl Limits {
                 log_max_bytes: self.log_max.saturating_mul(1 << 20),
                 steps_max: self.steps_max,
                 journal_max_bytes: self.journal_max.saturating_mul(1 << 20),
+                retry: RetryPolicy {
+                    max_attempts: self.retry_attempts,
+                    initial_ms: millis(self.retry_initial),
+                    factor: self.retry_factor,
+                    max_ms: millis(self.retry_max),
+                },
                 compile_concurrency: self.compile_concurrency,
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
                 payload: global.payload_limits(),

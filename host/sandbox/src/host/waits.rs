@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::bindings::dacapo::workflow::types;
 use super::bindings::dacapo::workflow::waits::Host;
+use crate::ending::{BlockCode, BlockReason};
 use crate::guest::{Asked, Guest, OpenRow, Slot, cancelled, nothing};
 use crate::interrupt::Interrupt;
 use crate::journal::{Event, SuspendReason};
@@ -186,8 +187,18 @@ fn any_received(
         Err(failure) => return Ok(Err(failure)),
     };
     // Also the first time the guest is given what is read from the record, so that a replay gives it the very same.
-    let (name, payload): (String, &RawValue) = serde_json::from_str(&text)?;
-    Ok(Ok(Some((name, payload.get().to_owned()))))
+    match serde_json::from_str::<(String, &RawValue)>(&text) {
+        Ok((name, payload)) => Ok(Ok(Some((name, payload.get().to_owned())))),
+        // It was recorded by a wait for one event: the code has changed.
+        Err(_) => Err(Interrupt::Blocked(BlockReason {
+            code: BlockCode::Rejected,
+            message: format!(
+                "the code waits for any of several events, but what is recorded for the wait is not the name and the payload of one: {text}"
+            ),
+            details: None,
+        })
+        .into()),
+    }
 }
 
 fn over(outcome: Outcome) -> Result<(), types::Failure> {

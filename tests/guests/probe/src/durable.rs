@@ -63,6 +63,15 @@ impl Guest for Probe {
         Ok((failure.code, failure.message))
     }
 
+    fn step_fails_retryable() -> Result<String, String> {
+        let failed =
+            step("flaky").run::<(), _>(|| Err(Failure::retry("busy", "the bank is busy"))?);
+        match failed {
+            Ok(()) => Err("the step did not fail".to_owned()),
+            Err(failure) => Ok(failure.code),
+        }
+    }
+
     fn events(names: Vec<String>) -> Result<Vec<String>, String> {
         names.iter().map(|name| Ok(wait_for_text(name)?)).collect()
     }
