@@ -119,7 +119,7 @@ pub enum FlushResult {
 /// Notifications carry at most 8,000 bytes; a run id with its comma takes 37.
 const RUNS_PER_NOTICE: usize = 200;
 
-/// Writes all of it in one statement, or nothing.
+/// Writes all of it in one statement, or nothing: `sql/journal/flush.sql`, or `record.sql` where that is enough.
 ///
 /// An open row may be completed only by a later flush than the one that inserted it. On [`StoreError::Refused`] nothing was
 /// written; the caller finds the run whose data is refused by halves. On [`StoreError::Unavailable`] it may have been written or
@@ -131,6 +131,29 @@ pub async fn flush(
     writes: &[RunWrites],
 ) -> Result<FlushResult, StoreError> {
     let c = Columns::of(writes);
+    if c.are_new_steps_only() {
+        let fenced = sqlx::query_file_scalar!(
+            "sql/journal/record.sql",
+            worker.0,
+            fence,
+            &c.new.run,
+            &c.new.key as _,
+            &c.new.position,
+            &c.new.kind as _,
+            &c.new.outcome as _,
+            &c.new.payload as _,
+            &c.new.due as _,
+            &c.new.started_at as _,
+            &c.new.finished_at as _,
+        )
+        .fetch_one(&mut connection.0)
+        .await?;
+        return Ok(if fenced {
+            FlushResult::Fenced
+        } else {
+            FlushResult::Written { gone: Vec::new() }
+        });
+    }
     let row = sqlx::query_file!(
         "sql/journal/flush.sql",
         worker.0,
@@ -297,6 +320,15 @@ impl<'a> Columns<'a> {
             .map(|runs| runs.join(","))
             .collect();
         columns
+    }
+
+    fn are_new_steps_only(&self) -> bool {
+        self.open.run.is_empty()
+            && self.attempts.run.is_empty()
+            && self.taken.run.is_empty()
+            && self.log.run.is_empty()
+            && self.finished.run.is_empty()
+            && self.given_up.run.is_empty()
     }
 
     fn record(&mut self, run: Uuid, record: &'a RecordRow) {

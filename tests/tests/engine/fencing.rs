@@ -65,6 +65,15 @@ async fn a_fenced_worker_writes_nothing() {
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),
     }];
+    // Also by the statement for new rows alone.
+    let mut rows_only = writes.clone();
+    rows_only[0].end = None;
+    assert_eq!(
+        dacapo_store::flush(&mut connection, worker, 0, &rows_only)
+            .await
+            .unwrap(),
+        FlushResult::Fenced
+    );
     assert_eq!(
         dacapo_store::flush(&mut connection, worker, 0, &writes)
             .await

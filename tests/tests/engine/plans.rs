@@ -115,3 +115,18 @@ async fn schedules_are_found_by_their_time() {
     assert!(plan.contains("schedule_by_time"), "{plan}");
     assert!(!plan.contains("Seq Scan on schedule"), "{plan}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_of_new_rows_alone_reads_nothing_but_its_fence() {
+    let database = database().await;
+    let nobody = "'00000000-0000-0000-0000-000000000000'";
+    let arrays = vec!["'{}'"; 9].join(", ");
+    let plan = plan(
+        &database,
+        "journal/record.sql",
+        &format!("{nobody}, 1::smallint, {arrays}"),
+    )
+    .await;
+    assert!(plan.contains("fence_pkey"), "{plan}");
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+}
