@@ -134,7 +134,10 @@ async fn data_that_the_database_refuses_end_their_own_run_and_none_that_shares_i
         .until(
             "all runs are claimed and both writers are held up",
             "select (select count(*) = 53 from dacapo.task_leased) and (
-                select count(*) = 2 from pg_locks where relation = 'dacapo.step'::regclass and not granted
+                select count(*) = 2
+                from pg_locks
+                join pg_stat_activity using (pid)
+                where relation = 'dacapo.step'::regclass and not granted and query like '-- One flush%'
             )",
         )
         .await;
