@@ -120,7 +120,7 @@ async fn schedules_are_found_by_their_time() {
 async fn a_flush_of_new_rows_alone_reads_nothing_but_its_fence() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";
-    let arrays = vec!["'{}'"; 9].join(", ");
+    let arrays = ["'{}'"; 9].join(", ");
     let plan = plan(
         &database,
         "journal/record.sql",
