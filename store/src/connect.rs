@@ -7,6 +7,16 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::StoreError;
 
+/// What the planner is told, on all connections: nearly all our statements are short look-ups by key. The tables were analysed when
+/// they were small or empty, and a plan that was made and kept then must not scan them for ever after; compiling a plan would cost far
+/// more than running it.
+const LOOK_UPS: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// A handle on one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -25,8 +35,7 @@ impl Store {
         let options: PgConnectOptions = url.parse().map_err(StoreError::Refused)?;
         let options = options
             .application_name("dacapo")
-            // Our statements are short look-ups by key; compiling their plans would cost far more than running them.
-            .options([("jit", "off")])
+            .options(LOOK_UPS)
             .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5))
             .log_statements(tracing::log::LevelFilter::Trace);
         let pool = PgPoolOptions::new()
@@ -48,13 +57,9 @@ impl Store {
         &self.options
     }
 
-    /// A connection of its own, outside of the pool. Its planner is told to use indexes: the tables were analysed when they were
-    /// small or empty, and a plan made then must not scan them for ever after.
+    /// A connection of its own, outside of the pool, for a hot path.
     pub async fn connect(&self) -> Result<StoreConnection, StoreError> {
         let options = self.options.clone().options([
-            ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
             ("plan_cache_mode", "force_generic_plan"),
             ("synchronous_commit", "on"),
             // A worker never keeps a transaction open; if it hangs in one, it must not hold others up.

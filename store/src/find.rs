@@ -53,12 +53,19 @@ impl FindRuns<'_> {
     }
 }
 
-/// A transaction in which each statement is planned for its own parameters: which index serves a search depends on what is asked for.
+/// A transaction in which each statement is planned for its own parameters, in any way: which index serves a search, and whether one
+/// does, depends on what is asked for.
 async fn planned_anew(store: &Store) -> Result<Transaction<'static, Postgres>, StoreError> {
     let mut transaction = store.pool().begin().await?;
-    sqlx::query("set local plan_cache_mode = force_custom_plan")
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "select set_config(name, value, true)
+        from (values
+            ('plan_cache_mode', 'force_custom_plan'),
+            ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on')
+        ) as settings (name, value)",
+    )
+    .execute(&mut *transaction)
+    .await?;
     Ok(transaction)
 }
 

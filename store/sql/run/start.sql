@@ -3,7 +3,8 @@
 -- others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
 -- and `workflow` are what that run was started with (none when a rival committed it while this statement ran).
 -- Locks: none that others wait for, unless ids are keyed: two starts that bring several of the same in different orders deadlock.
--- Indexes: deployment_pkey, run_pkey, deadline_pkey, task_ready_pkey.
+-- Indexes: deployment_pkey, run_pkey, deadline_pkey, task_ready_pkey. A run is looked up row by row, since a caller's own connection
+-- may keep a plan from when there were few.
 with given as (
     select *
     from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
@@ -41,4 +42,9 @@ select
     run.workflow as "workflow?",
     (select count(*) from told) as "told!"
 from target
-left join dacapo.run on run.id = target.id
+left join lateral (
+    select run.input, run.workflow
+    from dacapo.run
+    where run.id = target.id
+    limit 1
+) as run on true

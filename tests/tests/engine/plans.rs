@@ -1,21 +1,21 @@
 //! Statements that claim, wake and list use their indexes, also on tables that were analysed when they were empty.
 
 use dacapo_tests::{Database, database};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor};
 
-/// Parameters of a file of SQL, as `explain` has to be given them.
+/// The plan of a file of SQL on a connection of a worker: its settings are part of what is tested. The parameters are given as
+/// `execute` takes them.
 async fn plan(database: &Database, file: &str, parameters: &str) -> String {
+    plan_with(database.store.options().clone(), file, parameters).await
+}
+
+async fn plan_with(options: PgConnectOptions, file: &str, parameters: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../store/sql")
         .join(file);
     let sql = std::fs::read_to_string(path).unwrap();
-    // The connection of a worker: its settings are part of what is tested.
-    let options = database.store.options().clone().options([
-        ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("plan_cache_mode", "force_generic_plan"),
-    ]);
+    let options = options.options([("plan_cache_mode", "force_generic_plan")]);
     let mut connection = sqlx::PgConnection::connect_with(&options).await.unwrap();
     connection
         .execute(sqlx::AssertSqlSafe(format!("prepare statement as {sql}")))
@@ -129,4 +129,33 @@ async fn a_flush_of_new_rows_alone_reads_nothing_but_its_fence() {
     .await;
     assert!(plan.contains("fence_pkey"), "{plan}");
     assert!(!plan.contains("Seq Scan"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_runs_finds_them_and_their_tasks_by_key() {
+    let database = database().await;
+    let plan = plan(&database, "run/get.sql", "'{}'").await;
+    for index in [
+        "run_pkey",
+        "task_leased_pkey",
+        "task_suspended_pkey",
+        "task_ready_pkey",
+    ] {
+        assert!(plan.contains(index), "{index} is not used:\n{plan}");
+    }
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_in_a_callers_transaction_finds_runs_by_key() {
+    let database = database().await;
+    // A connection that knows nothing of how ours are set up.
+    let plan = plan_with(
+        database.url.parse().unwrap(),
+        "run/start.sql",
+        "'{}', '{}', '{}', '{}', '{}', '{}'",
+    )
+    .await;
+    assert!(plan.contains("run_pkey"), "{plan}");
+    assert!(!plan.contains("Seq Scan on run "), "{plan}");
 }
