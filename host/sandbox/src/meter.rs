@@ -1,7 +1,7 @@
 //! How long a guest has computed since it last did something durable.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Counts the time that a guest spends on a thread, from one durable call to the next.
@@ -18,6 +18,9 @@ struct Inner {
     slice_started: AtomicU64,
     /// Computed before the current slice, in nanoseconds.
     spent: AtomicU64,
+    /// The guest did something durable, and nobody has looked since. A guest that replays does that a million times a second, and
+    /// reading the clock would take it a fifth of its time.
+    anew: AtomicBool,
 }
 
 impl Meter {
@@ -26,6 +29,7 @@ impl Meter {
             origin: Instant::now(),
             slice_started: AtomicU64::new(0),
             spent: AtomicU64::new(0),
+            anew: AtomicBool::new(false),
         }))
     }
 
@@ -42,18 +46,22 @@ impl Meter {
         self.start_slice();
     }
 
-    /// The guest did something durable: it starts to count anew.
+    /// The guest did something durable: counting starts anew when somebody next looks, which is at the next tick.
     pub(crate) fn reset(&self) {
-        self.0.spent.store(0, Ordering::Relaxed);
-        self.start_slice();
+        self.0.anew.store(true, Ordering::Relaxed);
     }
 
-    /// Computed since the last reset, as seen from inside a poll.
+    /// Computed since the first look after the last reset, as seen from inside a poll.
     pub(crate) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent_ns())
     }
 
     fn spent_ns(&self) -> u64 {
+        if self.0.anew.swap(false, Ordering::Relaxed) {
+            self.0.spent.store(0, Ordering::Relaxed);
+            self.start_slice();
+            return 0;
+        }
         let slice = self
             .elapsed_ns()
             .saturating_sub(self.0.slice_started.load(Ordering::Relaxed));
