@@ -51,15 +51,19 @@ pub mod context;
 mod failure;
 #[cfg(feature = "tracing")]
 mod logging;
+mod poll;
 pub mod raw;
 #[doc(hidden)]
 pub mod rt;
+mod saga;
 mod step;
 mod wait;
 mod workflows;
 
 pub use context::now;
 pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
+pub use poll::{Poll, poll};
+pub use saga::{Saga, saga};
 pub use step::{Step, step};
 pub use wait::{
     WaitFor, WaitForAny, WaitForAnyAtMost, WaitForAtMost, pause, sleep, sleep_until, wait_for,

@@ -189,6 +189,7 @@ pub fn sleep(name: &str, duration: Duration) -> Result<(), Failure> {
 /// # Errors
 ///
 /// The code is `cancelled` while the run is being ended.
+#[doc(alias = "wait_until")]
 pub fn sleep_until(name: &str, at: SystemTime) -> Result<(), Failure> {
     let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(waits::sleep_until(name, whole_ms(since_epoch))?)

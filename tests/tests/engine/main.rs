@@ -24,6 +24,7 @@ mod retention;
 mod retries;
 mod schedules;
 mod schema;
+mod sdk;
 mod semantics;
 mod services;
 mod sql_api;

@@ -1,10 +1,14 @@
 //! Steps and waits as a workflow uses them.
 
+use std::cell::Cell;
 use std::hint::black_box;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dacapo_guest::tracing::info;
-use dacapo_guest::{Failure, Retry, pause, raw, sleep, sleep_until, step, wait_for, wait_for_any};
+use dacapo_guest::{
+    Failure, Fatal, Retry, context, pause, poll, raw, saga, sleep, sleep_until, step, wait_for,
+    wait_for_any,
+};
 
 use crate::Probe;
 use crate::bindings::exports::test::probe::durable::{Guest, How, Naps, Plan};
@@ -102,6 +106,37 @@ impl Guest for Probe {
         pause("first")?;
         step("between").run(|| Ok(()))?;
         Ok(pause("second")?)
+    }
+
+    fn polls(ms: u64) -> Result<Option<u32>, String> {
+        let ripe = context::created_at() + Duration::from_millis(ms);
+        Ok(poll("look", Duration::ZERO)
+            .timeout(Duration::from_millis(500))
+            .until(|| Ok((SystemTime::now() >= ripe).then_some(7)))?)
+    }
+
+    fn saga() -> Result<String, String> {
+        let fails = Cell::new(false);
+        let outcome = saga(|saga| {
+            step("reserve").run(|| Ok(()))?;
+            saga.compensate("release", || Ok(()));
+            step("charge").run(|| Ok(()))?;
+            saga.compensate("refund", || {
+                if fails.get() {
+                    return Err(Fatal("the account is closed").into());
+                }
+                Ok(())
+            });
+            match wait_for::<String>("settled").recv()?.as_str() {
+                "fails" => step("ship").run(|| Err(Fatal("there is no ship").into())),
+                "refund-fails" => {
+                    fails.set(true);
+                    step("ship").run(|| Err(Fatal("there is no ship").into()))
+                }
+                other => Ok(other.to_owned()),
+            }
+        });
+        outcome.map_err(|failure| format!("{}: {failure}", failure.code))
     }
 
     fn cancel_compensates() -> Result<(), String> {
