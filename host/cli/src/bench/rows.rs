@@ -317,7 +317,7 @@ impl Bench {
 
         let before = self.commits().await?;
         let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..self.times(12).min(7) {
+        for _ in 0..self.times(12) {
             // In turn, so that both see the same machine.
             without.push(self.resume("0").await?);
             with.push(self.resume("5000").await?);

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dacapo_guest::tracing::info;
 use dacapo_guest::{
-    Failure, Fatal, Retry, context, pause, poll, raw, saga, sleep, sleep_until, step, wait_for,
-    wait_for_any,
+    Failure, Fatal, Retry, pause, poll, raw, saga, sleep, sleep_until, step, wait_for, wait_for_any,
 };
 
 use crate::Probe;
@@ -109,10 +108,11 @@ impl Guest for Probe {
     }
 
     fn polls(ms: u64) -> Result<Option<u32>, String> {
-        let ripe = context::created_at() + Duration::from_millis(ms);
+        let begun: Duration = step("begin").run(|| Ok(UNIX_EPOCH.elapsed()?))?;
+        let ripe = begun + Duration::from_millis(ms);
         Ok(poll("look", Duration::ZERO)
-            .timeout(Duration::from_millis(500))
-            .until(|| Ok((SystemTime::now() >= ripe).then_some(7)))?)
+            .timeout(Duration::from_secs(1))
+            .until(|| Ok((UNIX_EPOCH.elapsed()? >= ripe).then_some(7)))?)
     }
 
     fn saga() -> Result<String, String> {
