@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 
 use crate::StoreError;
 
@@ -66,6 +66,22 @@ impl Store {
             ("idle_in_transaction_session_timeout", "10000"),
         ]);
         Ok(StoreConnection(PgConnection::connect_with(&options).await?))
+    }
+
+    /// A transaction for a search: each statement is planned for its own parameters, in any way. Which index serves, whether one does, and
+    /// how to join depends on what is asked for, and on how much there is.
+    pub(crate) async fn planned_anew(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "select set_config(name, value, true)
+            from (values
+                ('plan_cache_mode', 'force_custom_plan'),
+                ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on')
+            ) as settings (name, value)",
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction)
     }
 
     /// One round trip, to see whether the database answers.

@@ -15,9 +15,12 @@ pub struct Finding {
 
 /// Examines a migrated database. Reads only; on a large database it takes a while.
 pub async fn examine(store: &Store) -> Result<Vec<Finding>, StoreError> {
+    // It compares all runs with all tasks.
+    let mut transaction = store.planned_anew().await?;
     let rows = sqlx::query_file!("sql/doctor/examine.sql")
-        .fetch_all(store.pool())
+        .fetch_all(&mut *transaction)
         .await?;
+    transaction.commit().await?;
     Ok(rows
         .into_iter()
         .map(|row| Finding {

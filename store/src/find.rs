@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use dacapo_model::{Payload, RunId, Status, Timestamp};
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::runs::run_row;
@@ -53,22 +52,6 @@ impl FindRuns<'_> {
     }
 }
 
-/// A transaction in which each statement is planned for its own parameters, in any way: which index serves a search, and whether one
-/// does, depends on what is asked for.
-async fn planned_anew(store: &Store) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut transaction = store.pool().begin().await?;
-    sqlx::query(
-        "select set_config(name, value, true)
-        from (values
-            ('plan_cache_mode', 'force_custom_plan'),
-            ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on')
-        ) as settings (name, value)",
-    )
-    .execute(&mut *transaction)
-    .await?;
-    Ok(transaction)
-}
-
 /// A page of runs, newest first: `limit` at most, only those after `after` in the list.
 pub async fn list_runs(
     store: &Store,
@@ -82,7 +65,7 @@ pub async fn list_runs(
         after.map(|(time, id)| (time, id.0)),
     ];
     let (below_time, below_id) = below.into_iter().flatten().min().unzip();
-    let mut transaction = planned_anew(store).await?;
+    let mut transaction = store.planned_anew().await?;
     let rows = sqlx::query_file!(
         "sql/run/list.sql",
         find.namespace,
@@ -108,7 +91,7 @@ pub async fn count_runs(
     store: &Store,
     find: &FindRuns<'_>,
 ) -> Result<BTreeMap<Status, u64>, StoreError> {
-    let mut transaction = planned_anew(store).await?;
+    let mut transaction = store.planned_anew().await?;
     let rows = sqlx::query_file!(
         "sql/run/count.sql",
         find.namespace,
