@@ -9,8 +9,8 @@ use crate::{Failure, StepError, now, sleep, step};
 
 /// Looks again and again, with a pause in between; [`Poll::until`] says for what.
 ///
-/// Each look is a step with this name, and each pause a sleep named after it, with `-pause` behind: the run is suspended meanwhile and
-/// costs rows only. Prefer an event where the other side can send one.
+/// Each look is a step with this name, and each pause a sleep named after it, with `-pause` behind (so the name has at most
+/// 194 bytes): the run is suspended meanwhile, and played again from the top for each look. Prefer an event where the other side can send one.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -51,6 +51,7 @@ impl Poll<'_> {
     }
 
     /// Looks until there is something, and hands that over; `None` when the time is over. The last look is at the end of the time.
+    /// A value that is `null` as JSON, such as `()`, is taken for nothing: look for `true` instead.
     ///
     /// # Errors
     ///

@@ -4,7 +4,8 @@ use crate::{Failure, StepError, step};
 
 /// Runs `body`; if it fails, what it registered with [`Saga::compensate`] is run, the newest first.
 ///
-/// Each compensation is a step, so it runs once and is tried again like any other. A run that is cancelled compensates, too.
+/// Each compensation is a step, so it runs once and is tried again like any other. A run that is cancelled while `body` is at a step or a
+/// wait compensates, too; a cancel that comes only when a compensation is about to run, or waits for its next attempt, ends that one.
 ///
 /// ```no_run
 /// use dacapo_guest::{saga, step};
