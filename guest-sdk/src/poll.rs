@@ -51,7 +51,7 @@ impl Poll<'_> {
     }
 
     /// Looks until there is something, and hands that over; `None` when the time is over. The last look is at the end of the time.
-    /// A value that is `null` as JSON, such as `()`, is taken for nothing: look for `true` instead.
+    /// A look is recorded as a list: `[]` for nothing, `[value]` for something.
     ///
     /// # Errors
     ///
@@ -65,9 +65,10 @@ impl Poll<'_> {
         let pause = format!("{}-pause", self.name);
         let mut ends: Option<Option<SystemTime>> = None;
         loop {
-            let found = step(self.name).run(&mut look)?;
-            if found.is_some() {
-                return Ok(found);
+            // As a list, because an option whose value is `null` in JSON would come back as nothing.
+            let mut found = step(self.name).run(|| Ok(Vec::from_iter(look()?)))?;
+            if let Some(found) = found.pop() {
+                return Ok(Some(found));
             }
             // By the journal: the same in every replay.
             let now = now();

@@ -114,8 +114,29 @@ impl Step<'_> {
         T: Serialize + DeserializeOwned,
         F: FnOnce(u32) -> Result<T, StepError>,
     {
-        let attempt = match self.begin()? {
-            Begun::Recorded(text) => return decode(self.name, &text),
+        let begun = self.begin()?;
+        self.finish(begun, body)
+    }
+
+    /// Like [`Step::run`], for a body that is to run even if the run's cancel is delivered by this very step: that use of the name is
+    /// recorded as cancelled, and the next one runs the body.
+    pub(crate) fn run_through_cancel<T, F>(self, body: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> Result<T, StepError>,
+    {
+        // A cancel is delivered once.
+        let begun = self.begin().or_else(|_cancelled| self.begin())?;
+        self.finish(begun, |_| body())
+    }
+
+    fn finish<T, F>(self, begun: Begun, body: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce(u32) -> Result<T, StepError>,
+    {
+        let attempt = match begun {
+            Begun::Recorded(outcome) => return decode(self.name, &outcome?),
             Begun::Execute(attempt) => attempt,
         };
         let result = body(attempt.number()).map_err(|error| {
@@ -136,6 +157,7 @@ impl Step<'_> {
         }
     }
 
+    /// Fails only if the run's cancel is delivered.
     // What does not depend on the type of the outcome is kept apart, so that it is compiled once and not for every step.
     #[inline(never)]
     fn begin(&self) -> Result<Begun, Failure> {
@@ -150,7 +172,7 @@ impl Step<'_> {
             options
         });
         match steps::step_run(self.name, options.as_ref())? {
-            State::Recorded(outcome) => Ok(Begun::Recorded(outcome?)),
+            State::Recorded(outcome) => Ok(Begun::Recorded(outcome.map_err(Failure::from))),
             State::Execute(attempt) => Ok(Begun::Execute(attempt)),
         }
     }
@@ -158,8 +180,8 @@ impl Step<'_> {
 
 /// What is known about a step when the code comes to it.
 enum Begun {
-    /// It succeeded before; this is its value as JSON.
-    Recorded(String),
+    /// It came out before; a value is JSON.
+    Recorded(Result<String, Failure>),
     Execute(Attempt),
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Text;
+
 /// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 200;
 
@@ -65,7 +67,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 /// The scope is itself made of such parts, so what precedes the last `/` is the scope whatever it holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct StepKey(String);
+pub struct StepKey(Text);
 
 impl StepKey {
     /// The key of the `occurrence`th use, counted from 1, of `name` in `scope`; the root's scope is the empty text.
@@ -75,16 +77,16 @@ impl StepKey {
     pub fn new(scope: &str, name: &str, occurrence: u32) -> Self {
         debug_assert!(check_name(name).is_ok(), "unchecked name {name:?}");
         if scope.is_empty() {
-            Self(format!("{name}#{occurrence}"))
+            Self(format!("{name}#{occurrence}").into())
         } else {
-            Self(format!("{scope}/{name}#{occurrence}"))
+            Self(format!("{scope}/{name}#{occurrence}").into())
         }
     }
 
     /// Takes a key that [`StepKey::new`] made and the journal kept.
     #[must_use]
-    pub fn from_trusted(key: String) -> Self {
-        Self(key)
+    pub fn from_trusted(key: impl Into<Text>) -> Self {
+        Self(key.into())
     }
 
     /// Whether it is what [`StepKey::new`] would make of these parts.
@@ -93,7 +95,7 @@ impl StepKey {
         let local = if scope.is_empty() {
             Some(self.as_str())
         } else {
-            self.0
+            self.as_str()
                 .strip_prefix(scope)
                 .and_then(|rest| rest.strip_prefix('/'))
         };
@@ -106,13 +108,15 @@ impl StepKey {
     /// The whole key.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// The scope; the empty text at the root.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.0.rsplit_once('/').map_or("", |(scope, _)| scope)
+        self.as_str()
+            .rsplit_once('/')
+            .map_or("", |(scope, _)| scope)
     }
 
     /// The name that the guest gave.
@@ -128,10 +132,8 @@ impl StepKey {
     }
 
     fn parts(&self) -> (&str, u32) {
-        let last = self
-            .0
-            .rsplit_once('/')
-            .map_or(self.0.as_str(), |(_, last)| last);
+        let key = self.as_str();
+        let last = key.rsplit_once('/').map_or(key, |(_, last)| last);
         match last.rsplit_once('#') {
             Some((name, occurrence)) => (name, occurrence.parse().unwrap_or(0)),
             None => (last, 0),
@@ -141,7 +143,7 @@ impl StepKey {
 
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::json::Json;
+use crate::text::Text;
 
 /// How large a payload may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Default for PayloadLimits {
 
 /// Well-formed JSON text, kept byte for byte as it was given: a replay hands back exactly what was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Payload(String);
+pub struct Payload(Text);
 
 impl Payload {
     /// Checks that the text is JSON within the limits.
@@ -37,44 +38,44 @@ impl Payload {
     pub fn new(text: impl Into<String>, limits: &PayloadLimits) -> Result<Self, PayloadError> {
         let text = text.into();
         Json::read(&text, limits)?;
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The payload `null`.
     #[must_use]
     pub fn null() -> Self {
-        Self("null".to_owned())
+        Self("null".to_owned().into())
     }
 
     /// Takes text that was checked before it was stored.
     #[must_use]
-    pub fn from_trusted(text: String) -> Self {
-        Self(text)
+    pub fn from_trusted(text: impl Into<Text>) -> Self {
+        Self(text.into())
     }
 
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// The JSON text.
     #[must_use]
     pub fn into_string(self) -> String {
-        self.0
+        self.0.into_string()
     }
 }
 
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 /// A payload stands inline in the JSON around it. White space around the value is not kept there.
 impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
+        let raw: &RawValue = serde_json::from_str(self.as_str()).map_err(ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -83,7 +84,7 @@ impl Serialize for Payload {
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(String::from(Box::<str>::from(raw))))
+        Ok(Self(String::from(Box::<str>::from(raw)).into()))
     }
 }
 

@@ -47,12 +47,14 @@ impl Store {
         Ok(Self { options, pool })
     }
 
-    /// The pool, for callers that bring their own statements or transactions.
+    /// The pool, for callers that bring their own statements or transactions. Its sessions are set up for look-ups by key: the planner
+    /// avoids sequential scans, hash joins and merge joins, and compiles nothing. For anything else, connect with settings of your own, or
+    /// `set local` these in the transaction.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// How to connect to the same database.
+    /// How to connect to the same database, with the settings of [`Store::pool`].
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
     }

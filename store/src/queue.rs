@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dacapo_model::Failure;
 use dacapo_model::{
-    DeploymentId, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+    DeploymentId, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Text, Timestamp,
     WorkerId,
 };
 use sqlx::Executor;
@@ -127,11 +127,11 @@ struct JournalColumns {
 }
 
 fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
-    let (mut keys, mut kinds) = (columns.keys.split('\u{1f}'), columns.kinds.split('\u{1f}'));
-    let (mut outcomes, mut payloads) = (
-        columns.outcomes.split('\u{1f}'),
-        columns.payloads.split('\u{1f}'),
-    );
+    const SEPARATOR: char = '\u{1f}';
+    let mut keys = Text::split(&columns.keys, SEPARATOR);
+    let mut kinds = columns.kinds.split(SEPARATOR);
+    let mut outcomes = columns.outcomes.split(SEPARATOR);
+    let mut payloads = Text::split(&columns.payloads, SEPARATOR);
     let mut open = 0;
     let mut journal = Vec::with_capacity(columns.positions.len());
     for (&position, &finished_at) in columns.positions.iter().zip(&columns.finished_ats) {
@@ -152,10 +152,10 @@ fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
         }
         let (outcome, payload) = match outcome {
             "" => (None, None),
-            outcome => (Some(outcome), Some(payload.to_owned())),
+            outcome => (Some(outcome), Some(payload)),
         };
         journal.push(recorded_of(
-            key.to_owned(),
+            key,
             position,
             kind,
             outcome,
@@ -172,27 +172,29 @@ fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, StoreError> {
 /// A row of the journal, from its columns.
 #[expect(clippy::too_many_arguments, reason = "one argument for each column")]
 pub(crate) fn recorded_of(
-    key: String,
+    key: Text,
     position: i32,
     kind: &str,
     outcome: Option<&str>,
-    payload: Option<String>,
+    payload: Option<Text>,
     due: Option<Time>,
     failed_attempts: i32,
     started_at: Option<Time>,
     finished_at: Option<Time>,
 ) -> Result<Recorded, StoreError> {
     let unreadable = |what: &str, got: &str| {
+        let key = key.as_str();
         StoreError::Unreadable(format!("step {key}: unknown {what} {got:?}"))
     };
     let kind: Kind = kind.parse().map_err(|_| unreadable("kind", kind))?;
     let state = match (outcome, finished_at) {
         (Some(outcome), Some(finished_at)) => {
-            let payload = payload.unwrap_or_else(|| "null".to_owned());
+            let payload = payload.map_or_else(Payload::null, Payload::from_trusted);
             let outcome = match outcome {
-                "ok" => Outcome::Ok(Payload::from_trusted(payload)),
+                "ok" => Outcome::Ok(payload),
                 "failed" => Outcome::Failed(
-                    Failure::from_json(&payload).map_err(|_| unreadable("failure", &payload))?,
+                    Failure::from_json(payload.as_str())
+                        .map_err(|_| unreadable("failure", payload.as_str()))?,
                 ),
                 "timed-out" => Outcome::TimedOut,
                 "cancelled" => Outcome::Cancelled,

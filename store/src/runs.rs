@@ -239,11 +239,11 @@ pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreEr
             let due = row.due.map(|due| due.0);
             let failed_attempts = failed_attempts.remove(&row.key).unwrap_or_default();
             let recorded = recorded_of(
-                row.key,
+                row.key.into(),
                 row.position,
                 &row.kind,
                 row.outcome.as_deref(),
-                row.payload,
+                row.payload.map(Into::into),
                 row.due,
                 i32::try_from(failed_attempts.len()).unwrap_or(i32::MAX),
                 Some(row.started_at),

@@ -60,14 +60,10 @@ impl Replay {
             .max()
             .unwrap_or(1);
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
-        for row in &recorded {
-            // Almost every row has a scope that is known already, so the name is copied only for the first one.
-            let scope = row.key.scope();
-            let count = match pending_in_scope.get_mut(scope) {
-                Some(count) => count,
-                None => pending_in_scope.entry(scope.to_owned()).or_default(),
-            };
-            *count += 1;
+        for rows in recorded.chunk_by(|one, next| one.key.scope() == next.key.scope()) {
+            let scope = rows[0].key.scope().to_owned();
+            let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            *pending_in_scope.entry(scope).or_default() += count;
         }
         let pending = Pending::new(recorded);
         Replay {

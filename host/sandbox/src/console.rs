@@ -118,6 +118,9 @@ impl Console {
     }
 
     fn flush_partial(&self, state: &mut State) {
+        if state.stdout.is_empty() && state.stderr.is_empty() {
+            return;
+        }
         for source in [LogSource::Stdout, LogSource::Stderr] {
             let mut buffer = std::mem::take(state.buffer(source));
             if !buffer.is_empty() {

@@ -1,10 +1,11 @@
 -- Starts runs: their rows and their tasks, in one statement, and tells the workers once, however many they are.
 -- Called by: clients, also inside a transaction of theirs. Answers one row for each run whose deployment ($4) is still active; the
 -- others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
--- and `workflow` are what that run was started with (none when a rival committed it while this statement ran).
+-- and `workflow`, which only then are answered, are what that run was started with (none when a rival committed it while this statement
+-- ran).
 -- Locks: none that others wait for, unless ids are keyed: two starts that bring several of the same in different orders deadlock.
--- Indexes: deployment_pkey, run_pkey, deadline_pkey, task_ready_pkey. A run is looked up row by row, since a caller's own connection
--- may keep a plan from when there were few.
+-- Indexes: deployment_pkey, run_pkey, deadline_pkey, task_ready_pkey. A run is looked up only if it was not created, and row by row: a
+-- caller's own connection may plan for the few runs that there were when the table was last looked at, and keep that plan.
 with given as (
     select *
     from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
@@ -34,17 +35,21 @@ queued as (
 told as (
     select pg_notify('dacapo_ready', '')
     from (select from queued limit 1) as any_of_them
+),
+known as (
+    select id, id in (select id from created) as created
+    from target
 )
 select
-    target.id as "id!",
-    target.id in (select id from created) as "created!",
+    known.id as "id!",
+    known.created as "created!",
     run.input as "input?",
     run.workflow as "workflow?",
     (select count(*) from told) as "told!"
-from target
+from known
 left join lateral (
     select run.input, run.workflow
     from dacapo.run
-    where run.id = target.id
+    where run.id = known.id and not known.created
     limit 1
 ) as run on true

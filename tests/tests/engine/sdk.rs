@@ -99,6 +99,40 @@ async fn a_saga_of_a_run_that_is_cancelled_makes_up_for_what_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_comes_while_a_saga_makes_up_leaves_nothing_out() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("saga", "null").await;
+    let client = &database.client;
+    client
+        .send_event(run, "settled", "\"refund-waits\"", None)
+        .await
+        .unwrap();
+    database
+        .until(
+            "the refund waits for its next attempt",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'retry'",
+        )
+        .await;
+    client.cancel(run).await.unwrap();
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Cancelled, "{done:?}");
+    let rows = journal(&database, run).await;
+    let [.., ship, refund, again, release] = rows.as_slice() else {
+        panic!("{rows:?}");
+    };
+    assert!(ship.starts_with("ship#1 step failed"), "{rows:?}");
+    assert!(refund.starts_with("refund#1 step cancelled"), "{rows:?}");
+    assert_eq!(
+        [again.as_str(), release.as_str()],
+        ["refund#2 step ok null", "release#1 step ok null"]
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_looks_until_something_is_there_or_its_time_is_over() {
     let database = database().await;
     database.deploy("probe").await;
@@ -114,12 +148,12 @@ async fn a_poll_looks_until_something_is_there_or_its_time_is_over() {
     let rows = journal(&database, run).await;
     let (found, before) = rows[1..].split_last().unwrap();
     assert!(
-        found.starts_with("look#") && found.ends_with(" step ok 7"),
+        found.starts_with("look#") && found.ends_with(" step ok [7]"),
         "{rows:?}"
     );
     for (at, pair) in before.chunks(2).enumerate() {
         let number = at + 1;
-        assert_eq!(pair[0], format!("look#{number} step ok null"));
+        assert_eq!(pair[0], format!("look#{number} step ok []"));
         assert!(
             pair[1].starts_with(&format!("look-pause#{number} sleep ok")),
             "{rows:?}"
@@ -138,11 +172,21 @@ async fn a_poll_looks_until_something_is_there_or_its_time_is_over() {
     // The first step, and ten pauses of at least 100 ms, at most, with the looks around them.
     assert!((4..=22).contains(&rows.len()), "{rows:?}");
     assert!(
-        rows.iter().last().unwrap().ends_with("step ok null"),
+        rows.iter().last().unwrap().ends_with("step ok []"),
         "{rows:?}"
     );
     let lasted = done.finished_at.unwrap().as_micros() - done.created_at.as_micros();
     assert!(lasted >= 1_000_000, "{lasted}");
+
+    // Something that is `null` in JSON is something.
+    let run = database.start("polls-for-nothing", "null").await;
+    let done = database.done(run).await;
+    assert_eq!(
+        done.output.as_ref().map(|output| output.as_str()),
+        Some("true"),
+        "{done:?}"
+    );
+    assert_eq!(journal(&database, run).await, ["look#1 step ok [null]"]);
     worker.drain().await.unwrap();
     sound(&database).await;
 }

@@ -115,8 +115,13 @@ impl Guest for Probe {
             .until(|| Ok((UNIX_EPOCH.elapsed()? >= ripe).then_some(7)))?)
     }
 
+    fn polls_for_nothing() -> Result<bool, String> {
+        let found = poll("look", Duration::from_secs(60)).until(|| Ok(Some(())))?;
+        Ok(found.is_some())
+    }
+
     fn saga() -> Result<String, String> {
-        let fails = Cell::new(false);
+        let (fails, busy_until) = (Cell::new(false), Cell::new(Duration::ZERO));
         let outcome = saga(|saga| {
             step("reserve").run(|| Ok(()))?;
             saga.compensate("release", || Ok(()));
@@ -125,12 +130,19 @@ impl Guest for Probe {
                 if fails.get() {
                     return Err(Fatal("the account is closed").into());
                 }
+                if UNIX_EPOCH.elapsed()? < busy_until.get() {
+                    return Err(Retry("the bank is busy").into());
+                }
                 Ok(())
             });
             match wait_for::<String>("settled").recv()?.as_str() {
                 "fails" => step("ship").run(|| Err(Fatal("there is no ship").into())),
                 "refund-fails" => {
                     fails.set(true);
+                    step("ship").run(|| Err(Fatal("there is no ship").into()))
+                }
+                "refund-waits" => {
+                    busy_until.set(step("busy").run(|| Ok(UNIX_EPOCH.elapsed()? + Duration::from_millis(300)))?);
                     step("ship").run(|| Err(Fatal("there is no ship").into()))
                 }
                 other => Ok(other.to_owned()),

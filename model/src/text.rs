@@ -1,0 +1,121 @@
+//! Text that may be a piece of a larger one.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Text of its own, or a piece of a larger text that is kept for as long as any piece of it.
+///
+/// A journal comes from the database as a few large texts. Its keys and payloads, thousands of them, are pieces of these instead of copies.
+#[derive(Clone)]
+pub struct Text(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Own(String),
+    Piece { whole: Arc<str>, at: Range<usize> },
+}
+
+impl Text {
+    /// The pieces between the separators: one more than there are separators.
+    pub fn split(whole: &str, separator: char) -> impl Iterator<Item = Text> {
+        let whole: Arc<str> = whole.into();
+        let mut rest = Some(0);
+        std::iter::from_fn(move || {
+            let start = rest?;
+            let end = whole[start..].find(separator).map(|length| start + length);
+            rest = end.map(|end| end + separator.len_utf8());
+            Some(Text(Repr::Piece {
+                at: start..end.unwrap_or(whole.len()),
+                whole: Arc::clone(&whole),
+            }))
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Own(text) => text,
+            Repr::Piece { whole, at } => &whole[at.clone()],
+        }
+    }
+
+    /// The text; a piece is copied.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        match self.0 {
+            Repr::Own(text) => text,
+            Repr::Piece { .. } => self.as_str().to_owned(),
+        }
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Repr::Own(text))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_what_stands_between_the_separators() {
+        for whole in ["", "a", "|", "äb||c", "a|b|"] {
+            let pieces: Vec<Text> = Text::split(whole, '|').collect();
+            let expected: Vec<Text> = whole.split('|').map(|s| Text::from(s.to_owned())).collect();
+            assert_eq!(pieces, expected, "{whole:?}");
+            assert_eq!(pieces[0].clone().into_string(), expected[0].as_str());
+        }
+    }
+}
