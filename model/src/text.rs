@@ -21,14 +21,16 @@ enum Repr {
 }
 
 impl Text {
-    /// The pieces between the separators: one more than there are separators.
-    pub fn split(whole: &str, separator: char) -> impl Iterator<Item = Text> {
+    /// The pieces between the separators, of which there is one more than there are separators. The separator is a character of ASCII.
+    pub fn split(whole: &str, separator: u8) -> impl Iterator<Item = Text> {
+        debug_assert!(separator.is_ascii(), "a byte inside of a character");
         let whole: Arc<str> = whole.into();
         let mut rest = Some(0);
         std::iter::from_fn(move || {
             let start = rest?;
-            let end = whole[start..].find(separator).map(|length| start + length);
-            rest = end.map(|end| end + separator.len_utf8());
+            let end = memchr::memchr(separator, &whole.as_bytes()[start..]);
+            let end = end.map(|length| start + length);
+            rest = end.map(|end| end + 1);
             Some(Text(Repr::Piece {
                 at: start..end.unwrap_or(whole.len()),
                 whole: Arc::clone(&whole),
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn pieces_are_what_stands_between_the_separators() {
         for whole in ["", "a", "|", "äb||c", "a|b|"] {
-            let pieces: Vec<Text> = Text::split(whole, '|').collect();
+            let pieces: Vec<Text> = Text::split(whole, b'|').collect();
             let expected: Vec<Text> = whole.split('|').map(|s| Text::from(s.to_owned())).collect();
             assert_eq!(pieces, expected, "{whole:?}");
             assert_eq!(pieces[0].clone().into_string(), expected[0].as_str());

@@ -5,6 +5,7 @@
 //! business of the callers: the worker and the client.
 
 mod code;
+mod columns;
 mod connect;
 mod doctor;
 mod error;
@@ -13,6 +14,7 @@ mod journal;
 mod listen;
 mod migrate;
 mod queue;
+mod recorded;
 mod requests;
 mod retention;
 mod runs;

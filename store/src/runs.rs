@@ -9,7 +9,7 @@ use dacapo_model::{
 use sqlx::Postgres;
 use uuid::Uuid;
 
-use crate::queue::recorded_of;
+use crate::recorded::recorded_of;
 use crate::{Store, StoreError, Time};
 
 /// A run to be started. Its input has been checked against the workflow's type.

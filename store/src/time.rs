@@ -10,6 +10,15 @@ use sqlx::{Decode, Encode, Postgres, Type};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Timestamp);
 
+impl Time {
+    /// From microseconds since 2000-01-01 UTC.
+    pub(crate) fn from_sent(micros: i64) -> Self {
+        Self(Timestamp::from_micros(
+            micros.saturating_add(POSTGRES_EPOCH_MICROS),
+        ))
+    }
+}
+
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -39,9 +48,6 @@ impl Decode<'_, Postgres> for Time {
         if value.format() != PgValueFormat::Binary {
             return Err("timestamptz came as text, expected binary".into());
         }
-        let micros = <i64 as Decode<Postgres>>::decode(value)?;
-        Ok(Self(Timestamp::from_micros(
-            micros.saturating_add(POSTGRES_EPOCH_MICROS),
-        )))
+        Ok(Self::from_sent(<i64 as Decode<Postgres>>::decode(value)?))
     }
 }

@@ -45,11 +45,11 @@ select
     run.deadline as "deadline: Time",
     clock_timestamp() as "claimed_at!: Time",
     journal.keys as "keys?", journal.kinds as "kinds?", journal.outcomes as "outcomes?", journal.payloads as "payloads?",
-    journal.positions as "positions?: Vec<i32>",
-    journal.finished_ats as "finished_ats?: Vec<Option<Time>>",
-    journal.open_started_ats as "open_started_ats?: Vec<Option<Time>>",
-    journal.open_dues as "open_dues?: Vec<Option<Time>>",
-    journal.open_failed_attempts as "open_failed_attempts?: Vec<i32>",
+    journal.positions as "positions?: Integers",
+    journal.finished_ats as "finished_ats?: Times",
+    journal.open_started_ats as "open_started_ats?: Times",
+    journal.open_dues as "open_dues?: Times",
+    journal.open_failed_attempts as "open_failed_attempts?: Integers",
     inbox.seqs as "seqs?: Vec<i32>", inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>", inbox.received_ats as "received_ats?: Vec<Option<Time>>"
 from claimed
 join dacapo.run on run.id = claimed.run_id
