@@ -49,6 +49,7 @@
 
 pub mod context;
 mod failure;
+mod fork;
 #[cfg(feature = "tracing")]
 mod logging;
 mod poll;
@@ -62,6 +63,7 @@ mod workflows;
 
 pub use context::now;
 pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
+pub use fork::{Map, map};
 pub use poll::{Poll, poll};
 pub use saga::{Saga, saga};
 pub use step::{Step, step};
@@ -83,5 +85,7 @@ pub use wait::{
 #[cfg(feature = "tracing")]
 pub use tracing;
 
+#[doc(hidden)]
+pub use fork::{Branches, join, race};
 #[doc(hidden)]
 pub use {serde, wit_bindgen};

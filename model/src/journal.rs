@@ -22,11 +22,25 @@ pub enum Kind {
     Sleep,
     /// A pause until somebody resumes the run.
     Pause,
+    /// A fork into branches, until all of them have ended.
+    Fork,
+    /// The outcome of one branch of a fork.
+    Branch,
+    /// The start of a child run; its value is the child's id.
+    Child,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Step, Self::Wait, Self::Sleep, Self::Pause];
+    pub const ALL: [Self; 7] = [
+        Self::Step,
+        Self::Wait,
+        Self::Sleep,
+        Self::Pause,
+        Self::Fork,
+        Self::Branch,
+        Self::Child,
+    ];
 
     /// The kind as a word in lower case.
     #[must_use]
@@ -36,6 +50,9 @@ impl Kind {
             Self::Wait => "wait",
             Self::Sleep => "sleep",
             Self::Pause => "pause",
+            Self::Fork => "fork",
+            Self::Branch => "branch",
+            Self::Child => "child",
         }
     }
 }
@@ -48,7 +65,9 @@ impl fmt::Display for Kind {
 
 /// The text names no kind of journal entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a kind of journal entry: {0:?}: expected one of step, wait, sleep, pause")]
+#[error(
+    "not a kind of journal entry: {0:?}: expected one of step, wait, sleep, pause, fork, branch, child"
+)]
 pub struct KindError(String);
 
 impl FromStr for Kind {
@@ -116,7 +135,8 @@ impl Recorded {
                 outcome: Outcome::Failed(failure),
                 ..
             } => failure.bytes(),
-            RecordedState::Done { .. } | RecordedState::Open { .. } => 0,
+            RecordedState::Open { plan, .. } => plan.as_ref().map_or(0, |plan| plan.as_str().len()),
+            RecordedState::Done { .. } => 0,
         };
         self.key.as_str().len() + outcome
     }
@@ -144,6 +164,9 @@ pub enum RecordedState {
         due: Option<Timestamp>,
         /// How many attempts at a step have failed; 0 for everything else.
         failed_attempts: u32,
+        /// What must be known of it without its code: the names of the events that a wait waits for, when they are others than its own
+        /// name, and how a fork is to be carried out.
+        plan: Option<Payload>,
     },
     /// It is over and never changes again.
     Done {
@@ -166,7 +189,7 @@ mod tests {
         }
         assert_eq!(
             "nap".parse::<Kind>().unwrap_err().to_string(),
-            "not a kind of journal entry: \"nap\": expected one of step, wait, sleep, pause"
+            "not a kind of journal entry: \"nap\": expected one of step, wait, sleep, pause, fork, branch, child"
         );
     }
 }

@@ -64,7 +64,8 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 
 /// Where in its run an entry of the journal belongs: `scope/name#occurrence`, without `scope/` at the root.
 ///
-/// The scope is itself made of such parts, so what precedes the last `/` is the scope whatever it holds.
+/// The scope is itself made of such parts, so what precedes the last `/` is the scope whatever it holds. A branch of a fork has the key
+/// `fork/index`, which is also the scope of everything inside of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StepKey(Text);
@@ -83,7 +84,13 @@ impl StepKey {
         }
     }
 
-    /// Takes a key that [`StepKey::new`] made and the journal kept.
+    /// The key of a branch of the fork with this key; indices begin at 0.
+    #[must_use]
+    pub fn branch(fork: &StepKey, index: u32) -> Self {
+        Self(format!("{fork}/{index}").into())
+    }
+
+    /// Takes a key that [`StepKey::new`] or [`StepKey::branch`] made and the journal kept.
     #[must_use]
     pub fn from_trusted(key: impl Into<Text>) -> Self {
         Self(key.into())
@@ -125,7 +132,7 @@ impl StepKey {
         self.parts().0
     }
 
-    /// Which use of the name it is, from 1. 0 if the key was never made by [`StepKey::new`].
+    /// Which use of the name it is, from 1. 0 if the key was not made by [`StepKey::new`].
     #[must_use]
     pub fn occurrence(&self) -> u32 {
         self.parts().1

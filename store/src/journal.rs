@@ -341,7 +341,10 @@ impl<'a> Columns<'a> {
                 finished_at,
             } => (Some(outcome), None, Some(*finished_at)),
         };
-        let payload = outcome.and_then(payload_of);
+        let payload = match &recorded.state {
+            RecordedState::Open { plan, .. } => plan.as_ref().map(ToString::to_string),
+            RecordedState::Done { outcome, .. } => payload_of(outcome),
+        };
         if record.updates_open {
             self.open.run.push(run);
             self.open.key.push(key);

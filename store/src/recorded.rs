@@ -47,7 +47,7 @@ pub(crate) fn journal_of(columns: &JournalColumns) -> Result<Vec<Recorded>, Stor
             open += 1;
         }
         let (outcome, payload) = match outcome {
-            "" => (None, None),
+            "" => (None, (!payload.as_str().is_empty()).then_some(payload)),
             outcome => (Some(outcome), Some(payload)),
         };
         journal.push(recorded_of(
@@ -104,6 +104,7 @@ pub(crate) fn recorded_of(
         _ => RecordedState::Open {
             due: due.map(|due| due.0),
             failed_attempts: u32::try_from(failed_attempts).unwrap_or(0),
+            plan: payload.map(Payload::from_trusted),
         },
     };
     let position =

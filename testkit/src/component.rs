@@ -64,6 +64,8 @@ impl Component {
             steps_max: 2_000,
             // Of one process of tests.
             instances_max: 64,
+            // One after the other, so that a test's journal is the same each time.
+            branches_max: 1,
             ..SandboxConfig::default()
         }
     }

@@ -423,6 +423,17 @@ impl Journal for MemoryJournal {
         state.paused.then_some(Signal::Pause)
     }
 
+    fn has_event(&self, names: &[String]) -> bool {
+        let state = self.lock();
+        let mut untaken = state
+            .inbox
+            .iter()
+            .filter(|received| received.taken == Taken::No);
+        untaken.any(|received| names.contains(&received.event.name))
+    }
+
+    async fn look(&self) {}
+
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.lock();
         let received = state.inbox.iter_mut().find(|received| {
@@ -489,6 +500,7 @@ mod tests {
             RecordedState::Open {
                 due: None,
                 failed_attempts: 0,
+                plan: None,
             },
         ));
         journal.append(write("a#1", done()));

@@ -1,6 +1,9 @@
 //! The comparison itself.
 
-use dacapo_model::{Kind, Outcome, Recorded, RecordedState, StepKey, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
 use foldhash::{HashMap, HashMapExt};
 
 use crate::mismatch::{Mismatch, Side};
@@ -16,7 +19,31 @@ pub struct Replay {
     /// How often each name was asked for, by scope and name in the form that keys have.
     occurrences: HashMap<String, u32>,
     now: Timestamp,
-    next_position: u32,
+    positions: Positions,
+}
+
+/// The places in a run's journal that are free. They start at 1 and only ever grow; all copies are the same, for what plays the run in
+/// several places at once.
+#[derive(Debug, Clone)]
+pub struct Positions(Arc<AtomicU32>);
+
+impl Positions {
+    /// Those behind all of these rows.
+    #[must_use]
+    pub fn behind(recorded: &[Recorded]) -> Self {
+        let next = recorded
+            .iter()
+            .map(|row| row.position.saturating_add(1))
+            .max()
+            .unwrap_or(1);
+        Self(Arc::new(AtomicU32::new(next)))
+    }
+
+    /// Takes the next one.
+    #[must_use]
+    pub fn take(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// What the journal says to a durable call.
@@ -41,6 +68,8 @@ pub enum Answer {
         due: Option<Timestamp>,
         /// How many attempts at it have failed.
         failed_attempts: u32,
+        /// What was noted about it when it was reached.
+        plan: Option<Payload>,
     },
     /// It was never reached before. The position is taken by it.
     New {
@@ -52,13 +81,8 @@ pub enum Answer {
 }
 
 impl Replay {
-    /// Starts over a run's recorded rows, given in any order.
-    pub fn new(recorded: Vec<Recorded>, created_at: Timestamp) -> Replay {
-        let next_position = recorded
-            .iter()
-            .map(|row| row.position.saturating_add(1))
-            .max()
-            .unwrap_or(1);
+    /// Starts over a run's recorded rows, given in any order. What is new gets its place from `positions`.
+    pub fn new(recorded: Vec<Recorded>, created_at: Timestamp, positions: Positions) -> Replay {
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
         for rows in recorded.chunk_by(|one, next| one.key.scope() == next.key.scope()) {
             let scope = rows[0].key.scope().to_owned();
@@ -71,7 +95,7 @@ impl Replay {
             pending_in_scope,
             occurrences: HashMap::new(),
             now: created_at,
-            next_position,
+            positions,
         }
     }
 
@@ -93,7 +117,7 @@ impl Replay {
                     asked: Side::Asked { kind },
                 });
             }
-            let position = self.next_position();
+            let position = self.positions.take();
             return Ok(Answer::New { key, position });
         };
         if row.kind != kind {
@@ -136,12 +160,14 @@ impl Replay {
             RecordedState::Open {
                 due,
                 failed_attempts,
+                plan,
             } => Answer::Open {
                 key,
                 position: row.position,
                 started_at: row.started_at,
                 due,
                 failed_attempts,
+                plan,
             },
         })
     }
@@ -174,13 +200,6 @@ impl Replay {
             recorded: self.unconsumed(None),
             asked: Side::Returned,
         })
-    }
-
-    /// Takes the next free place in the journal. Places start at 1 and only ever grow.
-    pub fn next_position(&mut self) -> u32 {
-        let position = self.next_position;
-        self.next_position = self.next_position.saturating_add(1);
-        position
     }
 
     fn next_occurrence(&mut self, scope: &str, name: &str) -> u32 {

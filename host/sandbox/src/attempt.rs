@@ -27,7 +27,8 @@ pub(crate) struct OpenAttempt {
 impl OpenAttempt {
     /// When the step was first reached, whichever attempt this is.
     pub(crate) fn step_started_at(&self) -> Timestamp {
-        self.slot.open.map_or(self.started_at, |row| row.started_at)
+        let open = self.slot.open.as_ref();
+        open.map_or(self.started_at, |row| row.started_at)
     }
 }
 
@@ -67,6 +68,7 @@ impl Guest {
             started_at: step_started_at,
             due: Some(due),
             failed_attempts: attempt.number,
+            plan: None,
         };
         self.record_open(&mut slot, row, Some(failed));
         AfterFailure::Retry(due)

@@ -23,6 +23,9 @@ pub struct SandboxConfig {
     /// Guests alive at the same time; further runs wait for a place. It sizes the pool of memories and stacks (address space, not memory).
     /// Default: 1,000.
     pub instances_max: u32,
+    /// Branches of one run that are played at the same time; others wait for their turn, and those that wait for something are not played.
+    /// Default: 16.
+    pub branches_max: u32,
     /// Length of one line of a run's log, in bytes; longer ones are cut. Default: 16 KiB.
     pub log_line_max_bytes: usize,
     /// Log that one run may write in one go, in bytes; what comes after is dropped, and the log says so. Default: 16 MiB.
@@ -49,6 +52,7 @@ impl Default for SandboxConfig {
             tick_ms: 10,
             cpu_between_calls_max_ms: 10_000,
             instances_max: 1_000,
+            branches_max: 16,
             log_line_max_bytes: 16 << 10,
             log_max_bytes: 16 << 20,
             steps_max: 100_000,

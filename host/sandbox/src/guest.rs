@@ -1,5 +1,6 @@
 //! What the host knows of one instance while it runs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dacapo_model::{
@@ -13,23 +14,26 @@ use crate::alarm::Alarm;
 use crate::attempt::OpenAttempt;
 use crate::config::SandboxConfig;
 use crate::console::Console;
-use crate::ending::{BlockCode, BlockReason, RunSpec};
+use crate::ending::{BlockCode, BlockReason};
+use crate::go::Go;
+use crate::history::{Turn, route};
 use crate::host::wasi::Randomness;
 use crate::interrupt::Interrupt;
 use crate::journal::{Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write};
 use crate::memory::MemoryLimit;
 use crate::meter::Meter;
 
-/// The state of one instance: one go at one run.
+/// The state of one instance, which plays a run or one branch of it.
 pub(crate) struct Guest {
-    pub(crate) run_id: String,
-    pub(crate) workflow: String,
-    pub(crate) created_at: Timestamp,
-    /// Sorted by name.
-    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) go: Arc<Go>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) replay: Replay,
-    journal_bytes: usize,
+    /// Where what it does belongs: the root, or a branch of a fork.
+    pub(crate) scope: String,
+    /// The branches that it has yet to turn into before it is where it belongs.
+    pub(crate) route: VecDeque<Turn>,
+    /// The branches that it has turned into which belong to races.
+    races: Vec<Turn>,
     pub(crate) attempt: Option<OpenAttempt>,
     /// Rings when the open attempt has had its time.
     pub(crate) alarm: Alarm,
@@ -45,7 +49,7 @@ pub(crate) struct Guest {
 }
 
 /// The scope of everything that a workflow does outside of forks.
-const ROOT: &str = "";
+pub(crate) const ROOT: &str = "";
 
 /// The place in the journal of a durable call that has no outcome yet.
 #[derive(Debug, Clone)]
@@ -58,57 +62,76 @@ pub(crate) struct Slot {
 }
 
 /// A row of the journal that has no outcome yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct OpenRow {
     pub(crate) started_at: Timestamp,
     pub(crate) due: Option<Timestamp>,
     /// Attempts at a step that have failed.
     pub(crate) failed_attempts: u32,
+    /// What was noted about it when it was reached.
+    pub(crate) plan: Option<Payload>,
 }
 
 /// What the journal says to a durable call.
 pub(crate) enum Asked {
     /// It has an outcome.
-    Recorded(Outcome),
+    Recorded { key: StepKey, outcome: Outcome },
     /// It has none, and is to be done now.
     Live(Slot),
 }
 
 impl Guest {
-    pub(crate) fn new(
-        spec: RunSpec,
-        journal: Arc<dyn Journal>,
-        config: Arc<SandboxConfig>,
-    ) -> Guest {
+    /// What is to be played over these rows until it is in the scope.
+    pub(crate) fn new(go: Arc<Go>, recorded: Vec<Recorded>, scope: &str) -> Guest {
+        let (journal, config) = (Arc::clone(&go.journal), Arc::clone(&go.config));
         let console = Console::new(
             Arc::clone(&journal),
             config.log_line_max_bytes,
             config.log_max_bytes,
         );
-        let journal_bytes = spec.recorded.iter().map(Recorded::bytes).sum();
-        let replay = Replay::new(spec.recorded, spec.created_at);
+        let replay = Replay::new(recorded, go.created_at, go.positions.clone());
         console.enter(None, replay.is_replaying());
-        let mut labels = spec.labels;
-        labels.sort();
         Guest {
-            run_id: spec.run_id.to_string(),
-            workflow: spec.workflow,
-            created_at: spec.created_at,
-            labels,
             replay,
-            journal_bytes,
+            scope: ROOT.to_owned(),
+            route: route(scope).into(),
+            races: Vec::new(),
             attempt: None,
             alarm: Alarm::default(),
             cancel_delivered: false,
             meter: Meter::new(),
             memory: MemoryLimit::new(config.memory_max_bytes),
-            randomness: Randomness::new(spec.run_id, ROOT),
+            randomness: Randomness::new(go.run_id, ROOT),
             wasi: crate::host::wasi::context(&console),
             table: ResourceTable::new(),
             console,
             journal,
             config,
+            go,
         }
+    }
+
+    /// Whether it plays, or is on its way to, a branch of a fork.
+    pub(crate) fn is_branch(&self) -> bool {
+        !self.route.is_empty() || !self.scope.is_empty()
+    }
+
+    /// What comes now belongs to the next branch on its way.
+    pub(crate) fn turn(&mut self, is_race: bool) -> Option<u32> {
+        let turn = self.route.pop_front()?;
+        let index = turn.index;
+        self.scope = StepKey::branch(&turn.fork, index).to_string();
+        self.randomness = Randomness::new(self.go.run_id, &self.scope);
+        if is_race {
+            self.races.push(turn);
+        }
+        Some(index)
+    }
+
+    /// Whether another branch has won a race that this one is part of.
+    pub(crate) fn has_lost(&self) -> bool {
+        let history = self.go.history.as_ref();
+        !self.races.is_empty() && history.is_some_and(|history| history.is_lost(&self.races))
     }
 
     /// The time as the guest may see it: real inside an attempt, the journal's otherwise.
@@ -130,12 +153,12 @@ impl Guest {
         if let Some(attempt) = &self.attempt {
             return Err(nested(kind, name, &attempt.slot.key));
         }
-        let answer = self.replay.ask(ROOT, kind, name)?;
+        let answer = self.replay.ask(&self.scope, kind, name)?;
         self.console.enter(None, self.replay.is_replaying());
         Ok(match answer {
-            Answer::Recorded { outcome, .. } => {
+            Answer::Recorded { key, outcome } => {
                 self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
-                Asked::Recorded(outcome)
+                Asked::Recorded { key, outcome }
             }
             Answer::Open {
                 key,
@@ -143,6 +166,7 @@ impl Guest {
                 started_at,
                 due,
                 failed_attempts,
+                plan,
             } => Asked::Live(Slot {
                 key,
                 kind,
@@ -151,6 +175,7 @@ impl Guest {
                     started_at,
                     due,
                     failed_attempts,
+                    plan,
                 }),
             }),
             Answer::New { key, position } => {
@@ -170,10 +195,10 @@ impl Guest {
         let (steps_max, bytes_max) = (self.config.steps_max, self.config.journal_max_bytes);
         let what = if position > steps_max {
             format!("{steps_max} rows, as many as it may have (steps-max)")
-        } else if self.journal_bytes >= bytes_max {
+        } else if self.go.journal_bytes() >= bytes_max {
             format!(
                 "{} bytes, and more than {bytes_max} it may not have (journal-max)",
-                self.journal_bytes
+                self.go.journal_bytes()
             )
         } else {
             return Ok(());
@@ -188,11 +213,12 @@ impl Guest {
         }))
     }
 
-    /// Obeys whoever wants something of the run from outside. True: the run is being cancelled and the guest does not know yet.
+    /// Obeys whoever wants something of the run from outside. True: the run is being cancelled, or this branch has lost its race, and the
+    /// guest does not know yet.
     pub(crate) async fn heed_signals(&mut self) -> Result<bool, Interrupt> {
         loop {
             match self.journal.boundary() {
-                None => return Ok(false),
+                None => return Ok(!self.cancel_delivered && self.has_lost()),
                 // Steps that compensate run as usual once the guest knows.
                 Some(Signal::Cancel) => return Ok(!self.cancel_delivered),
                 Some(Signal::Stop(stop)) => return Err(stop.into()),
@@ -201,7 +227,7 @@ impl Guest {
         }
     }
 
-    /// Gives the run up; returns only if there is a reason to look again.
+    /// Gives the run up; returns only if there is a reason to look again. A branch ends here: the run is given up when all of them wait.
     pub(crate) async fn suspend(
         &mut self,
         reason: SuspendReason,
@@ -209,16 +235,15 @@ impl Guest {
         wake_at: Option<Timestamp>,
     ) -> Result<(), Interrupt> {
         self.console.flush();
-        let events = events.to_vec();
-        match self
-            .journal
-            .suspend(Suspension {
-                reason,
-                events,
-                wake_at,
-            })
-            .await?
-        {
+        let suspension = Suspension {
+            reason,
+            events: events.to_vec(),
+            wake_at,
+        };
+        if self.is_branch() {
+            return Err(Interrupt::Parked(suspension));
+        }
+        match self.journal.suspend(suspension).await? {
             Suspended::Gone => Err(Interrupt::Suspended),
             Suspended::Woken => Ok(()),
         }
@@ -240,6 +265,7 @@ impl Guest {
                 state: RecordedState::Open {
                     due: row.due,
                     failed_attempts: row.failed_attempts,
+                    plan: row.plan.clone(),
                 },
             },
             updates_open: slot.open.is_some(),
@@ -281,10 +307,10 @@ impl Guest {
     fn append(&mut self, write: RecordWrite) {
         let attempt = write.failed_attempt.as_ref();
         let attempt = attempt.map_or(0, |attempt| attempt.failure.bytes());
-        self.journal_bytes = self
-            .journal_bytes
-            .saturating_add(write.recorded.bytes())
-            .saturating_add(attempt);
+        self.go.add_journal_bytes(write.recorded.bytes() + attempt);
+        if let Some(history) = &self.go.history {
+            history.note(&write.recorded);
+        }
         self.journal.append(Write::Record(write));
     }
 }
@@ -313,6 +339,12 @@ fn nested(kind: Kind, name: &str, open: &StepKey) -> Interrupt {
         Kind::Step => format!(
             "step `{name}` was begun while step `{open}` is still running: steps do not nest; end the first one before, or make \
              the inner work part of its body"
+        ),
+        Kind::Fork | Kind::Branch => format!(
+            "fork `{name}` was reached inside step `{open}`: a fork cannot be inside a step; fork first, and begin steps in its branches"
+        ),
+        Kind::Child => format!(
+            "child `{name}` was to be started inside step `{open}`: end the step first; starting a child is recorded by itself"
         ),
         Kind::Wait | Kind::Sleep | Kind::Pause => format!(
             "a {} (`{name}`) was reached inside step `{open}`: a wait cannot be inside a step; end the step first and wait after it",

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 mod context;
+mod forks;
 mod log;
 mod steps;
 mod waits;

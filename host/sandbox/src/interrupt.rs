@@ -1,9 +1,9 @@
 //! Ends of an instance that are not the guest's own doing: they unwind it as a trap and are recognised again on the outside.
 
-use dacapo_model::Failure;
+use dacapo_model::{Failure, StepKey};
 
 use crate::ending::{BlockCode, BlockReason};
-use crate::journal::Stop;
+use crate::journal::{Stop, Suspension};
 
 /// Why a host function did not return to the guest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -11,6 +11,15 @@ pub(crate) enum Interrupt {
     /// The journal gave the run up.
     #[error("the run is suspended")]
     Suspended,
+    /// The branch has to wait.
+    #[error("the branch waits")]
+    Parked(Suspension),
+    /// The run goes on in the branches of this fork.
+    #[error("the run forks at {0}")]
+    Forked(StepKey),
+    /// The branch has ended, and its outcome is recorded.
+    #[error("the branch has ended")]
+    BranchEnded,
     /// This process must not advance the run.
     #[error(transparent)]
     Stopped(#[from] Stop),

@@ -34,6 +34,13 @@ pub trait Journal: Send + Sync + 'static {
     /// The event counts as taken from now on in this instance; [`RecordWrite::takes_event`] makes it so for good.
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event>;
 
+    /// Whether there is a buffered event of one of these names that was not taken yet.
+    fn has_event(&self, names: &[String]) -> bool;
+
+    /// Looks whether something came in, so that [`Journal::take_event`] and [`Journal::boundary`] know of it. Called while some branches of
+    /// a run wait for events and others are played.
+    async fn look(&self);
+
     /// What an attempt at a step returns in place of its body, from a journal that was told so by a test. Asked before each attempt.
     fn scripted(&self, _step: &StepKey) -> Option<Result<Payload, Failure>> {
         None

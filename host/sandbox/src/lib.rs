@@ -12,6 +12,7 @@
 
 mod alarm;
 mod attempt;
+mod branches;
 mod cache;
 mod config;
 mod console;
@@ -19,7 +20,9 @@ mod describe;
 mod ending;
 mod engine;
 mod fault;
+mod go;
 mod guest;
+mod history;
 mod host;
 mod interrupt;
 mod journal;

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dacapo_model::{Failure, StepKey, Workflow, from_json};
+use dacapo_model::{Failure, Kind, Recorded, StepKey, Workflow, from_json};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::attempt::{AfterFailure, OpenAttempt};
+use crate::branches::Branches;
 use crate::config::SandboxConfig;
 use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
 use crate::fault;
-use crate::guest::Guest;
+use crate::go::Go;
+use crate::guest::{Guest, ROOT};
 use crate::interrupt::{Interrupt, mismatch_reason};
-use crate::journal::{Journal, Stop};
+use crate::journal::{Journal, Stop, Suspension};
 use crate::meter::Meter;
 use crate::result::conclude;
 use crate::sandbox::{Prepared, Sandbox};
@@ -38,12 +40,8 @@ impl Sandbox {
         spec: RunSpec,
         journal: Arc<dyn Journal>,
     ) -> Ending {
-        // The semaphore is never closed; if it were, the process would be on its way out.
-        let Ok(_places) = self.inner.places.acquire_many(prepared.inner.places).await else {
-            return Ending::Stopped(Stop::Drained);
-        };
         let call = match Call::new(prepared, workflow, &spec, self) {
-            Ok(call) => call,
+            Ok(call) => Arc::new(call),
             Err(message) => {
                 return Ending::Blocked(BlockReason {
                     code: BlockCode::Input,
@@ -52,7 +50,59 @@ impl Sandbox {
                 });
             }
         };
-        let guest = Guest::new(spec, journal, Arc::clone(&self.inner.config));
+        let config = Arc::clone(&self.inner.config);
+        let (go, recorded) = Go::new(spec, journal, config, prepared.inner.forks);
+        let go = Arc::new(go);
+        let Some(history) = &go.history else {
+            let played = self.play(prepared, workflow, &call, &go, recorded, ROOT);
+            return match played.await {
+                Played::Ended(ending) => ending,
+                _ => Ending::Stopped(Stop::Again),
+            };
+        };
+        let mut branches = Branches::new(self, prepared, workflow, &call, &go);
+        drop(recorded);
+        loop {
+            let fork = match history.open_row(ROOT) {
+                // It would only be played to come to the fork.
+                Some(row) if row.kind == Kind::Fork && !branches.is_over(history, &row.key) => {
+                    row.key
+                }
+                _ => {
+                    let recorded = history.path(ROOT);
+                    match self
+                        .play(prepared, workflow, &call, &go, recorded, ROOT)
+                        .await
+                    {
+                        Played::Ended(ending) => return ending,
+                        Played::Forked(fork) => fork,
+                        Played::Again | Played::Parked(_) | Played::BranchEnded => {
+                            return Ending::Stopped(Stop::Again);
+                        }
+                    }
+                }
+            };
+            if let Some(ending) = branches.play(history, fork).await {
+                return ending;
+            }
+        }
+    }
+
+    /// Plays the component from the top over these rows until it can do no more where it belongs. Waits for a place in the pool first.
+    pub(crate) async fn play(
+        &self,
+        prepared: &Prepared,
+        workflow: &Workflow,
+        call: &Call,
+        go: &Arc<Go>,
+        recorded: Vec<Recorded>,
+        scope: &str,
+    ) -> Played {
+        // The semaphore is never closed; if it were, the process would be on its way out.
+        let Ok(_places) = self.inner.places.acquire_many(prepared.inner.places).await else {
+            return Played::Ended(Ending::Stopped(Stop::Drained));
+        };
+        let guest = Guest::new(Arc::clone(go), recorded, scope);
         let meter = guest.meter.clone();
         let mut store = Store::new(prepared.inner.pre.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
@@ -73,21 +123,39 @@ impl Sandbox {
             returned = slices => match returned {
                 Ok(Ok(value)) => Returned::Value(value),
                 Ok(Err(error)) => Returned::Error(error),
-                Err(panic) => return Ending::Failed(Failure::new(INTERNAL, panic_message(&*panic))),
+                Err(panic) => {
+                    let failure = Failure::new(INTERNAL, panic_message(&*panic));
+                    return Played::Ended(Ending::Failed(failure));
+                }
             },
         };
         let guest = store.data_mut();
         guest.console.flush();
-        let ending = match guest.attempt.take() {
+        let played = match guest.attempt.take() {
             Some(attempt) => end_with_attempt(returned, attempt, guest).await,
-            None => ending(returned, guest, workflow),
+            None => played(returned, guest, workflow),
         };
-        if guest.cancel_delivered {
-            after_cancel(ending)
-        } else {
-            ending
+        match played {
+            Played::Ended(ending) if guest.cancel_delivered && !guest.has_lost() => {
+                Played::Ended(after_cancel(ending))
+            }
+            played => played,
         }
     }
+}
+
+/// How far an instance came.
+pub(crate) enum Played {
+    /// The run has come to this.
+    Ended(Ending),
+    /// The run goes on in the branches of this fork.
+    Forked(StepKey),
+    /// The branch has to wait for this.
+    Parked(Suspension),
+    /// The branch has ended, and its outcome is recorded.
+    BranchEnded,
+    /// It is to be played again, at once.
+    Again,
 }
 
 /// How the guest's function came back.
@@ -105,7 +173,7 @@ fn handover_max_bytes(config: &SandboxConfig) -> usize {
 }
 
 /// A checked call of a workflow's function.
-struct Call {
+pub(crate) struct Call {
     function: ComponentExportIndex,
     params: Vec<Val>,
     results: usize,
@@ -140,7 +208,7 @@ impl Call {
     }
 
     async fn make(
-        self,
+        &self,
         prepared: &Prepared,
         store: &mut Store<Guest>,
     ) -> wasmtime::Result<Option<Val>> {
@@ -185,14 +253,14 @@ fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline
 }
 
 /// The guest is gone while a step's body was running. What went wrong in a body is the failure of that attempt, and no more.
-async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut Guest) -> Ending {
+async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut Guest) -> Played {
     let key = attempt.slot.key.clone();
     let failure = match returned {
         Returned::Value(_) => {
             let message = format!(
                 "the workflow returned while step `{key}` was open: call `step-end` for each attempt"
             );
-            return Ending::Failed(Failure::new(dacapo_model::MISUSE, message));
+            return Played::Ended(Ending::Failed(Failure::new(dacapo_model::MISUSE, message)));
         }
         Returned::TimedOut => Failure::new(
             dacapo_model::TIMEOUT,
@@ -218,45 +286,58 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
     guest.console.enter(None, guest.replay.is_replaying());
     match guest.fail_attempt(attempt, failure) {
         // The workflow's code is to see the failure; this instance cannot show it any more.
-        AfterFailure::Over(_) => Ending::Stopped(Stop::Again),
+        AfterFailure::Over(_) => Played::Again,
         AfterFailure::Retry(due) => match guest.suspend_for_retry(due).await {
-            Interrupt::Stopped(stop) => Ending::Stopped(stop),
-            _ => Ending::Suspended,
+            Interrupt::Stopped(Stop::Again) => Played::Again,
+            Interrupt::Stopped(stop) => Played::Ended(Ending::Stopped(stop)),
+            Interrupt::Parked(suspension) => Played::Parked(suspension),
+            _ => Played::Ended(Ending::Suspended),
         },
     }
 }
 
-fn ending(returned: Returned, guest: &Guest, workflow: &Workflow) -> Ending {
+fn played(returned: Returned, guest: &Guest, workflow: &Workflow) -> Played {
     let returned = match returned {
         Returned::Value(value) => value,
         Returned::Error(error) => {
             return match error.downcast_ref::<Interrupt>() {
                 Some(interrupt) => interrupted(interrupt, &error, None),
-                None => Ending::Failed(fault::failure(&error, guest, None)),
+                None => Played::Ended(Ending::Failed(fault::failure(&error, guest, None))),
             };
         }
         // It is set for as long as an attempt is open, and not longer.
-        Returned::TimedOut => return Ending::Stopped(Stop::Again),
+        Returned::TimedOut => return Played::Again,
     };
     if let Err(mismatch) = guest.replay.finish() {
-        return Ending::Blocked(mismatch_reason(&mismatch));
+        return Played::Ended(Ending::Blocked(mismatch_reason(&mismatch)));
     }
-    match conclude(returned, workflow, &guest.config.payload) {
-        Ok(output) => Ending::Completed(output),
-        Err(failure) => Ending::Failed(failure),
-    }
+    Played::Ended(if guest.is_branch() {
+        let message = format!(
+            "the workflow returned inside of branch `{}`: end each branch with `branch-end`",
+            guest.scope
+        );
+        Ending::Failed(Failure::new(dacapo_model::MISUSE, message))
+    } else {
+        match conclude(returned, workflow, &guest.config.payload) {
+            Ok(output) => Ending::Completed(output),
+            Err(failure) => Ending::Failed(failure),
+        }
+    })
 }
 
 /// The guest was unwound by us.
-fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&StepKey>) -> Ending {
-    match interrupt {
+fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&StepKey>) -> Played {
+    Played::Ended(match interrupt {
+        Interrupt::Parked(suspension) => return Played::Parked(suspension.clone()),
+        Interrupt::Forked(fork) => return Played::Forked(fork.clone()),
+        Interrupt::BranchEnded => return Played::BranchEnded,
         Interrupt::Suspended => Ending::Suspended,
         Interrupt::Stopped(stop) => Ending::Stopped(*stop),
         Interrupt::Blocked(reason) => Ending::Blocked(reason.clone()),
         Interrupt::Failed(failure) => {
             Ending::Failed(fault::explained(failure.clone(), error, step))
         }
-    }
+    })
 }
 
 /// However a guest ends once it was told of a cancel, its run is cancelled; how it ended is kept.

@@ -48,6 +48,8 @@ pub(crate) struct PreparedInner {
     pub(crate) workflows: HashMap<String, ComponentExportIndex>,
     /// Places in the pool that an instance takes.
     pub(crate) places: u32,
+    /// It imports what it takes to fork.
+    pub(crate) forks: bool,
 }
 
 /// The sandbox could not be set up.
@@ -240,12 +242,17 @@ impl Sandbox {
             });
         }
         let workflows = workflows(&self.inner.engine, component);
+        let ty = component.component_type();
+        let forks = ty
+            .imports(&self.inner.engine)
+            .any(|(import, _)| import.starts_with("dacapo:workflow/forks"));
         Ok(Prepared {
             inner: Arc::new(PreparedInner {
                 digest: digest.to_owned(),
                 pre,
                 workflows,
                 places,
+                forks,
             }),
         })
     }
@@ -321,6 +328,7 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         u64::from(config.compile_concurrency),
         1,
     )?;
+    at_least("branches-max", u64::from(config.branches_max), 1)?;
     at_least("steps-max", u64::from(config.steps_max), 1)?;
     at_least("journal-max-bytes", config.journal_max_bytes as u64, 1)?;
     config

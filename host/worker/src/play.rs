@@ -77,6 +77,7 @@ pub(crate) async fn play(
         why = session.end_now() => Ok(Some(ended_now(why))),
         went = go(stage, session, claimed) => went,
     };
+    session.close();
     let end = match went {
         Ok(end) => end,
         Err(Stop::LeaseLost) => return Left::Nothing,
@@ -85,7 +86,7 @@ pub(crate) async fn play(
                 Some(End::Failed(Failure::new("refused", refusal)))
             } else {
                 // What is recorded already is worth keeping.
-                let _ = dacapo_sandbox::Journal::settle(session.as_ref()).await;
+                session.keep().await;
                 return Left::HandBack;
             }
         }

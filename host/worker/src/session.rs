@@ -25,6 +25,9 @@ pub(crate) struct Session {
     deadline: Option<Timestamp>,
     incarnation: Arc<Incarnation>,
     state: Mutex<State>,
+    /// Held by whoever waits for a hand-over: branches of a run wait at the same time, and what one of them hands over may hold the rows of
+    /// another.
+    handing_over: tokio::sync::Mutex<()>,
     /// Rung when the run is to be ended at once.
     end_now: Notify,
 }
@@ -62,6 +65,8 @@ struct State {
     stop: Option<Stop>,
     /// The database refused the run's data: what it said.
     refused: Option<String>,
+    /// What still plays the run is to have no effect any more.
+    closed: bool,
 }
 
 /// How a hand-over went.
@@ -90,12 +95,14 @@ impl Session {
             latest: claimed.claimed_at,
             stop: None,
             refused: None,
+            closed: false,
         };
         Self {
             run: claimed.run,
             deadline: claimed.deadline,
             incarnation,
             state: Mutex::new(state),
+            handing_over: tokio::sync::Mutex::new(()),
             end_now: Notify::new(),
         }
     }
@@ -163,6 +170,17 @@ impl Session {
         state.refused.take()
     }
 
+    /// Nothing more of what plays the run counts: branches that were dropped in the middle of a computation stop only when they next come
+    /// up for air.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+    }
+
+    /// Hands over what is recorded already, also of a run that is closed.
+    pub(crate) async fn keep(&self) {
+        let _ = self.hand_over(None).await;
+    }
+
     /// Hands everything over and ends the run's stay with this worker. False: it is still the worker's, or never was.
     pub(crate) async fn end(&self, end: End) -> Result<bool, Stop> {
         match self.hand_over(Some(end)).await {
@@ -174,6 +192,7 @@ impl Session {
 
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
     async fn hand_over(&self, mut end: Option<End>) -> Written {
+        let _turn = self.handing_over.lock().await;
         loop {
             // In one go: rows that a nudge hands over in between must be waited for, too.
             let (reply, last) = {
@@ -275,6 +294,9 @@ impl Journal for Session {
 
     fn append(&self, write: Write) {
         let mut state = self.state();
+        if state.closed {
+            return;
+        }
         match write {
             Write::Record(write) => {
                 if write.recorded.kind == dacapo_model::Kind::Step {
@@ -340,6 +362,9 @@ impl Journal for Session {
     }
 
     async fn settle(&self) -> Result<(), Stop> {
+        if self.state().closed {
+            return Err(Stop::Again);
+        }
         match self.hand_over(None).await {
             Written::Yes { .. } => {
                 Failpoint::BeforeBody.reach();
@@ -381,6 +406,18 @@ impl Journal for Session {
             payload: event.payload,
             received_at: event.received_at,
         })
+    }
+
+    fn has_event(&self, names: &[String]) -> bool {
+        let state = self.state();
+        state.inbox.iter().any(|event| names.contains(&event.name))
+    }
+
+    async fn look(&self) {
+        // What cannot be looked at now is looked at when the run is given up, at the latest.
+        if let Ok(Some(look)) = self.incarnation.look(self.run).await {
+            self.take_look(look);
+        }
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {

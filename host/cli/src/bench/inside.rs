@@ -45,6 +45,12 @@ impl Journal for Stops {
         None
     }
 
+    fn has_event(&self, _names: &[String]) -> bool {
+        false
+    }
+
+    async fn look(&self) {}
+
     async fn suspend(&self, _suspension: Suspension) -> Result<Suspended, Stop> {
         Err(Stop::Drained)
     }

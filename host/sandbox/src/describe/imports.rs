@@ -8,6 +8,7 @@ use crate::host::wasi;
 /// Interfaces of ours, all of version 0.1.
 const OWN_INTERFACES: &[&str] = &[
     "dacapo:workflow/context",
+    "dacapo:workflow/forks",
     "dacapo:workflow/log",
     "dacapo:workflow/steps",
     "dacapo:workflow/types",

@@ -8,11 +8,13 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/steps.step-run": async | trappable,
         "dacapo:workflow/steps.step-end": async | trappable,
         "dacapo:workflow/waits": async | trappable,
+        "dacapo:workflow/forks.fork": async | trappable,
         "dacapo:workflow/log": async | trappable,
         default: trappable,
     },
     with: {
         "dacapo:workflow/steps.attempt": super::steps::Attempt,
         "dacapo:workflow/steps.options": super::steps::Options,
+        "dacapo:workflow/forks.options": super::forks::Options,
     },
 });

@@ -7,15 +7,15 @@ use crate::guest::Guest;
 
 impl Host for Guest {
     fn run_id(&mut self) -> wasmtime::Result<String> {
-        Ok(self.run_id.clone())
+        Ok(self.go.run_id.to_string())
     }
 
     fn workflow(&mut self) -> wasmtime::Result<String> {
-        Ok(self.workflow.clone())
+        Ok(self.go.workflow.clone())
     }
 
     fn created_at(&mut self) -> wasmtime::Result<u64> {
-        Ok(unix_ms(self.created_at))
+        Ok(unix_ms(self.go.created_at))
     }
 
     fn now(&mut self) -> wasmtime::Result<u64> {
@@ -23,7 +23,7 @@ impl Host for Guest {
     }
 
     fn labels(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.labels.clone())
+        Ok(self.go.labels.clone())
     }
 }
 

@@ -33,7 +33,7 @@ impl Host for Guest {
         options: Option<Resource<Options>>,
     ) -> wasmtime::Result<Result<State, types::Failure>> {
         let slot = match self.ask(Kind::Step, &name)? {
-            Asked::Recorded(outcome) => return Ok(recorded(outcome)),
+            Asked::Recorded { outcome, .. } => return Ok(recorded(outcome)),
             Asked::Live(slot) => slot,
         };
         let options = match options {
@@ -43,13 +43,12 @@ impl Host for Guest {
         let mut failed_attempts = 0;
         loop {
             if self.heed_signals().await? {
-                let started_at = slot
-                    .open
-                    .map_or_else(|| self.journal.now(), |row| row.started_at);
+                let open = slot.open.as_ref();
+                let started_at = open.map_or_else(|| self.journal.now(), |row| row.started_at);
                 self.record_done(slot, started_at, Outcome::Cancelled, None, None);
                 return Ok(Err(cancelled().into()));
             }
-            let Some(row) = slot.open else { break };
+            let Some(row) = &slot.open else { break };
             failed_attempts = row.failed_attempts;
             match row.due {
                 Some(due) if self.journal.now() < due => {
@@ -230,7 +229,7 @@ fn recorded(outcome: Outcome) -> Result<State, types::Failure> {
     }
 }
 
-fn unrecordable(what: &str, error: &PayloadError) -> Interrupt {
+pub(super) fn unrecordable(what: &str, error: &PayloadError) -> Interrupt {
     let message = format!("{what} cannot be recorded: {error}");
     Interrupt::Failed(Failure::new(crate::ending::payload_code(error), message))
 }

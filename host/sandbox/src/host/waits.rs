@@ -20,11 +20,12 @@ impl Host for Guest {
         timeout_ms: Option<u64>,
     ) -> wasmtime::Result<Result<Option<String>, types::Failure>> {
         let slot = match self.ask(Kind::Wait, &event)? {
-            Asked::Recorded(outcome) => return Ok(received(outcome)),
+            Asked::Recorded { outcome, .. } => return Ok(received(outcome)),
             Asked::Live(slot) => slot,
         };
         let events = [event];
-        let waited = self.wait_until_received(slot, &events, timeout_ms, |event| event.payload);
+        let waited =
+            self.wait_until_received(slot, &events, None, timeout_ms, |event| event.payload);
         Ok(received(waited.await?))
     }
 
@@ -46,10 +47,13 @@ impl Host for Guest {
                 .map_err(|error| Interrupt::misuse(error.to_string()))?;
         }
         let slot = match self.ask(Kind::Wait, &name)? {
-            Asked::Recorded(outcome) => return any_received(outcome),
+            Asked::Recorded { outcome, .. } => return any_received(outcome),
             Asked::Live(slot) => slot,
         };
-        let waited = self.wait_until_received(slot, &events, timeout_ms, named);
+        let plan = serde_json::to_string(&events)
+            .ok()
+            .map(Payload::from_trusted);
+        let waited = self.wait_until_received(slot, &events, plan, timeout_ms, named);
         any_received(waited.await?)
     }
 
@@ -72,16 +76,16 @@ impl Host for Guest {
 
     async fn pause(&mut self, name: String) -> wasmtime::Result<Result<(), types::Failure>> {
         let mut slot = match self.ask(Kind::Pause, &name)? {
-            Asked::Recorded(outcome) => return Ok(over(outcome)),
+            Asked::Recorded { outcome, .. } => return Ok(over(outcome)),
             Asked::Live(slot) => slot,
         };
         let row = self.reach(&slot, |_| None);
         loop {
             if self.heed_signals().await? {
-                return Ok(Err(self.deliver_cancel(slot, row)));
+                return Ok(Err(self.deliver_cancel(slot, &row)));
             }
             if slot.open.is_none() {
-                self.record_open(&mut slot, row, None);
+                self.record_open(&mut slot, row.clone(), None);
             }
             // Whoever resumes the run writes the outcome, so it is found as recorded the next time and never here.
             self.suspend(SuspendReason::Pause, &[], None).await?;
@@ -101,10 +105,12 @@ impl Guest {
         &mut self,
         mut slot: Slot,
         events: &[String],
+        plan: Option<Payload>,
         timeout_ms: Option<u64>,
         payload: fn(Event) -> Payload,
     ) -> wasmtime::Result<Outcome> {
-        let row = self.reach(&slot, |now| timeout_ms.map(|ms| now.add_millis(ms)));
+        let mut row = self.reach(&slot, |now| timeout_ms.map(|ms| now.add_millis(ms)));
+        row.plan = plan;
         let (outcome, takes_event) = loop {
             if self.heed_signals().await? {
                 break (Outcome::Cancelled, None);
@@ -117,8 +123,9 @@ impl Guest {
             if row.due.is_some_and(|due| self.journal.now() >= due) {
                 break (Outcome::TimedOut, None);
             }
-            if slot.open.is_none() {
-                self.record_open(&mut slot, row, None);
+            // The code may name other events than it did when the wait was reached.
+            if slot.open.as_ref().is_none_or(|open| open.plan != row.plan) {
+                self.record_open(&mut slot, row.clone(), None);
             }
             self.suspend(SuspendReason::Event, events, row.due).await?;
         };
@@ -132,20 +139,20 @@ impl Guest {
         due: impl FnOnce(Timestamp) -> Timestamp,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
         let mut slot = match self.ask(Kind::Sleep, name)? {
-            Asked::Recorded(outcome) => return Ok(over(outcome)),
+            Asked::Recorded { outcome, .. } => return Ok(over(outcome)),
             Asked::Live(slot) => slot,
         };
         let row = self.reach(&slot, |now| Some(due(now)));
         loop {
             if self.heed_signals().await? {
-                return Ok(Err(self.deliver_cancel(slot, row)));
+                return Ok(Err(self.deliver_cancel(slot, &row)));
             }
             if row.due.is_none_or(|due| self.journal.now() >= due) {
                 self.record_done(slot, row.started_at, nothing(), None, None);
                 return Ok(Ok(()));
             }
             if slot.open.is_none() {
-                self.record_open(&mut slot, row, None);
+                self.record_open(&mut slot, row.clone(), None);
             }
             self.suspend(SuspendReason::Time, &[], row.due).await?;
         }
@@ -153,17 +160,18 @@ impl Guest {
 
     /// When the wait was first reached and when it is over: as recorded, or from now.
     fn reach(&self, slot: &Slot, due: impl FnOnce(Timestamp) -> Option<Timestamp>) -> OpenRow {
-        slot.open.unwrap_or_else(|| {
+        slot.open.clone().unwrap_or_else(|| {
             let started_at = self.journal.now();
             OpenRow {
                 started_at,
                 due: due(started_at),
                 failed_attempts: 0,
+                plan: None,
             }
         })
     }
 
-    fn deliver_cancel(&mut self, slot: Slot, row: OpenRow) -> types::Failure {
+    fn deliver_cancel(&mut self, slot: Slot, row: &OpenRow) -> types::Failure {
         self.record_done(slot, row.started_at, Outcome::Cancelled, None, None);
         cancelled().into()
     }

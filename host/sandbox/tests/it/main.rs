@@ -1,6 +1,7 @@
 //! Real guests in the sandbox, over a journal in memory.
 #![allow(clippy::unwrap_used)] // What a test does not expect may end it, in its helpers too.
 
+mod branches;
 mod cache;
 mod changes;
 mod describe;

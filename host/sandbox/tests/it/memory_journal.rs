@@ -17,6 +17,8 @@ pub struct MemoryJournal {
 struct State {
     now_ms: i64,
     rows: Vec<Recorded>,
+    /// Every row as it was written, in order.
+    writes: Vec<Recorded>,
     logs: Vec<LogLine>,
     failed_attempts: Vec<FailedAttempt>,
     /// What happened, in short, in order.
@@ -25,6 +27,8 @@ struct State {
     taken: Vec<u32>,
     next_seq: u32,
     signals: VecDeque<Option<Signal>>,
+    /// What every durable call is told that nothing else is.
+    signal: Option<Signal>,
     settle_fails: Option<Stop>,
     wake_once: bool,
     arriving: Option<(String, String)>,
@@ -38,6 +42,7 @@ impl MemoryJournal {
             state: Mutex::new(State {
                 now_ms: START_MS,
                 rows: Vec::new(),
+                writes: Vec::new(),
                 logs: Vec::new(),
                 failed_attempts: Vec::new(),
                 trace: Vec::new(),
@@ -45,6 +50,7 @@ impl MemoryJournal {
                 taken: Vec::new(),
                 next_seq: 1,
                 signals: VecDeque::new(),
+                signal: None,
                 settle_fails: None,
                 wake_once: false,
                 arriving: None,
@@ -112,6 +118,25 @@ impl MemoryJournal {
     /// What the next durable calls are told, one each; nothing after that.
     pub fn signal(&self, signals: impl IntoIterator<Item = Option<Signal>>) {
         self.lock().signals.extend(signals);
+    }
+
+    /// What all durable calls are told from now on.
+    pub fn keep_signal(&self, signal: Option<Signal>) {
+        self.lock().signal = signal;
+    }
+
+    /// Every row as it was written, in order; a row that was open has several.
+    pub fn writes(&self) -> Vec<Recorded> {
+        self.lock().writes.clone()
+    }
+
+    /// The journal holds what was written so far.
+    pub fn put(&self, writes: &[Recorded]) {
+        let mut state = self.lock();
+        for write in writes {
+            state.rows.retain(|row| row.key != write.key);
+            state.rows.push(write.clone());
+        }
     }
 
     pub fn fail_settle(&self, stop: Stop) {
@@ -190,6 +215,7 @@ impl Journal for MemoryJournal {
             }
         };
         state.trace.push(format!("{} {outcome}", row.key));
+        state.writes.push(row.clone());
         let known = state.rows.iter().position(|known| known.key == row.key);
         match known {
             Some(at) => {
@@ -213,8 +239,9 @@ impl Journal for MemoryJournal {
                     row.key
                 );
                 assert!(
-                    state.rows.iter().all(|known| known.position < row.position),
-                    "positions grow"
+                    state.rows.iter().all(|known| known.position < row.position
+                        || known.key.scope() != row.key.scope() && known.position != row.position),
+                    "positions grow in each scope"
                 );
                 state.rows.push(row);
             }
@@ -236,7 +263,9 @@ impl Journal for MemoryJournal {
     }
 
     fn boundary(&self) -> Option<Signal> {
-        self.lock().signals.pop_front().flatten()
+        let mut state = self.lock();
+        let signal = state.signal;
+        state.signals.pop_front().unwrap_or(signal)
     }
 
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
@@ -249,6 +278,13 @@ impl Journal for MemoryJournal {
         state.taken.push(event.seq);
         Some(event)
     }
+
+    fn has_event(&self, names: &[String]) -> bool {
+        let state = self.lock();
+        state.events.iter().any(|(known, _)| names.contains(known))
+    }
+
+    async fn look(&self) {}
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
         let arriving = {

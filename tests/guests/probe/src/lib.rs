@@ -1,5 +1,6 @@
 //! One workflow for each behaviour that the engine is tested for. `wit/` says what each of them does.
 
+mod branches;
 mod changes;
 mod durable;
 mod limits;

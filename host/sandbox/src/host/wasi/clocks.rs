@@ -55,7 +55,7 @@ impl Guest {
         let micros = self
             .visible_now()
             .as_micros()
-            .saturating_sub(self.created_at.as_micros());
+            .saturating_sub(self.go.created_at.as_micros());
         u64::try_from(micros)
             .unwrap_or(0)
             .saturating_mul(NANOS_PER_MICRO)

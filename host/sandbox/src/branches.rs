@@ -1,0 +1,428 @@
+//! The branches of a run: which of them are played, which wait, and when the run goes on behind its forks.
+//!
+//! A run that forks has no instance of its own meanwhile: the branches are played in its place, each over the same journal, and the one
+//! that forked is played again when all of them have ended. So nothing that waits holds a place in the pool.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dacapo_model::{Failure, Kind, Recorded, RecordedState, StepKey, Workflow};
+use tokio::task::JoinSet;
+
+use crate::ending::Ending;
+use crate::go::Go;
+use crate::history::{BranchState, ForkPlan, History};
+use crate::journal::{Signal, Stop, SuspendReason, Suspended, Suspension};
+use crate::run::{Call, Played};
+use crate::sandbox::{Prepared, Sandbox};
+
+/// How often somebody looks whether there is something for branches that wait, while others are played.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The open forks of one go at a run.
+pub(crate) struct Branches {
+    player: Player,
+    forks: HashMap<StepKey, OpenFork>,
+    /// Branches to be played.
+    ready: VecDeque<StepKey>,
+    /// Branches that have to wait, and what for.
+    parked: HashMap<StepKey, Suspension>,
+    playing: JoinSet<(StepKey, Played)>,
+    /// What the run comes to as soon as no branch is played any more.
+    ending: Option<Ending>,
+}
+
+/// All that it takes to play a branch.
+#[derive(Clone)]
+struct Player {
+    sandbox: Sandbox,
+    prepared: Prepared,
+    workflow: Arc<Workflow>,
+    call: Arc<Call>,
+    go: Arc<Go>,
+}
+
+struct OpenFork {
+    plan: ForkPlan,
+    /// Branches that have not begun, by index.
+    to_begin: VecDeque<u32>,
+    /// How many have begun and not ended.
+    under_way: u32,
+}
+
+impl Branches {
+    pub(crate) fn new(
+        sandbox: &Sandbox,
+        prepared: &Prepared,
+        workflow: &Workflow,
+        call: &Arc<Call>,
+        go: &Arc<Go>,
+    ) -> Branches {
+        Branches {
+            player: Player {
+                sandbox: sandbox.clone(),
+                prepared: prepared.clone(),
+                workflow: Arc::new(workflow.clone()),
+                call: Arc::clone(call),
+                go: Arc::clone(go),
+            },
+            forks: HashMap::new(),
+            ready: VecDeque::new(),
+            parked: HashMap::new(),
+            playing: JoinSet::new(),
+            ending: None,
+        }
+    }
+
+    /// Whether all branches of a fork have ended that are to end.
+    pub(crate) fn is_over(&self, history: &History, fork: &StepKey) -> bool {
+        let Some(plan) = history.plan(fork) else {
+            return true;
+        };
+        history.has_joined(fork, &plan)
+    }
+
+    /// Plays the branches of this fork, and of those within, until they have ended. None: the run goes on behind it.
+    pub(crate) async fn play(&mut self, history: &History, fork: StepKey) -> Option<Ending> {
+        self.open(history, fork.clone());
+        loop {
+            self.begin_more();
+            if self.playing.is_empty() {
+                if self.ending.is_some() {
+                    return self.ending.take();
+                }
+                if !self.forks.contains_key(&fork) {
+                    return None;
+                }
+                if let Some(ending) = self.give_up(history).await {
+                    return Some(ending);
+                }
+                continue;
+            }
+            let until_look = self.until_look();
+            tokio::select! {
+                ended = self.playing.join_next() => match ended {
+                    Some(Ok((branch, played))) => {
+                        if let Some(ending) = self.played(history, branch, played) {
+                            self.playing.shutdown().await;
+                            return Some(ending);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        self.playing.shutdown().await;
+                        let message = format!("a fault in the host ended the run: {error}");
+                        return Some(Ending::Failed(Failure::new("internal", message)));
+                    }
+                    None => {}
+                },
+                () = tokio::time::sleep(until_look) => self.look(history).await,
+            }
+        }
+    }
+
+    /// Takes up a fork where the journal says that it is.
+    fn open(&mut self, history: &History, fork: StepKey) {
+        let Some(plan) = history.plan(&fork) else {
+            return;
+        };
+        let mut open = OpenFork {
+            to_begin: VecDeque::new(),
+            under_way: 0,
+            plan,
+        };
+        let is_won = history.winner(&fork).is_some();
+        let mut under_way = Vec::new();
+        for (index, state) in (0..).zip(history.branches(&fork, open.plan.branches)) {
+            match state {
+                BranchState::New if !is_won => open.to_begin.push_back(index),
+                BranchState::UnderWay => under_way.push(StepKey::branch(&fork, index)),
+                BranchState::New | BranchState::Ended => {}
+            }
+        }
+        open.under_way = u32::try_from(under_way.len()).unwrap_or(u32::MAX);
+        let is_over = open.under_way == 0 && open.to_begin.is_empty();
+        self.forks.insert(fork.clone(), open);
+        for branch in under_way {
+            self.take_up(history, branch, is_won);
+        }
+        if is_over {
+            self.close(&fork);
+        }
+    }
+
+    /// Takes up a branch that was under way when the run was given up. One that waits is not played to find that out.
+    fn take_up(&mut self, history: &History, branch: StepKey, has_lost: bool) {
+        match history.open_row(branch.as_str()) {
+            Some(row) if row.kind == Kind::Fork => self.open(history, row.key),
+            Some(row) if !has_lost => match suspension(&row) {
+                Some(suspension) if !self.is_awaited(history, &branch, &suspension) => {
+                    self.parked.insert(branch, suspension);
+                }
+                _ => self.ready.push_back(branch),
+            },
+            _ => self.ready.push_back(branch),
+        }
+    }
+
+    /// Lets as many branches begin, and be played, as may.
+    fn begin_more(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
+        let room = self.player.go.config.branches_max as usize;
+        for (fork, open) in &mut self.forks {
+            let max = open.plan.max_parallel.unwrap_or(u32::MAX);
+            // Those beyond what can be played at once begin later, so that a fork of thousands is not a queue of thousands.
+            while open.under_way < max && self.ready.len() < room {
+                let Some(index) = open.to_begin.pop_front() else {
+                    break;
+                };
+                open.under_way += 1;
+                self.ready.push_back(StepKey::branch(fork, index));
+            }
+        }
+        while self.playing.len() < room
+            && let Some(branch) = self.ready.pop_front()
+        {
+            let player = self.player.clone();
+            self.playing.spawn(async move {
+                let played = player.play(&branch).await;
+                (branch, played)
+            });
+        }
+    }
+
+    /// What follows from how a branch came back. Some: the run ends at once.
+    fn played(&mut self, history: &History, branch: StepKey, played: Played) -> Option<Ending> {
+        match played {
+            Played::Again => self.ready.push_back(branch),
+            Played::Parked(suspension) => {
+                self.parked.insert(branch, suspension);
+            }
+            Played::Forked(fork) => self.open(history, fork),
+            Played::BranchEnded => self.branch_ended(history, &branch),
+            Played::Ended(Ending::Stopped(Stop::LeaseLost)) => {
+                return Some(Ending::Stopped(Stop::LeaseLost));
+            }
+            // Others may be in the middle of a step, whose effects are better recorded than had twice.
+            Played::Ended(ending @ (Ending::Stopped(_) | Ending::Blocked(_))) => {
+                if !matches!(self.ending, Some(Ending::Blocked(_))) {
+                    self.ending = Some(ending);
+                }
+            }
+            Played::Ended(Ending::Failed(mut failure)) => {
+                failure.message = format!("in branch `{branch}`: {}", failure.message);
+                return Some(Ending::Failed(failure));
+            }
+            Played::Ended(ending) => return Some(ending),
+        }
+        None
+    }
+
+    fn branch_ended(&mut self, history: &History, branch: &StepKey) {
+        let fork = StepKey::from_trusted(branch.scope().to_owned());
+        let Some(open) = self.forks.get_mut(&fork) else {
+            return;
+        };
+        open.under_way = open.under_way.saturating_sub(1);
+        if open.plan.race && history.winner(&fork).is_some() {
+            open.to_begin.clear();
+            // The losers are to hear of it.
+            let below = format!("{fork}/");
+            self.unpark(|branch, _| branch.as_str().starts_with(&below));
+        }
+        let over = self
+            .forks
+            .get(&fork)
+            .is_some_and(|open| open.under_way == 0 && open.to_begin.is_empty());
+        if over {
+            self.close(&fork);
+        }
+    }
+
+    /// All branches of a fork have ended: whoever forked goes on.
+    fn close(&mut self, fork: &StepKey) {
+        self.forks.remove(fork);
+        if !fork.scope().is_empty() {
+            self.ready
+                .push_back(StepKey::from_trusted(fork.scope().to_owned()));
+        }
+    }
+
+    /// All branches wait: gives the run up. None: something came in.
+    async fn give_up(&mut self, history: &History) -> Option<Ending> {
+        if self.parked.is_empty() {
+            let message = "a fault in the host ended the run: its branches neither run nor wait";
+            return Some(Ending::Failed(Failure::new("internal", message)));
+        }
+        let mut suspension = all_of(self.parked.values());
+        match self.player.go.journal.boundary() {
+            Some(Signal::Stop(stop)) => return Some(Ending::Stopped(stop)),
+            // They waited already when it came.
+            Some(Signal::Pause) => suspension = held(),
+            Some(Signal::Cancel) => {
+                self.unpark_awaited(history);
+                if !self.ready.is_empty() {
+                    return None;
+                }
+            }
+            None => {}
+        }
+        match self.player.go.journal.suspend(suspension).await {
+            Ok(Suspended::Gone) => Some(Ending::Suspended),
+            Err(stop) => Some(Ending::Stopped(stop)),
+            Ok(Suspended::Woken) => {
+                self.unpark_awaited(history);
+                None
+            }
+        }
+    }
+
+    /// How long until somebody has to look whether branches that wait may go on.
+    fn until_look(&self) -> Duration {
+        if self.parked.is_empty() {
+            return LOOK_EVERY;
+        }
+        let next_due = self
+            .parked
+            .values()
+            .filter_map(|parked| parked.wake_at)
+            .min();
+        let now = self.player.go.journal.now();
+        let due = next_due.map_or(LOOK_EVERY, |due| {
+            let micros = due.as_micros().saturating_sub(now.as_micros());
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        });
+        due.min(LOOK_EVERY)
+    }
+
+    async fn look(&mut self, history: &History) {
+        let waits_for_events = |parked: &Suspension| !parked.events.is_empty();
+        if self.parked.values().any(waits_for_events) {
+            self.player.go.journal.look().await;
+        }
+        self.unpark_awaited(history);
+    }
+
+    fn unpark_awaited(&mut self, history: &History) {
+        let go = Arc::clone(&self.player.go);
+        self.unpark(|branch, parked| is_awaited(&go, history, branch, parked));
+    }
+
+    fn is_awaited(&self, history: &History, branch: &StepKey, parked: &Suspension) -> bool {
+        is_awaited(&self.player.go, history, branch, parked)
+    }
+
+    fn unpark(&mut self, mut which: impl FnMut(&StepKey, &Suspension) -> bool) {
+        let ready = &mut self.ready;
+        self.parked.retain(|branch, parked| {
+            let awaited = which(branch, parked);
+            if awaited {
+                ready.push_back(branch.clone());
+            }
+            !awaited
+        });
+    }
+}
+
+impl Player {
+    async fn play(&self, branch: &StepKey) -> Played {
+        let recorded = match &self.go.history {
+            Some(history) => history.path(branch.as_str()),
+            None => Vec::new(),
+        };
+        self.sandbox
+            .play(
+                &self.prepared,
+                &self.workflow,
+                &self.call,
+                &self.go,
+                recorded,
+                branch.as_str(),
+            )
+            .await
+    }
+}
+
+/// Whether there is something to do for a branch that waits.
+fn is_awaited(go: &Go, history: &History, branch: &StepKey, parked: &Suspension) -> bool {
+    match go.journal.boundary() {
+        // Who waits has stopped already.
+        Some(Signal::Pause) => return false,
+        Some(Signal::Stop(_)) => return true,
+        Some(Signal::Cancel) if !history.was_told(branch.as_str()) => return true,
+        Some(Signal::Cancel) | None => {}
+    }
+    parked.reason == SuspendReason::Paused
+        || parked.wake_at.is_some_and(|due| due <= go.journal.now())
+        || go.journal.has_event(&parked.events)
+}
+
+/// The run is held from outside.
+fn held() -> Suspension {
+    Suspension {
+        reason: SuspendReason::Paused,
+        events: Vec::new(),
+        wake_at: None,
+    }
+}
+
+/// What a branch waits for whose last row is this one.
+fn suspension(row: &Recorded) -> Option<Suspension> {
+    let RecordedState::Open { due, plan, .. } = &row.state else {
+        return None;
+    };
+    let (reason, events) = match row.kind {
+        Kind::Wait => {
+            let events = match plan {
+                Some(names) => serde_json::from_str(names.as_str()).ok()?,
+                None => vec![row.key.name().to_owned()],
+            };
+            (SuspendReason::Event, events)
+        }
+        Kind::Sleep => (SuspendReason::Time, Vec::new()),
+        Kind::Step => (SuspendReason::Retry, Vec::new()),
+        Kind::Pause => (SuspendReason::Pause, Vec::new()),
+        Kind::Fork | Kind::Branch | Kind::Child => return None,
+    };
+    Some(Suspension {
+        reason,
+        events,
+        wake_at: *due,
+    })
+}
+
+/// What a run waits for whose branches wait for all this.
+fn all_of<'a>(parked: impl Iterator<Item = &'a Suspension>) -> Suspension {
+    let mut all = Suspension {
+        reason: SuspendReason::Retry,
+        events: Vec::new(),
+        wake_at: None,
+    };
+    for one in parked {
+        // A person's word before an event, and an event before a time.
+        let rank = |reason| match reason {
+            SuspendReason::Paused => 4,
+            SuspendReason::Pause => 3,
+            SuspendReason::Event => 2,
+            SuspendReason::Time => 1,
+            SuspendReason::Retry => 0,
+        };
+        if rank(one.reason) > rank(all.reason) {
+            all.reason = one.reason;
+        }
+        all.events.extend(one.events.iter().cloned());
+        all.wake_at = match (all.wake_at, one.wake_at) {
+            (Some(all), Some(one)) => Some(all.min(one)),
+            (all, one) => all.or(one),
+        };
+    }
+    if matches!(all.reason, SuspendReason::Paused | SuspendReason::Pause) {
+        all.events.clear();
+        all.wake_at = None;
+    }
+    all.events.sort();
+    all.events.dedup();
+    all
+}

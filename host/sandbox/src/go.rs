@@ -1,0 +1,64 @@
+//! One go at a run: what all instances that play it share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dacapo_model::{Recorded, RunId, Timestamp};
+use dacapo_replay::Positions;
+
+use crate::config::SandboxConfig;
+use crate::ending::RunSpec;
+use crate::history::History;
+use crate::journal::Journal;
+
+/// What the instances of one go at a run share. A run that does not fork has one instance at a time.
+pub(crate) struct Go {
+    pub(crate) run_id: RunId,
+    pub(crate) workflow: String,
+    pub(crate) created_at: Timestamp,
+    /// Sorted by name.
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) positions: Positions,
+    /// What the journal holds, for components that can fork: a branch is played over it.
+    pub(crate) history: Option<History>,
+    journal_bytes: AtomicUsize,
+}
+
+impl Go {
+    /// The rows are answered beside, for the instance that is played first.
+    pub(crate) fn new(
+        spec: RunSpec,
+        journal: Arc<dyn Journal>,
+        config: Arc<SandboxConfig>,
+        forks: bool,
+    ) -> (Go, Vec<Recorded>) {
+        let mut labels = spec.labels;
+        labels.sort();
+        let recorded = spec.recorded;
+        let history = forks.then(|| History::new(&recorded));
+        let go = Go {
+            run_id: spec.run_id,
+            workflow: spec.workflow,
+            created_at: spec.created_at,
+            labels,
+            journal,
+            config,
+            positions: Positions::behind(&recorded),
+            history,
+            journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),
+        };
+        (go, recorded)
+    }
+
+    /// About how many bytes the journal holds.
+    pub(crate) fn journal_bytes(&self) -> usize {
+        self.journal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The journal holds so many bytes more.
+    pub(crate) fn add_journal_bytes(&self, bytes: usize) {
+        self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
