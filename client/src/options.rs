@@ -8,9 +8,6 @@ use crate::ClientError;
 /// The longest key, in bytes.
 const KEY_BYTES_MAX: usize = 1_000;
 
-/// The longest name and the longest value of a label, in bytes.
-const LABEL_BYTES_MAX: usize = 200;
-
 /// The longest deadline.
 const DEADLINE_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
@@ -76,14 +73,10 @@ impl StartOptions {
 
 pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ClientError> {
     for (name, value) in labels {
-        check_text("label", name, LABEL_BYTES_MAX)?;
-        check_text("label", value, LABEL_BYTES_MAX)?;
-        if name.is_empty() {
-            return Err(ClientError::BadArgument {
-                what: "label",
-                message: "its name is empty".to_owned(),
-            });
-        }
+        dacapo_model::check_label(name, value).map_err(|error| ClientError::BadArgument {
+            what: "label",
+            message: error.to_string(),
+        })?;
     }
     Ok(())
 }

@@ -47,6 +47,7 @@
 //! A panic's message goes to the run's log and the instance traps. In a step's body that is the failure of one attempt, with the code
 //! `trap`, and the step is tried again; elsewhere the run fails.
 
+mod child;
 pub mod context;
 mod failure;
 mod fork;
@@ -61,6 +62,7 @@ mod step;
 mod wait;
 mod workflows;
 
+pub use child::{Child, Started, child};
 pub use context::now;
 pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
 pub use fork::{Map, map};

@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::{StepKey, Timestamp};
 
 /// The identity of a run.
 ///
 /// A run that nobody named has a UUIDv7, so that ids sort by the time of their start. A run started with a key has a UUIDv8
-/// that is a pure function of namespace, workflow and key, and a run of a schedule's tick one of schedule and tick: the primary key
+/// that is a pure function of namespace, workflow and key, a run of a schedule's tick one of schedule and tick, and a child one of its parent and its place in the parent's journal: the primary key
 /// of the run then also makes it unique, and no unique index across runs is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub Uuid);
@@ -40,6 +40,13 @@ impl RunId {
         let tick = tick.as_micros().to_string();
         // More parts than a key has, the first of them a word: no key can name the same run.
         Self::hashed(&["schedule", namespace, workflow, schedule, &tick])
+    }
+
+    /// The id of the one child that `parent` starts at this place.
+    #[must_use]
+    pub fn of_child(parent: RunId, key: &StepKey) -> Self {
+        // Neither three parts, like a key's, nor five, like a tick's.
+        Self::hashed(&["child", "of", &parent.to_string(), key.as_str()])
     }
 
     fn hashed(parts: &[&str]) -> Self {
@@ -207,6 +214,17 @@ mod tests {
     fn keyed_ids_are_stable_across_releases() {
         let id = RunId::keyed("default", "shop:orders/api.fulfil", "order-7");
         assert_eq!(id.to_string(), "546bcc9d-007e-8596-8906-a576f5e6a791");
+    }
+
+    /// The function is stored in primary keys, so its results must never change: a child would be started again.
+    #[test]
+    fn ids_of_children_are_stable_across_releases_and_the_same_for_the_same_place_only() {
+        let parent = RunId::keyed("default", "shop:orders/api.fulfil", "order-7");
+        let (first, second) = (StepKey::new("", "ship", 1), StepKey::new("", "ship", 2));
+        let id = RunId::of_child(parent, &first);
+        assert_eq!(id.to_string(), "307b100c-b965-82cf-b8aa-774880ed474f");
+        assert_ne!(id, RunId::of_child(parent, &second));
+        assert_ne!(id, RunId::of_child(id, &first));
     }
 
     /// The function is stored in primary keys, so its results must never change: a tick would be started again.

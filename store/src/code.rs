@@ -256,7 +256,10 @@ pub async fn list_workflows(
         .collect()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    text: &str,
+    what: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Unreadable(format!("schema of {what}: {error}")))
 }

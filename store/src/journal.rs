@@ -1,8 +1,10 @@
 //! The flush: everything that a worker's runs hand over, in one statement and so in one commit.
 
+use std::collections::BTreeMap;
+
 use dacapo_model::{
-    FailedAttempt, Failure, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
-    WorkerId,
+    DeploymentId, FailedAttempt, Failure, Outcome, Payload, Recorded, RecordedState, RunId,
+    StepKey, Timestamp, WorkerId,
 };
 use uuid::Uuid;
 
@@ -19,6 +21,27 @@ pub struct RecordRow {
     pub takes_event: Option<u32>,
     /// The attempt that has failed.
     pub failed_attempt: Option<FailedAttempt>,
+    /// The child run that is started with it.
+    pub starts_child: Option<ChildStart>,
+}
+
+/// A run that another one starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildStart {
+    /// The child.
+    pub id: RunId,
+    /// The full name of its workflow.
+    pub workflow: String,
+    /// The deployment that it is pinned to.
+    pub deployment: DeploymentId,
+    /// Its input, checked.
+    pub input: Payload,
+    /// Its labels; none: the parent's.
+    pub labels: Option<Vec<(String, String)>>,
+    /// How long after its start it is ended, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// It outlives its parent.
+    pub detached: bool,
 }
 
 /// A line of a run's log on its way to the database.
@@ -87,7 +110,10 @@ impl RunWrites {
     pub fn bytes(&self) -> usize {
         let records = self.records.iter().map(|row| {
             let attempt = row.failed_attempt.as_ref();
-            row.recorded.bytes() + attempt.map_or(0, |attempt| attempt.failure.bytes())
+            let child = row.starts_child.as_ref();
+            row.recorded.bytes()
+                + attempt.map_or(0, |attempt| attempt.failure.bytes())
+                + child.map_or(0, |child| child.input.as_str().len())
         });
         let logs = self
             .logs
@@ -203,6 +229,14 @@ pub async fn flush(
         &c.attempts.started_at as _,
         &c.attempts.finished_at as _,
         &c.attempts.failure,
+        &c.children.parent,
+        &c.children.id,
+        &c.children.workflow as _,
+        &c.children.deployment,
+        &c.children.input as _,
+        &c.children.labels as _,
+        &c.children.deadline_ms as _,
+        &c.children.detached,
     )
     .fetch_one(&mut connection.0)
     .await?;
@@ -224,6 +258,7 @@ struct Columns<'a> {
     finished: Finished<'a>,
     given_up: GivenUp<'a>,
     attempts: Attempts<'a>,
+    children: Children<'a>,
     notices: Vec<String>,
 }
 
@@ -258,6 +293,18 @@ struct Attempts<'a> {
     started_at: Vec<Time>,
     finished_at: Vec<Time>,
     failure: Vec<String>,
+}
+
+#[derive(Default)]
+struct Children<'a> {
+    parent: Vec<Uuid>,
+    id: Vec<Uuid>,
+    workflow: Vec<&'a str>,
+    deployment: Vec<i64>,
+    input: Vec<&'a str>,
+    labels: Vec<Option<String>>,
+    deadline_ms: Vec<Option<i64>>,
+    detached: Vec<bool>,
 }
 
 #[derive(Default)]
@@ -322,9 +369,32 @@ impl<'a> Columns<'a> {
         columns
     }
 
+    fn child(&mut self, parent: Uuid, child: &'a ChildStart) {
+        let children = &mut self.children;
+        children.parent.push(parent);
+        children.id.push(child.id.0);
+        children.workflow.push(&child.workflow);
+        children.deployment.push(child.deployment.0);
+        children.input.push(child.input.as_str());
+        children.labels.push(child.labels.as_ref().map(|labels| {
+            let labels: BTreeMap<&str, &str> = labels
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            serde_json::to_string(&labels).unwrap_or_else(|_| "{}".to_owned())
+        }));
+        children.deadline_ms.push(
+            child
+                .deadline_ms
+                .map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+        );
+        children.detached.push(child.detached);
+    }
+
     fn are_new_steps_only(&self) -> bool {
         self.open.run.is_empty()
             && self.attempts.run.is_empty()
+            && self.children.id.is_empty()
             && self.taken.run.is_empty()
             && self.log.run.is_empty()
             && self.finished.run.is_empty()
@@ -375,6 +445,9 @@ impl<'a> Columns<'a> {
             self.taken.run.push(run);
             self.taken.seq.push(i32::try_from(seq).unwrap_or(i32::MAX));
             self.taken.key.push(key);
+        }
+        if let Some(child) = &record.starts_child {
+            self.child(run, child);
         }
         if let Some(attempt) = &record.failed_attempt {
             self.attempts.run.push(run);

@@ -4,6 +4,7 @@
 //! it, what it locks and what zero rows mean; it decides nothing beyond its own `where`. What is decided with the rows is the
 //! business of the callers: the worker and the client.
 
+mod children;
 mod code;
 mod columns;
 mod connect;
@@ -21,6 +22,9 @@ mod runs;
 mod schedules;
 mod time;
 
+pub use children::{
+    ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, tell_parent,
+};
 pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
 pub use code::{
     active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows,
@@ -29,7 +33,7 @@ pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
 pub use find::{FindRuns, count_runs, list_runs};
-pub use journal::{End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
+pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{

@@ -18,6 +18,8 @@ pub enum Channel {
     Deployment,
     /// A schedule was made or changed.
     Schedule,
+    /// Children of runs have ended, or are to be cancelled.
+    Children,
 }
 
 impl Channel {
@@ -28,6 +30,7 @@ impl Channel {
             Self::Run => "dacapo_run",
             Self::Deployment => "dacapo_deployment",
             Self::Schedule => "dacapo_schedule",
+            Self::Children => "dacapo_children",
         }
     }
 }
@@ -45,6 +48,8 @@ pub enum Notice {
     Deployment(DeploymentId),
     /// A schedule was made or changed.
     Schedule,
+    /// Children of runs have ended, or are to be cancelled.
+    Children,
     /// The connection was lost and is there again: anything may have been missed.
     Reconnected,
 }
@@ -77,6 +82,7 @@ impl Listener {
             return Ok(match notification.channel() {
                 "dacapo_ready" => Notice::Ready,
                 "dacapo_schedule" => Notice::Schedule,
+                "dacapo_children" => Notice::Children,
                 "dacapo_deployment" => match payload.parse() {
                     Ok(id) => Notice::Deployment(DeploymentId(id)),
                     Err(_) => continue,

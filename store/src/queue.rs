@@ -230,6 +230,8 @@ pub struct Heartbeat {
     pub expired: bool,
     /// Something is ready to be claimed.
     pub ready: bool,
+    /// A parent is to be told of a child, or a child to be cancelled.
+    pub children: bool,
     /// When the next suspended run is due.
     pub next_due: Option<Timestamp>,
     /// When the next deadline passes.
@@ -253,6 +255,7 @@ pub async fn heartbeat(
         held: row.held.into_iter().map(RunId).collect(),
         expired: row.expired,
         ready: row.ready,
+        children: row.children,
         next_due: row.next_due.map(|due| due.0),
         next_deadline: row.next_deadline.map(|at| at.0),
         next_schedule: row.next_schedule.map(|due| due.0),

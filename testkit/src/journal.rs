@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dacapo_model::{Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_model::{
+    Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+};
 use dacapo_sandbox::{
-    Event, Journal, LogLine, RecordWrite, Signal, Stop, Suspended, Suspension, Write,
+    ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop, Suspended,
+    Suspension, Write,
 };
 
 use crate::clock::{self, Clock};
@@ -434,6 +437,16 @@ impl Journal for MemoryJournal {
 
     async fn look(&self) {}
 
+    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+        Ok(Err(format!(
+            "a test plays one run, and `{name}` would be another: test each workflow by itself"
+        )))
+    }
+
+    async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
+        Ok(ChildState::Unknown)
+    }
+
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.lock();
         let received = state.inbox.iter_mut().find(|received| {
@@ -482,6 +495,7 @@ mod tests {
             updates_open: false,
             takes_event: None,
             failed_attempt: None,
+            starts_child: None,
         })
     }
 

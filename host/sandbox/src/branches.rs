@@ -379,7 +379,15 @@ fn suspension(row: &Recorded) -> Option<Suspension> {
                 Some(names) => serde_json::from_str(names.as_str()).ok()?,
                 None => vec![row.key.name().to_owned()],
             };
-            (SuspendReason::Event, events)
+            let is_child = events.iter().any(|event: &String| event.contains('/'));
+            (
+                if is_child {
+                    SuspendReason::Child
+                } else {
+                    SuspendReason::Event
+                },
+                events,
+            )
         }
         Kind::Sleep => (SuspendReason::Time, Vec::new()),
         Kind::Step => (SuspendReason::Retry, Vec::new()),
@@ -403,9 +411,10 @@ fn all_of<'a>(parked: impl Iterator<Item = &'a Suspension>) -> Suspension {
     for one in parked {
         // A person's word before an event, and an event before a time.
         let rank = |reason| match reason {
-            SuspendReason::Paused => 4,
-            SuspendReason::Pause => 3,
-            SuspendReason::Event => 2,
+            SuspendReason::Paused => 5,
+            SuspendReason::Pause => 4,
+            SuspendReason::Event => 3,
+            SuspendReason::Child => 2,
             SuspendReason::Time => 1,
             SuspendReason::Retry => 0,
         };

@@ -62,6 +62,8 @@ pub enum BlockCode {
     Input,
     /// The journal is as long as it may be.
     JournalLimit,
+    /// The workflow of a child is not deployed.
+    UnknownWorkflow,
 }
 
 impl BlockCode {
@@ -72,6 +74,7 @@ impl BlockCode {
             BlockCode::Rejected => "rejected",
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
+            BlockCode::UnknownWorkflow => "unknown-workflow",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! One go at a run: what all instances that play it share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dacapo_model::{Recorded, RunId, Timestamp};
+use dacapo_model::{Payload, Recorded, RunId, Timestamp};
 use dacapo_replay::Positions;
 
 use crate::config::SandboxConfig;
@@ -24,6 +25,17 @@ pub(crate) struct Go {
     /// What the journal holds, for components that can fork: a branch is played over it.
     pub(crate) history: Option<History>,
     journal_bytes: AtomicUsize,
+    /// What is known of the run's children.
+    children: Mutex<HashMap<RunId, Child>>,
+}
+
+/// A child of the run, as far as its parent knows.
+#[derive(Debug, Clone)]
+pub(crate) enum Child {
+    /// It was started in this go, and may not be durable yet.
+    Started,
+    /// The run was told how it ended.
+    Ended(Payload),
 }
 
 impl Go {
@@ -48,6 +60,7 @@ impl Go {
             positions: Positions::behind(&recorded),
             history,
             journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),
+            children: Mutex::default(),
         };
         (go, recorded)
     }
@@ -55,6 +68,19 @@ impl Go {
     /// About how many bytes the journal holds.
     pub(crate) fn journal_bytes(&self) -> usize {
         self.journal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is known of a child; none: nothing in this go.
+    pub(crate) fn child(&self, id: RunId) -> Option<Child> {
+        self.children().get(&id).cloned()
+    }
+
+    pub(crate) fn know_child(&self, id: RunId, child: Child) {
+        self.children().insert(id, child);
+    }
+
+    fn children(&self) -> MutexGuard<'_, HashMap<RunId, Child>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The journal holds so many bytes more.

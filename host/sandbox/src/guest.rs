@@ -19,7 +19,9 @@ use crate::go::Go;
 use crate::history::{Turn, route};
 use crate::host::wasi::Randomness;
 use crate::interrupt::Interrupt;
-use crate::journal::{Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write};
+use crate::journal::{
+    ChildStart, Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write,
+};
 use crate::memory::MemoryLimit;
 use crate::meter::Meter;
 
@@ -271,6 +273,7 @@ impl Guest {
             updates_open: slot.open.is_some(),
             takes_event: None,
             failed_attempt,
+            starts_child: None,
         });
         slot.open = Some(row);
     }
@@ -301,6 +304,34 @@ impl Guest {
             updates_open: slot.open.is_some(),
             takes_event,
             failed_attempt,
+            starts_child: None,
+        });
+    }
+
+    /// Writes that a child is started.
+    pub(crate) fn record_child(
+        &mut self,
+        slot: Slot,
+        at: Timestamp,
+        outcome: Outcome,
+        child: ChildStart,
+    ) {
+        self.replay.record(at);
+        self.append(RecordWrite {
+            recorded: Recorded {
+                key: slot.key,
+                kind: slot.kind,
+                position: slot.position,
+                started_at: at,
+                state: RecordedState::Done {
+                    outcome,
+                    finished_at: at,
+                },
+            },
+            updates_open: false,
+            takes_event: None,
+            failed_attempt: None,
+            starts_child: Some(child),
         });
     }
 

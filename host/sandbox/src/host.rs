@@ -1,6 +1,7 @@
 //! The host's side of everything that a guest may import: one file for each WIT interface.
 
 pub(crate) mod bindings;
+mod children;
 mod context;
 mod forks;
 mod log;

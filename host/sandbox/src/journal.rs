@@ -4,7 +4,9 @@
 //! behind [`Journal`], which the worker implements over a leased run.
 
 use async_trait::async_trait;
-use dacapo_model::{FailedAttempt, Failure, Payload, Recorded, StepKey, Timestamp};
+use dacapo_model::{
+    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, StepKey, Timestamp, Workflow,
+};
 
 /// A run's journal, as the sandbox sees it.
 ///
@@ -41,6 +43,18 @@ pub trait Journal: Send + Sync + 'static {
     /// a run wait for events and others are played.
     async fn look(&self);
 
+    /// The deployed workflow that goes by this name; the inner error says why there is none.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run.
+    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop>;
+
+    /// How a child stands that was not started in this go. Its end comes as an event, too, whose name is `child/` and its id.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run.
+    async fn child_state(&self, child: RunId) -> Result<ChildState, Stop>;
+
     /// What an attempt at a step returns in place of its body, from a journal that was told so by a test. Asked before each attempt.
     fn scripted(&self, _step: &StepKey) -> Option<Result<Payload, Failure>> {
         None
@@ -73,6 +87,49 @@ pub struct RecordWrite {
     pub takes_event: Option<u32>,
     /// The attempt whose failure made this row what it is; every one is kept.
     pub failed_attempt: Option<FailedAttempt>,
+    /// The child run that is started in the same commit.
+    pub starts_child: Option<ChildStart>,
+}
+
+/// A run that the guest starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildStart {
+    /// The child, which is the same in every replay.
+    pub id: RunId,
+    /// The full name of its workflow.
+    pub workflow: String,
+    /// The deployment that it is pinned to.
+    pub deployment: DeploymentId,
+    /// Its input, checked against the workflow's type.
+    pub input: Payload,
+    /// Its labels; none: its parent's.
+    pub labels: Option<Vec<(String, String)>>,
+    /// How long after its start it is ended, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// It outlives its parent.
+    pub detached: bool,
+}
+
+/// A workflow that a child may be a run of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildWorkflow {
+    /// The deployment that is active now.
+    pub deployment: DeploymentId,
+    /// The workflow.
+    pub workflow: Workflow,
+    /// How many runs have started each other on the way to the one that is played.
+    pub depth: u16,
+}
+
+/// How a child stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildState {
+    /// The run has no such child.
+    Unknown,
+    /// It has not ended.
+    Active,
+    /// It has ended, with `{"ok": …}` or `{"failed": …}`: the payload of the event that tells of it.
+    Ended(Payload),
 }
 
 /// A line of the run's log, for people.
@@ -189,7 +246,7 @@ pub struct Event {
 pub struct Suspension {
     /// What the run waits for.
     pub reason: SuspendReason,
-    /// Names of the events that wake it; for [`SuspendReason::Event`], and empty otherwise.
+    /// Names of the events that wake it; for [`SuspendReason::Event`] and [`SuspendReason::Child`], and empty otherwise.
     pub events: Vec<String>,
     /// The latest time at which it wants to be woken; none means never.
     pub wake_at: Option<Timestamp>,
@@ -200,6 +257,8 @@ pub struct Suspension {
 pub enum SuspendReason {
     /// An event, or the wait's time-out.
     Event,
+    /// The end of a child, or the wait's time-out.
+    Child,
     /// A time.
     Time,
     /// The next attempt at a step.
@@ -215,6 +274,7 @@ impl SuspendReason {
     pub fn as_str(self) -> &'static str {
         match self {
             SuspendReason::Event => "event",
+            SuspendReason::Child => "child",
             SuspendReason::Time => "time",
             SuspendReason::Retry => "retry",
             SuspendReason::Pause => "pause",

@@ -38,7 +38,7 @@ pub use config::SandboxConfig;
 pub use describe::{DescribeError, Described, describe};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
 pub use journal::{
-    Event, Journal, Level, LogLine, LogSource, RecordWrite, Signal, Stop, SuspendReason, Suspended,
-    Suspension, Write,
+    ChildStart, ChildState, ChildWorkflow, Event, Journal, Level, LogLine, LogSource, RecordWrite,
+    Signal, Stop, SuspendReason, Suspended, Suspension, Write,
 };
 pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};

@@ -41,6 +41,8 @@ pub(crate) struct Inbox {
     pub(crate) bell: Notify,
     /// What the scheduler is told, beside this loop.
     pub(crate) agenda: Arc<Agenda>,
+    /// Rung for whoever tells parents of their children.
+    pub(crate) relatives: Arc<Notify>,
     told: Mutex<Told>,
 }
 
@@ -336,6 +338,9 @@ impl Coordinator {
             dacapo_sandbox::Journal::nudge(session.as_ref());
         }
         self.want_claim |= beat.ready;
+        if beat.children {
+            self.inbox.relatives.notify_one();
+        }
         self.due(beat.next_due);
         self.next_deadline = beat.next_deadline;
         // Only this loop claims, so what is held and not played was claimed by a statement whose answer was lost.

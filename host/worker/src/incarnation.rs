@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
 
 use dacapo_model::{RunId, WorkerId};
-use dacapo_store::{Look, Store, StoreError};
+use dacapo_store::{ChildState, ChildWorkflow, Look, Store, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -59,12 +59,41 @@ impl Incarnation {
     /// What was sent to a run. None: the run is not this worker's any more. May be called from the guests' threads.
     pub(crate) async fn look(&self, run: RunId) -> Result<Option<Look>, StoreError> {
         let (store, id) = (self.store.clone(), self.id);
-        let look = self
-            .io
-            .spawn(async move { dacapo_store::look(&store, id, run).await });
-        look.await.unwrap_or_else(|error| {
+        self.ask(async move { dacapo_store::look(&store, id, run).await })
+            .await
+    }
+
+    /// The workflows that a child of a run may be a run of. May be called from the guests' threads.
+    pub(crate) async fn find_workflow(
+        &self,
+        run: RunId,
+        name: &str,
+    ) -> Result<Vec<ChildWorkflow>, StoreError> {
+        let (store, name) = (self.store.clone(), name.to_owned());
+        self.ask(async move { dacapo_store::find_child_workflow(&store, run, &name).await })
+            .await
+    }
+
+    /// How a child of a run stands. May be called from the guests' threads.
+    pub(crate) async fn child_state(
+        &self,
+        run: RunId,
+        child: RunId,
+    ) -> Result<ChildState, StoreError> {
+        let store = self.store.clone();
+        self.ask(async move { dacapo_store::child_state(&store, run, child).await })
+            .await
+    }
+
+    /// Asks the database on the runtime that does all input and output.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.io.spawn(question).await;
+        answer.unwrap_or_else(|error| {
             Err(StoreError::Unreadable(format!(
-                "looking into the inbox of run {run}: {error}"
+                "a question to the database was not answered: {error}"
             )))
         })
     }

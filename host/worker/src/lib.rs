@@ -28,6 +28,7 @@ mod failpoint;
 mod health;
 mod incarnation;
 mod play;
+mod relatives;
 mod retention;
 mod scheduler;
 mod session;
@@ -49,6 +50,7 @@ use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
 use crate::play::Stage;
+use crate::relatives::Relatives;
 use crate::retention::Retention;
 use crate::scheduler::Scheduler;
 use crate::writer::Writer;
@@ -190,6 +192,8 @@ async fn work(
         config.sandbox.payload,
     );
     let _scheduler = AbortOnDrop(tokio::spawn(scheduler.run()));
+    let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
+    let _relatives = AbortOnDrop(tokio::spawn(relatives.run()));
     let _retention = AbortOnDrop(tokio::spawn(Retention::new(store.clone()).run()));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
@@ -322,6 +326,7 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Channel::Signal,
                 Channel::Deployment,
                 Channel::Schedule,
+                Channel::Children,
             ],
         )
         .await
@@ -337,6 +342,7 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Notice::Signal(run) => inbox.look_at(run),
                 Notice::Ready | Notice::Reconnected => inbox.ready(),
                 Notice::Schedule => inbox.agenda.look(),
+                Notice::Children => inbox.relatives.notify_one(),
                 Notice::Deployment(id) => {
                     // Compiled before its first run comes; if that fails, the run will say why.
                     let stage = Arc::clone(&stage);

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{RunId, Timestamp};
-use dacapo_sandbox::{Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension, Write};
-use dacapo_store::{Claimed, End, InboxEvent, LogRow, Look, RecordRow, RunWrites};
+use dacapo_sandbox::{
+    ChildState, ChildWorkflow, Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension,
+    Write,
+};
+use dacapo_store::{Claimed, End, InboxEvent, LogRow, Look, RecordRow, RunWrites, StoreError};
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
@@ -170,6 +173,15 @@ impl Session {
         state.refused.take()
     }
 
+    /// What the database answered; the run stops if it did not.
+    fn answer<T>(&self, what: &str, answer: Result<T, StoreError>) -> Result<T, Stop> {
+        answer.map_err(|error| {
+            tracing::warn!(run = %self.run, %error, "cannot look for {what} of a run");
+            self.stop(Stop::Unavailable);
+            Stop::Unavailable
+        })
+    }
+
     /// Nothing more of what plays the run counts: branches that were dropped in the middle of a computation stop only when they next come
     /// up for air.
     pub(crate) fn close(&self) {
@@ -308,6 +320,15 @@ impl Journal for Session {
                     updates_open: write.updates_open,
                     takes_event: write.takes_event,
                     failed_attempt: write.failed_attempt,
+                    starts_child: write.starts_child.map(|child| dacapo_store::ChildStart {
+                        id: child.id,
+                        workflow: child.workflow,
+                        deployment: child.deployment,
+                        input: child.input,
+                        labels: child.labels,
+                        deadline_ms: child.deadline_ms,
+                        detached: child.detached,
+                    }),
                 });
             }
             Write::Log(line) => {
@@ -408,6 +429,47 @@ impl Journal for Session {
         })
     }
 
+    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+        // Postgres would refuse the question.
+        if name.contains('\0') {
+            return Ok(Err(format!(
+                "there is no workflow {name:?}: it holds a NUL character"
+            )));
+        }
+        let mut found = self.answer(
+            "a workflow",
+            self.incarnation.find_workflow(self.run, name).await,
+        )?;
+        if found.len() > 1 {
+            let names: Vec<String> = found.into_iter().map(|found| found.workflow.name).collect();
+            let message = format!(
+                "{name:?} may be any of {}: expected the full name of one",
+                names.join(", ")
+            );
+            return Ok(Err(message));
+        }
+        let Some(found) = found.pop() else {
+            let message = format!(
+                "no workflow {name:?} is deployed: deploy a component that exports it, then resume the run"
+            );
+            return Ok(Err(message));
+        };
+        Ok(Ok(ChildWorkflow {
+            deployment: found.deployment,
+            workflow: found.workflow,
+            depth: found.depth,
+        }))
+    }
+
+    async fn child_state(&self, child: RunId) -> Result<ChildState, Stop> {
+        let state = self.incarnation.child_state(self.run, child).await;
+        Ok(match self.answer("a child", state)? {
+            dacapo_store::ChildState::Unknown => ChildState::Unknown,
+            dacapo_store::ChildState::Active => ChildState::Active,
+            dacapo_store::ChildState::Ended(outcome) => ChildState::Ended(outcome),
+        })
+    }
+
     fn has_event(&self, names: &[String]) -> bool {
         let state = self.state();
         state.inbox.iter().any(|event| names.contains(&event.name))
@@ -433,6 +495,7 @@ impl Journal for Session {
         let wake_at = suspension.wake_at;
         let (reason, paused) = match suspension.reason {
             SuspendReason::Event => ("event", false),
+            SuspendReason::Child => ("child", false),
             SuspendReason::Time => ("time", false),
             SuspendReason::Retry => ("retry", false),
             SuspendReason::Pause => ("pause", true),

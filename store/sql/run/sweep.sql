@@ -76,6 +76,9 @@ lines as (
 bad as (
     delete from dacapo.unsuccessful where run_id = any (array(select id from sized where fits))
 ),
+children as (
+    delete from dacapo.child where parent = any (array(select id from sized where fits))
+),
 runs as (
     delete from dacapo.run where id = any (array(select id from sized where fits))
     returning id

@@ -15,6 +15,8 @@ returning
     exists (select from dacapo.worker as other where other.lease_until < clock_timestamp()) as "expired!",
     -- Whether anything is ready to be claimed.
     exists (select from dacapo.task_ready) as "ready!",
+    -- Whether a parent is to be told of a child, or a child to be cancelled.
+    exists (select from dacapo.child_end) or exists (select from dacapo.child_cancel) as "children!",
     -- When the next suspended run is due.
     (
         select wake_at

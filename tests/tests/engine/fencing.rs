@@ -61,6 +61,7 @@ async fn a_fenced_worker_writes_nothing() {
             updates_open: false,
             takes_event: None,
             failed_attempt: None,
+            starts_child: None,
         }],
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),

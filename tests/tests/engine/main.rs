@@ -4,6 +4,7 @@
 
 mod branches;
 mod check;
+mod children;
 mod command;
 mod crash;
 mod deadlines;

@@ -65,7 +65,7 @@ async fn timers_are_found_by_their_time() {
 async fn a_flush_finds_every_row_by_its_key() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";
-    let arrays = vec!["'{}'"; 45].join(", ");
+    let arrays = vec!["'{}'"; 53].join(", ");
     let plan = plan(
         &database,
         "journal/flush.sql",

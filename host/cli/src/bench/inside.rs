@@ -9,8 +9,8 @@ use dacapo_model::{
     Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, Workflow,
 };
 use dacapo_sandbox::{
-    Ending, Event, Journal, Prepared, RunSpec, Sandbox, SandboxConfig, Signal, Stop, Suspended,
-    Suspension, Write,
+    ChildState, ChildWorkflow, Ending, Event, Journal, Prepared, RunSpec, Sandbox, SandboxConfig,
+    Signal, Stop, Suspended, Suspension, Write,
 };
 
 use super::Bench;
@@ -50,6 +50,14 @@ impl Journal for Stops {
     }
 
     async fn look(&self) {}
+
+    async fn find_workflow(&self, _name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+        Err(Stop::Drained)
+    }
+
+    async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
+        Err(Stop::Drained)
+    }
 
     async fn suspend(&self, _suspension: Suspension) -> Result<Suspended, Stop> {
         Err(Stop::Drained)

@@ -185,6 +185,10 @@ fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
         .map_or_else(String::new, |at| format!(" until {}", short(at)));
     match waiting.reason.as_str() {
         "event" => format!("waits for {}{until}", waiting.events.join(" or ")),
+        "child" => format!(
+            "waits for {}{until}",
+            waiting.events.join(" or ").replace('/', " ")
+        ),
         "time" => format!("sleeps{until}"),
         "retry" => format!("tries a step again{}", until.replace(" until ", " at ")),
         "pause" | "boundary" => "waits for `dacapo resume`".to_owned(),

@@ -367,7 +367,7 @@ impl From<Error> for Failed {
             Error::WaitsForEver { waiting, .. } => {
                 failed.message = format!("the run waits for ever: {waiting}");
                 failed.hint = match waiting.reason {
-                    SuspendReason::Event => Some(
+                    SuspendReason::Event | SuspendReason::Child => Some(
                         "send one with --event NAME=JSON, or --event-at AFTER NAME=JSON".to_owned(),
                     ),
                     SuspendReason::Pause => Some("resume it with --resume PAUSE".to_owned()),

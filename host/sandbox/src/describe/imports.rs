@@ -7,6 +7,7 @@ use crate::host::wasi;
 
 /// Interfaces of ours, all of version 0.1.
 const OWN_INTERFACES: &[&str] = &[
+    "dacapo:workflow/children",
     "dacapo:workflow/context",
     "dacapo:workflow/forks",
     "dacapo:workflow/log",

@@ -9,6 +9,8 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/steps.step-end": async | trappable,
         "dacapo:workflow/waits": async | trappable,
         "dacapo:workflow/forks.fork": async | trappable,
+        "dacapo:workflow/children.start-child": async | trappable,
+        "dacapo:workflow/children.await-child": async | trappable,
         "dacapo:workflow/log": async | trappable,
         default: trappable,
     },
@@ -16,5 +18,6 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/steps.attempt": super::steps::Attempt,
         "dacapo:workflow/steps.options": super::steps::Options,
         "dacapo:workflow/forks.options": super::forks::Options,
+        "dacapo:workflow/children.options": super::children::Options,
     },
 });

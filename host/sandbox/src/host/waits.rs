@@ -159,7 +159,11 @@ impl Guest {
     }
 
     /// When the wait was first reached and when it is over: as recorded, or from now.
-    fn reach(&self, slot: &Slot, due: impl FnOnce(Timestamp) -> Option<Timestamp>) -> OpenRow {
+    pub(crate) fn reach(
+        &self,
+        slot: &Slot,
+        due: impl FnOnce(Timestamp) -> Option<Timestamp>,
+    ) -> OpenRow {
         slot.open.clone().unwrap_or_else(|| {
             let started_at = self.journal.now();
             OpenRow {

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use dacapo_model::{FailedAttempt, Payload, Recorded, RecordedState, Timestamp};
-use dacapo_sandbox::{Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write};
+use dacapo_model::{FailedAttempt, Payload, Recorded, RecordedState, RunId, Timestamp};
+use dacapo_sandbox::{
+    ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, Signal, Stop, Suspended,
+    Suspension, Write,
+};
 
 /// When every test's time begins, in milliseconds since 1970.
 pub const START_MS: i64 = 1_790_000_000_000;
@@ -25,6 +28,9 @@ struct State {
     trace: Vec<String>,
     events: Vec<(String, Event)>,
     taken: Vec<u32>,
+    /// What children may be runs of.
+    workflows: Vec<ChildWorkflow>,
+    children: Vec<ChildStart>,
     next_seq: u32,
     signals: VecDeque<Option<Signal>>,
     /// What every durable call is told that nothing else is.
@@ -48,6 +54,8 @@ impl MemoryJournal {
                 trace: Vec::new(),
                 events: Vec::new(),
                 taken: Vec::new(),
+                workflows: Vec::new(),
+                children: Vec::new(),
                 next_seq: 1,
                 signals: VecDeque::new(),
                 signal: None,
@@ -137,6 +145,16 @@ impl MemoryJournal {
             state.rows.retain(|row| row.key != write.key);
             state.rows.push(write.clone());
         }
+    }
+
+    /// Children may be runs of this.
+    pub fn deploy(&self, workflow: ChildWorkflow) {
+        self.lock().workflows.push(workflow);
+    }
+
+    /// The children that were started.
+    pub fn children(&self) -> Vec<ChildStart> {
+        self.lock().children.clone()
     }
 
     pub fn fail_settle(&self, stop: Stop) {
@@ -247,6 +265,7 @@ impl Journal for MemoryJournal {
             }
         }
         state.failed_attempts.extend(write.failed_attempt);
+        state.children.extend(write.starts_child);
         if let Some(seq) = write.takes_event {
             assert!(state.taken.contains(&seq), "event {seq} was not looked at");
         }
@@ -285,6 +304,25 @@ impl Journal for MemoryJournal {
     }
 
     async fn look(&self) {}
+
+    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+        let state = self.lock();
+        let found = state
+            .workflows
+            .iter()
+            .find(|known| known.workflow.name == name);
+        Ok(found
+            .cloned()
+            .ok_or_else(|| format!("no workflow `{name}` is deployed")))
+    }
+
+    async fn child_state(&self, child: RunId) -> Result<ChildState, Stop> {
+        let state = self.lock();
+        Ok(match state.children.iter().any(|known| known.id == child) {
+            true => ChildState::Active,
+            false => ChildState::Unknown,
+        })
+    }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {
         let arriving = {

@@ -2,6 +2,7 @@
 
 mod branches;
 mod changes;
+mod children;
 mod durable;
 mod limits;
 mod outside;

@@ -1,0 +1,44 @@
+//! What runs have to know of their relatives: parents of children that have ended, and children of parents that have.
+
+use std::sync::Arc;
+
+use dacapo_store::{Store, StoreError};
+use tokio::sync::Notify;
+
+use crate::backoff::Backoff;
+
+/// Passes on what one run's end means to others, whichever worker played them: a task of each worker beside its control loop.
+pub(crate) struct Relatives {
+    store: Store,
+    /// Rung when there may be something to pass on.
+    bell: Arc<Notify>,
+}
+
+impl Relatives {
+    pub(crate) fn new(store: Store, bell: Arc<Notify>) -> Self {
+        Self { store, bell }
+    }
+
+    /// Passes on for as long as the worker lives.
+    pub(crate) async fn run(self) {
+        let mut backoff = Backoff::default();
+        loop {
+            self.bell.notified().await;
+            // What is left now is noted in the database, and heard of again with the next heartbeat.
+            match self.tick().await {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    tracing::debug!(%error, "the ends of children were not passed on");
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Passes on all that is there to be. Each parent and each child is a transaction of its own, so that no two of them are locked at once.
+    async fn tick(&self) -> Result<(), StoreError> {
+        while dacapo_store::tell_parent(&self.store).await? {}
+        while dacapo_store::cancel_child(&self.store).await? {}
+        Ok(())
+    }
+}

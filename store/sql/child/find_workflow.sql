@@ -1,0 +1,16 @@
+-- What a child is to be a run of: the active workflows of the parent's namespace that go by a name, in full or the function's alone.
+-- Called by: a worker when a run starts a child. Several rows: the name is not unique. Locks: none.
+-- Indexes: run_pkey, workflow_by_function, deployment_pkey.
+select
+    deployment.id as "deployment_id!",
+    workflow.name as "name!",
+    workflow.schema as "schema!",
+    parent.depth as "depth!"
+from dacapo.run as parent
+join dacapo.deployment on deployment.namespace = parent.namespace and deployment.active
+join dacapo.workflow on workflow.deployment_id = deployment.id
+where parent.id = $1
+    and workflow.function = $2
+    -- A full name, or the end of one.
+    and ($3::text = $2 or workflow.name = $3 or right(workflow.name, length($3) + 1) in ('/' || $3, ':' || $3))
+order by workflow.name

@@ -1,0 +1,86 @@
+//! Children of runs: what they are runs of, how they came out, and who is to be told.
+
+use dacapo_model::{DeploymentId, Payload, RunId, Workflow};
+
+use crate::code::parse;
+use crate::{Store, StoreError};
+
+/// A workflow that a child may be a run of.
+#[derive(Debug, Clone)]
+pub struct ChildWorkflow {
+    /// The deployment that is active now.
+    pub deployment: DeploymentId,
+    /// The workflow.
+    pub workflow: Workflow,
+    /// How many runs have started each other on the way to the parent.
+    pub depth: u16,
+}
+
+/// How a child stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildState {
+    /// The run has no such child.
+    Unknown,
+    /// It has not ended.
+    Active,
+    /// It has ended, with this: `{"ok": …}` or `{"failed": …}`.
+    Ended(Payload),
+}
+
+/// The active workflows in the namespace of `parent` that go by this name: a full one, or the end of one. See
+/// `sql/child/find_workflow.sql`.
+pub async fn find_child_workflow(
+    store: &Store,
+    parent: RunId,
+    name: &str,
+) -> Result<Vec<ChildWorkflow>, StoreError> {
+    let function = name.rsplit_once('.').map_or(name, |(_, function)| function);
+    let rows = sqlx::query_file!("sql/child/find_workflow.sql", parent.0, function, name)
+        .fetch_all(store.pool())
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ChildWorkflow {
+                deployment: DeploymentId(row.deployment_id),
+                workflow: parse(&row.schema, &row.name)?,
+                depth: u16::try_from(row.depth).unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+/// How a child of `parent` stands.
+pub async fn child_state(
+    store: &Store,
+    parent: RunId,
+    child: RunId,
+) -> Result<ChildState, StoreError> {
+    let outcome = sqlx::query_scalar!(
+        "select dacapo.outcome_of(run) from dacapo.run where id = $1 and parent = $2",
+        child.0,
+        parent.0
+    )
+    .fetch_optional(store.pool())
+    .await?;
+    Ok(match outcome {
+        None => ChildState::Unknown,
+        Some(None) => ChildState::Active,
+        Some(Some(outcome)) => ChildState::Ended(Payload::from_trusted(outcome)),
+    })
+}
+
+/// Tells one parent of all its children that have ended. False: there was nobody to be told.
+pub async fn tell_parent(store: &Store) -> Result<bool, StoreError> {
+    let told = sqlx::query_scalar!(r#"select dacapo.tell_parent() as "told!""#)
+        .fetch_one(store.pool())
+        .await?;
+    Ok(told > 0)
+}
+
+/// Cancels one child whose parent has ended or is being cancelled. False: there was none.
+pub async fn cancel_child(store: &Store) -> Result<bool, StoreError> {
+    let cancelled = sqlx::query_scalar!(r#"select dacapo.cancel_child() as "cancelled!""#)
+        .fetch_one(store.pool())
+        .await?;
+    Ok(cancelled)
+}

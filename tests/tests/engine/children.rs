@@ -1,0 +1,248 @@
+//! Children: runs that runs have started.
+
+use dacapo_client::{Run, RunId};
+use dacapo_model::Status;
+use dacapo_tests::{Dacapo, Database, database};
+
+use crate::check::{bodies_once, journal, sound, worker};
+
+/// Input for the probe's workflows that start a child.
+fn plan(workflow: &str, input: &str) -> String {
+    serde_json::json!({ "workflow": workflow, "input": input }).to_string()
+}
+
+/// What a run returned, or the error with which it failed.
+fn said(run: &Run) -> String {
+    match (&run.output, &run.failure) {
+        (Some(output), _) => output.to_string(),
+        (None, Some(failure)) => failure.message.clone(),
+        (None, None) => format!("{:?}", run.status),
+    }
+}
+
+async fn children(database: &Database, parent: RunId) -> Vec<RunId> {
+    let ids: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from dacapo.run where parent = $1 order by created_at")
+            .bind(parent.0)
+            .fetch_all(database.store.pool())
+            .await
+            .unwrap();
+    ids.into_iter().map(RunId).collect()
+}
+
+async fn start(database: &Database, workflow: &str, input: &str) -> RunId {
+    database.start(&format!("children.{workflow}"), input).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+
+    let parent = start(
+        &database,
+        "runs-child",
+        &plan("test:probe/children.square", "12"),
+    )
+    .await;
+    assert_eq!(said(&database.done(parent).await), r#""144""#);
+    let child = children(&database, parent).await[0];
+    assert_eq!(
+        journal(&database, parent).await,
+        [
+            format!(
+                r#"child#1 child ok {{"run":"{child}","workflow":"test:probe/children.square"}}"#
+            ),
+            "between#1 step ok null".to_owned(),
+            r#"child-end#1 wait ok {"ok":144}"#.to_owned(),
+        ]
+    );
+    assert_eq!(journal(&database, child).await, ["square#1 step ok 144"]);
+
+    // An end of the name is enough where it is unique; an output of `null` is one.
+    for (workflow, input, expected) in [
+        ("square", "3", r#""9""#),
+        ("children.square", "3", r#""9""#),
+        ("shapes.nothing", "null", r#""null""#),
+        (
+            "square",
+            "\"three\"",
+            "input: child of test:probe/children.square: input: expected u32, got \"three\"",
+        ),
+        ("branches.one-fails", "null", "one cannot"),
+    ] {
+        let parent = start(&database, "runs-child", &plan(workflow, input)).await;
+        let said = said(&database.done(parent).await);
+        assert!(said.contains(expected), "{workflow} {input}: {said}");
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_that_trap_or_are_cancelled_are_failures_of_their_own() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let parent = start(&database, "runs-child", &plan("branches.traps", "null")).await;
+    let trapped = said(&database.done(parent).await);
+    assert!(trapped.starts_with("trap: "), "{trapped}");
+
+    let parent = start(&database, "runs-child", &plan("durable.pauses", "null")).await;
+    database
+        .until(
+            "the parent waits for its child, and the child for a person",
+            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
+        )
+        .await;
+    let child = children(&database, parent).await[0];
+    database.client.cancel(child).await.unwrap();
+    let cancelled = said(&database.done(parent).await);
+    assert_eq!(
+        cancelled,
+        format!("child-cancelled: the child run {child} was cancelled")
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_may_be_waited_for_in_turns_and_again() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let parent = start(&database, "waits-again", &plan("busy-step", "300")).await;
+    assert_eq!(said(&database.done(parent).await), r#""false null null""#);
+    let stranger = start(&database, "awaits-stranger", &format!("\"{parent}\"")).await;
+    assert_eq!(said(&database.done(stranger).await), "unknown-child");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_does_not_outlive_its_parent_unless_it_is_detached() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let waits = plan("durable.pauses", "null");
+
+    // The parent completes.
+    let parent = start(&database, "leaves-child", &waits).await;
+    assert_eq!(database.done(parent).await.status, Status::Completed);
+    let child = children(&database, parent).await[0];
+    let ended = database.done(child).await;
+    assert_eq!(ended.status, Status::Cancelled, "{ended:?}");
+    assert_eq!(ended.labels.get("left").map(String::as_str), Some("yes"));
+
+    // The parent is cancelled while it waits: the child is told at once, and the parent of its own cancel.
+    let parent = start(&database, "runs-child", &waits).await;
+    database
+        .until(
+            "the parent waits for its child, and the child for a person",
+            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
+        )
+        .await;
+    let child = children(&database, parent).await[0];
+    database.client.cancel(parent).await.unwrap();
+    assert_eq!(database.done(parent).await.status, Status::Cancelled);
+    assert_eq!(database.done(child).await.status, Status::Cancelled);
+
+    // The parent is ended by force.
+    let parent = start(&database, "runs-child", &waits).await;
+    database
+        .until(
+            "the parent waits for its child, and the child for a person",
+            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
+        )
+        .await;
+    let child = children(&database, parent).await[0];
+    database.client.kill(parent).await.unwrap();
+    assert_eq!(database.done(child).await.status, Status::Cancelled);
+
+    let parent = start(&database, "detaches-child", &waits).await;
+    assert_eq!(database.done(parent).await.status, Status::Completed);
+    let child = children(&database, parent).await[0];
+    database
+        .until(
+            "the detached child waits",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'pause'",
+        )
+        .await;
+    database
+        .until(
+            "nothing is left to be cancelled",
+            "select count(*) = 0 from dacapo.child_cancel",
+        )
+        .await;
+    let left = database.client.get(child).await.unwrap();
+    assert_eq!(left.status, Status::Paused);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_start_each_other_without_end_are_stopped_at_a_depth() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "cycle", "null").await;
+    let said = said(&database.done(run).await);
+    assert!(said.contains("32 deep"), "{said}");
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 33);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_of_a_workflow_that_is_not_deployed_blocks_the_run_until_it_is() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let parent = start(&database, "runs-child", &plan("nowhere.nothing", "null")).await;
+    database
+        .until(
+            "the parent is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let blocked = database.client.get(parent).await.unwrap();
+    let reason = blocked.blocked.unwrap().to_string();
+    assert!(
+        reason.contains("unknown-workflow")
+            && reason.contains("deploy a component that exports it"),
+        "{reason}"
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = start(&database, "runs-many", "60").await;
+    let mut worker = Dacapo::on(&database).worker().await;
+    for ended in [5, 20, 40] {
+        loop {
+            let children = database
+                .count("select count(*) from dacapo.run where parent is not null and status = 'completed'")
+                .await;
+            if children >= ended {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        worker.kill().await;
+        worker = Dacapo::on(&database).worker().await;
+    }
+    let done = database.done(run).await;
+    assert_eq!(said(&done), "70210");
+    let children = children(&database, run).await;
+    assert_eq!(children.len(), 60);
+    for child in children {
+        bodies_once(&database, child).await;
+    }
+    worker.kill().await;
+    sound(&database).await;
+}
