@@ -34,6 +34,9 @@ pub struct Run {
     /// When it is ended if it has not ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The run that started it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -75,6 +78,9 @@ pub struct RunSummary {
     /// When it is ended if it has not ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The run that started it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -277,6 +283,7 @@ impl RunSummary {
             labels: row.labels.into_iter().collect(),
             created_at: row.created_at,
             deadline: row.deadline,
+            parent: row.parent,
             started_at: row.started_at,
             finished_at: row.finished_at,
             waiting_for,
@@ -301,6 +308,7 @@ impl Run {
             labels: run.labels,
             created_at: run.created_at,
             deadline: run.deadline,
+            parent: run.parent,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progress: StepsDone {

@@ -16,6 +16,7 @@ mod label;
 mod mismatch;
 mod payload;
 mod retry;
+mod same_types;
 mod schedule;
 mod schema;
 mod status;

@@ -20,6 +20,9 @@ pub struct Descriptor {
     pub workflows: Vec<Workflow>,
     /// The full names of the imported interfaces.
     pub imports: Vec<String>,
+    /// The workflows of other packages that it calls, with the types that it knows them by; calling one is a child run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Workflow>,
 }
 
 /// One exported function.

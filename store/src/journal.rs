@@ -22,7 +22,7 @@ pub struct RecordRow {
     /// The attempt that has failed.
     pub failed_attempt: Option<FailedAttempt>,
     /// The child run that is started with it.
-    pub starts_child: Option<ChildStart>,
+    pub starts_child: Option<Box<ChildStart>>,
 }
 
 /// A run that another one starts.

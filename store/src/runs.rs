@@ -127,7 +127,9 @@ pub struct RunRow {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// What it waits for: `event`, `time`, `pause`, `boundary`, `blocked`.
+    /// The run that started it.
+    pub parent: Option<RunId>,
+    /// What it waits for: `event`, `child`, `time`, `retry`, `pause`, `boundary`, `blocked`.
     pub waiting_for: Option<String>,
     /// Names of the events that it waits for.
     pub waiting_for_events: Vec<String>,
@@ -159,6 +161,7 @@ macro_rules! run_row {
             labels: labels_of(&row.labels)?,
             created_at: row.created_at.0,
             deadline: row.deadline.map(|time| time.0),
+            parent: row.parent.map(RunId),
             started_at: row.started_at.map(|time| time.0),
             finished_at: row.finished_at.map(|time| time.0),
             waiting_for: row.waiting_for,

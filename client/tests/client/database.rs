@@ -133,6 +133,7 @@ pub fn greeter(name: Type) -> Descriptor {
             workflow(PING, None, None),
         ],
         imports: Vec::new(),
+        children: Vec::new(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Workflows that do nothing, to measure the engine by.
 
+use std::hint::black_box;
+use std::time::Duration;
+
 use bindings::exports::bench::noop::noop::Guest;
-use dacapo_guest::{Failure, raw, step};
+use dacapo_guest::{Failure, child, map, raw, sleep, step, wait_for};
 
 dacapo_guest::workflows!(Bench);
 
@@ -25,10 +28,65 @@ impl Guest for Bench {
         Ok(payload_bytes()?)
     }
 
+    fn plain_steps(n: u32) -> Result<(), String> {
+        begin()?;
+        Ok(steps(n)?)
+    }
+
+    fn timers(n: u32) -> Result<(), String> {
+        begin()?;
+        Ok((0..n).try_for_each(|_| sleep("s", Duration::from_millis(1)))?)
+    }
+
+    fn events(n: u32) -> Result<(), String> {
+        begin()?;
+        Ok((0..n).try_for_each(|_| wait_for("go").recv())?)
+    }
+
+    fn children(n: u32) -> Result<(), String> {
+        begin()?;
+        Ok((0..n).try_for_each(|_| child("s", "bench:noop/noop.nothing").run(&()))?)
+    }
+
+    fn nothing() {}
+
+    fn forks(n: u32) -> Result<(), String> {
+        begin()?;
+        for _ in 0..n {
+            map("s", &[(); 10]).run(|()| step("s").run(|| Ok(())))?;
+        }
+        Ok(())
+    }
+
+    fn computes(n: u32) -> Result<(), String> {
+        begin()?;
+        Ok((0..n).try_for_each(|_| step("s").run(|| Ok(compute())))?)
+    }
+
+    fn computes_in_branches(n: u32) -> Result<(), String> {
+        begin()?;
+        let branches: Vec<u32> = (0..n).collect();
+        map("s", &branches).run(|_| step("s").run(|| Ok(compute())))?;
+        Ok(())
+    }
+
     fn steps_then_wait(n: u32) -> Result<u32, String> {
         steps(n)?;
         Ok(payload_bytes()?)
     }
+}
+
+/// What is measured begins here: everything that the run needs is there.
+fn begin() -> Result<(), Failure> {
+    wait_for("begin").recv()
+}
+
+fn compute() {
+    let mut sum = 0u64;
+    for k in 0..100_000_000u64 {
+        sum = black_box(sum.rotate_left(5) ^ k);
+    }
+    black_box(sum);
 }
 
 fn steps(n: u32) -> Result<(), Failure> {

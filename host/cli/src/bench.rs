@@ -5,6 +5,7 @@
 
 mod counters;
 mod inside;
+mod primitives;
 mod reference;
 mod report;
 mod rows;
@@ -72,17 +73,20 @@ pub(crate) enum Row {
     Long,
     /// Instantiation and replay, without a database
     Inside,
+    /// Timers, events, children and forks against a plain step
+    Primitives,
     /// Very many suspended runs: memory, idle cost, and waking some
     Suspended,
 }
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
     Row::Event,
     Row::Long,
     Row::Inside,
+    Row::Primitives,
     Row::Suspended,
 ];
 
@@ -257,6 +261,7 @@ impl Bench {
             Row::Event => self.event_row().await,
             Row::Long => self.long_row().await,
             Row::Inside => self.inside_row().await,
+            Row::Primitives => self.primitives_row().await,
             Row::Suspended => self.suspended_row().await,
         }
     }

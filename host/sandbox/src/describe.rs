@@ -12,9 +12,10 @@ use dacapo_model::{Descriptor, Param, Workflow};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{
-    Function, FunctionKind, Interface, PackageName, Resolve, WorldId, WorldItem, WorldKey,
+    Function, FunctionKind, Interface, PackageName, Resolve, World, WorldId, WorldItem, WorldKey,
 };
 
+use crate::host::typed_children::is_foreign;
 use crate::sandbox::sha256_hex;
 use types::Types;
 
@@ -93,6 +94,7 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, DescribeError> {
 fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeError> {
     let world = &resolve.worlds[world];
     let imports = imports::check(resolve, world)?;
+    let children = children(resolve, world)?;
     let mut package: Option<&PackageName> = None;
     let mut workflows = Vec::new();
     for (key, item) in &world.exports {
@@ -141,7 +143,27 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
         version: package.version.as_ref().map(ToString::to_string),
         workflows,
         imports,
+        children,
     })
+}
+
+/// The workflows of other packages that the component calls.
+fn children(resolve: &Resolve, world: &World) -> Result<Vec<Workflow>, DescribeError> {
+    let mut children = Vec::new();
+    for (key, item) in &world.imports {
+        let import = resolve.name_world_key(key);
+        if !is_foreign(&import) {
+            continue;
+        }
+        let (WorldItem::Interface { id, .. }, WorldKey::Interface(_)) = (item, key) else {
+            return Err(DescribeError::ForeignImports {
+                names: vec![format!("`{import}`")],
+            });
+        };
+        let interface = import.split('@').next().unwrap_or(&import);
+        add_workflows(resolve, &resolve.interfaces[*id], interface, &mut children)?;
+    }
+    Ok(children)
 }
 
 fn add_workflows(

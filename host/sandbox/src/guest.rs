@@ -331,7 +331,7 @@ impl Guest {
             updates_open: false,
             takes_event: None,
             failed_attempt: None,
-            starts_child: Some(child),
+            starts_child: Some(Box::new(child)),
         });
     }
 

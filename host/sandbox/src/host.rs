@@ -6,6 +6,7 @@ mod context;
 mod forks;
 mod log;
 mod steps;
+pub(crate) mod typed_children;
 mod waits;
 pub(crate) mod wasi;
 

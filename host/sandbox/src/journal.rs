@@ -88,7 +88,7 @@ pub struct RecordWrite {
     /// The attempt whose failure made this row what it is; every one is kept.
     pub failed_attempt: Option<FailedAttempt>,
     /// The child run that is started in the same commit.
-    pub starts_child: Option<ChildStart>,
+    pub starts_child: Option<Box<ChildStart>>,
 }
 
 /// A run that the guest starts.

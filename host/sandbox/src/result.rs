@@ -7,7 +7,7 @@ use crate::ending::payload_code;
 use crate::value::from_val;
 
 /// Code of a workflow's own error that has no word for itself.
-const ERROR_CODE: &str = "error";
+pub(crate) const ERROR_CODE: &str = "error";
 
 /// Bytes of a workflow's own error that become the failure's message; all of it is in the details.
 const MESSAGE_MAX_BYTES: usize = 8 << 10;

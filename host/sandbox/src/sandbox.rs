@@ -218,14 +218,17 @@ impl Sandbox {
     }
 
     fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
-        let pre = self
-            .inner
-            .linker
+        let unlinked = |source| PrepareError::Link {
+            digest: digest.to_owned(),
+            source,
+        };
+        let (engine, linker) = (&self.inner.engine, &self.inner.linker);
+        let own = host::typed_children::linker_for(engine, linker, component).map_err(unlinked)?;
+        let pre = own
+            .as_ref()
+            .unwrap_or(linker)
             .instantiate_pre(component)
-            .map_err(|source| PrepareError::Link {
-                digest: digest.to_owned(),
-                source,
-            })?;
+            .map_err(unlinked)?;
         let (memories, tables) = component
             .resources_required()
             .map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));

@@ -1,7 +1,7 @@
 //! Values between the model's form and wasmtime's.
 
-use dacapo_model::{Type, Value};
-use wasmtime::component::Val;
+use dacapo_model::{Case, EnumType, Field, FlagsType, RecordType, Type, Value, VariantType};
+use wasmtime::component::{self, Val};
 
 /// A value and a type that do not belong together. Both come from the same description of the component, so this is either a component
 /// that is not the one that was described, or a fault of ours.
@@ -192,4 +192,83 @@ fn misfit(ty: &Type, found: &'static str) -> Misfit {
         expected: ty.to_string(),
         found,
     }
+}
+
+/// The model's form of a type of wasmtime's, without what the WIT says about it.
+pub(crate) fn model_type(ty: &component::Type) -> wasmtime::Result<Type> {
+    use component::Type as Wasm;
+    let boxed = |ty: &Wasm| model_type(ty).map(Box::new);
+    let optional = |ty: Option<Wasm>| ty.as_ref().map(boxed).transpose();
+    Ok(match ty {
+        Wasm::Bool => Type::Bool,
+        Wasm::U8 => Type::U8,
+        Wasm::U16 => Type::U16,
+        Wasm::U32 => Type::U32,
+        Wasm::U64 => Type::U64,
+        Wasm::S8 => Type::S8,
+        Wasm::S16 => Type::S16,
+        Wasm::S32 => Type::S32,
+        Wasm::S64 => Type::S64,
+        Wasm::Float32 => Type::F32,
+        Wasm::Float64 => Type::F64,
+        Wasm::Char => Type::Char,
+        Wasm::String => Type::String,
+        Wasm::List(list) if matches!(list.ty(), Wasm::U8) => Type::Bytes,
+        Wasm::List(list) => Type::List(boxed(&list.ty())?),
+        Wasm::FixedLengthList(list) => Type::FixedList(boxed(&list.ty())?, list.len()),
+        Wasm::Tuple(tuple) => Type::Tuple(
+            tuple
+                .types()
+                .map(|ty| model_type(&ty))
+                .collect::<Result<_, _>>()?,
+        ),
+        Wasm::Record(record) => Type::Record(RecordType {
+            name: None,
+            fields: record
+                .fields()
+                .map(|field| {
+                    Ok(Field {
+                        name: field.name.to_owned(),
+                        ty: model_type(&field.ty)?,
+                        docs: None,
+                    })
+                })
+                .collect::<wasmtime::Result<_>>()?,
+            docs: None,
+        }),
+        Wasm::Variant(variant) => Type::Variant(VariantType {
+            name: None,
+            cases: variant
+                .cases()
+                .map(|case| {
+                    Ok(Case {
+                        name: case.name.to_owned(),
+                        ty: case.ty.as_ref().map(model_type).transpose()?,
+                        docs: None,
+                    })
+                })
+                .collect::<wasmtime::Result<_>>()?,
+            docs: None,
+        }),
+        Wasm::Enum(cases) => Type::Enum(EnumType {
+            name: None,
+            cases: cases.names().map(str::to_owned).collect(),
+        }),
+        Wasm::Flags(flags) => Type::Flags(FlagsType {
+            name: None,
+            flags: flags.names().map(str::to_owned).collect(),
+        }),
+        Wasm::Option(option) => Type::Option(boxed(&option.ty())?),
+        Wasm::Result(result) => Type::Result {
+            ok: optional(result.ok())?,
+            err: optional(result.err())?,
+        },
+        // Refused when the component is described.
+        Wasm::Map(_)
+        | Wasm::Own(_)
+        | Wasm::Borrow(_)
+        | Wasm::Future(_)
+        | Wasm::Stream(_)
+        | Wasm::ErrorContext => wasmtime::bail!("a type that no workflow can have"),
+    })
 }

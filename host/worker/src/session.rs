@@ -320,14 +320,16 @@ impl Journal for Session {
                     updates_open: write.updates_open,
                     takes_event: write.takes_event,
                     failed_attempt: write.failed_attempt,
-                    starts_child: write.starts_child.map(|child| dacapo_store::ChildStart {
-                        id: child.id,
-                        workflow: child.workflow,
-                        deployment: child.deployment,
-                        input: child.input,
-                        labels: child.labels,
-                        deadline_ms: child.deadline_ms,
-                        detached: child.detached,
+                    starts_child: write.starts_child.map(|child| {
+                        Box::new(dacapo_store::ChildStart {
+                            id: child.id,
+                            workflow: child.workflow,
+                            deployment: child.deployment,
+                            input: child.input,
+                            labels: child.labels,
+                            deadline_ms: child.deadline_ms,
+                            detached: child.detached,
+                        })
                     }),
                 });
             }

@@ -14,6 +14,7 @@ select
     run.labels::text as "labels!",
     run.created_at as "created_at!: Time",
     run.deadline as "deadline: Time",
+    run.parent,
     run_status.started_at as "started_at: Time",
     run.finished_at as "finished_at: Time",
     run_status.waiting_for,

@@ -2,9 +2,10 @@
 
 use dacapo_client::{Run, RunId};
 use dacapo_model::Status;
-use dacapo_tests::{Dacapo, Database, database};
+use dacapo_tests::{Dacapo, Database, database, guest_path};
 
 use crate::check::{bodies_once, journal, sound, worker};
+use crate::command::{run, text};
 
 /// Input for the probe's workflows that start a child.
 fn plan(workflow: &str, input: &str) -> String {
@@ -218,6 +219,64 @@ async fn a_child_of_a_workflow_that_is_not_deployed_blocks_the_run_until_it_is()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_imported_function_is_a_child_run_of_the_workflow_of_that_name() {
+    let database = database().await;
+    database.deploy("caller").await;
+    let worker = worker(&database).await;
+
+    // Nothing is lost when the other package is not there yet.
+    let order = |name: &str, count: u32| format!(r#"{{"itemName": "{name}", "count": {count}}}"#);
+    let early = database.start("calls.reserve", &order("cup", 2)).await;
+    database
+        .until(
+            "the caller is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    database.deploy("probe").await;
+    database.client.resume(early).await.unwrap();
+    assert_eq!(said(&database.done(early).await), r#""7 cup-1,cup-2""#);
+    let child = children(&database, early).await[0];
+    assert_eq!(
+        journal(&database, early).await,
+        [
+            format!(
+                r#"typed.reserve#1 child ok {{"run":"{child}","workflow":"test:probe/typed.reserve"}}"#
+            ),
+            r#"typed.reserve-end#1 wait ok {"ok":{"id":7,"items":["cup-1","cup-2"]}}"#.to_owned(),
+            "after#1 step ok null".to_owned(),
+        ]
+    );
+
+    // Its own error arrives as such, whatever else goes wrong as the case `failed`.
+    for (order, expected) in [
+        (order("cup", 11), "sold out, 10 left"),
+        (order("trap", 1), "trap: "),
+    ] {
+        let run = database.start("calls.reserve", &order).await;
+        let said = said(&database.done(run).await);
+        assert!(said.starts_with(expected), "{said}");
+    }
+    let run = database.start("count-thrice", r#"["a", "b"]"#).await;
+    assert_eq!(said(&database.done(run).await), "6");
+    assert_eq!(children(&database, run).await.len(), 3);
+
+    // Without such a case the caller fails.
+    let run = database.start("calls.check", "\"\"").await;
+    assert_eq!(
+        said(&database.done(run).await),
+        r#""bad: there is nothing to check""#
+    );
+    let run = database.start("calls.check", "\"trap\"").await;
+    let failed = database.done(run).await;
+    let failure = failed.failure.clone().unwrap();
+    assert_eq!(failure.code, "child-failed", "{failure:?}");
+    assert!(failure.message.contains("told to trap"), "{failure:?}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
     let database = database().await;
     database.deploy("probe").await;
@@ -245,4 +304,26 @@ async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
     }
     worker.kill().await;
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_says_what_the_component_calls_and_what_is_missing() {
+    let database = database().await;
+    let file = guest_path("caller").display().to_string();
+    let deployed = run(&database, &["deploy", &file]).await;
+    let said = text(&deployed.stdout);
+    assert!(deployed.status.success(), "{said}");
+    for line in [
+        "  calls test:probe/typed.check(text: string) -> result<_, string> (not deployed yet: a run that calls it is blocked until it is)",
+        "  calls test:probe/typed.count(items: list<string>) -> u32 (not deployed yet",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    database.deploy("probe").await;
+    let deployed = run(&database, &["deploy", &file]).await;
+    let said = text(&deployed.stdout);
+    assert!(
+        said.contains("  calls test:probe/typed.count(items: list<string>) -> u32\n"),
+        "{said}"
+    );
 }

@@ -63,7 +63,7 @@ impl Bench {
         Ok(begin.elapsed())
     }
 
-    async fn until_suspended(&self, run: RunId) -> Result<()> {
+    pub(super) async fn until_suspended(&self, run: RunId) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline {
             if self.client.check_progress(run).await?.status == Status::Suspended {
@@ -74,7 +74,7 @@ impl Bench {
         bail!("run {run} is not suspended after a minute")
     }
 
-    fn add(&mut self, measure: Measure) {
+    pub(super) fn add(&mut self, measure: Measure) {
         self.report.measures.push(measure);
     }
 

@@ -63,6 +63,29 @@ pub(crate) fn describe_outcome(described: &Described, outcome: &DeployOutcome) -
     lines.join("\n")
 }
 
+/// The workflows of other packages that it calls, each with what may be wrong with it. Nothing of that keeps it from being deployed: the
+/// other packages may come later.
+pub(crate) async fn describe_calls(client: &Client, described: &Described) -> Result<Vec<String>> {
+    let calls = &described.descriptor.children;
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let deployed = client.workflows().await?;
+    let describe = |call: &dacapo_model::Workflow| {
+        let there = deployed.iter().find(|there| there.name == call.name);
+        let problem = match there {
+            None => " (not deployed yet: a run that calls it is blocked until it is)".to_owned(),
+            Some(there) if !there.workflow.has_types_of(call) => format!(
+                " (deployed with other types: {}; a call fails, or blocks its run, where a value does not fit)",
+                signature(&there.workflow)
+            ),
+            Some(_) => String::new(),
+        };
+        format!("  calls {}{problem}", signature(call))
+    };
+    Ok(calls.iter().map(describe).collect())
+}
+
 /// A workflow as WIT would have it.
 pub(crate) fn signature(workflow: &dacapo_model::Workflow) -> String {
     let param = workflow
@@ -90,12 +113,17 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
         }
+        let calls = describe_calls(&client, one).await?;
+        if !ui.is_json() {
+            calls.iter().for_each(|line| ui.line(line));
+        }
         outcomes.push(json!({
             "package": one.descriptor.package,
             "number": outcome.number,
             "created": outcome.created,
             "digest": one.digest,
             "workflows": one.descriptor.workflows.iter().map(|workflow| &workflow.name).collect::<Vec<_>>(),
+            "calls": one.descriptor.children.iter().map(|workflow| &workflow.name).collect::<Vec<_>>(),
         }));
     }
     if ui.is_json() {

@@ -232,12 +232,20 @@ fn is_wasm(file: &Path) -> bool {
         .is_some_and(|extension| extension == "wasm")
 }
 
+async fn put_and_describe(
+    client: &Client,
+    described: &dacapo_sandbox::Described,
+) -> Result<String> {
+    let outcome = deploy::put(client, described).await?;
+    let mut lines = vec![deploy::describe_outcome(described, &outcome)];
+    lines.extend(deploy::describe_calls(client, described).await?);
+    Ok(lines.join("\n"))
+}
+
 /// Deploys a file. Trouble with it is said, and ends nothing: the next change may mend it.
 async fn deploy_and_say(client: &Client, file: &Path, ui: Ui) {
     let result = match deploy::read(file) {
-        Ok(described) => deploy::put(client, &described)
-            .await
-            .map(|outcome| deploy::describe_outcome(&described, &outcome)),
+        Ok(described) => put_and_describe(client, &described).await,
         Err(error) => Err(error),
     };
     match result {

@@ -251,6 +251,9 @@ fn run_text(run: &Run) -> String {
     if let Some(waiting) = &run.waiting_for {
         line("waiting", &waits_for(waiting));
     }
+    if let Some(parent) = run.parent {
+        line("parent", &parent.to_string());
+    }
     line("created", &short(run.created_at));
     if let Some(at) = run.started_at {
         line("started", &short(at));

@@ -113,8 +113,11 @@ pub enum DescribeError {
         /// The imports' names.
         names: Vec<String>,
     },
-    /// Imports of anybody else.
-    #[error("the component imports {}: calling another deployment's workflows is not offered yet", .names.join(", "))]
+    /// Imports of another package that are no interface of its own.
+    #[error(
+        "the component imports {}, which is no interface of a package: to call another deployment's workflows import the interface that \
+         it exports", .names.join(", ")
+    )]
     ForeignImports {
         /// The imports' names.
         names: Vec<String>,

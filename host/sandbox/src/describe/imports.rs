@@ -3,6 +3,7 @@
 use wit_parser::{Resolve, World};
 
 use super::error::DescribeError;
+use crate::host::typed_children::is_foreign;
 use crate::host::wasi;
 
 /// Interfaces of ours, all of version 0.1.
@@ -23,20 +24,13 @@ pub(super) fn check(resolve: &Resolve, world: &World) -> Result<Vec<String>, Des
         .keys()
         .map(|key| resolve.name_world_key(key))
         .collect();
-    let refused: Vec<&String> = names.iter().filter(|name| !is_offered(name)).collect();
-    let (unknown, foreign): (Vec<&String>, Vec<&String>) = refused
-        .into_iter()
-        .partition(|name| name.starts_with("wasi:") || name.starts_with("dacapo:"));
-    let quoted = |names: Vec<&String>| names.into_iter().map(|name| format!("`{name}`")).collect();
+    let unknown: Vec<String> = names
+        .iter()
+        .filter(|name| !is_foreign(name) && !is_offered(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
     if !unknown.is_empty() {
-        return Err(DescribeError::UnknownImports {
-            names: quoted(unknown),
-        });
-    }
-    if !foreign.is_empty() {
-        return Err(DescribeError::ForeignImports {
-            names: quoted(foreign),
-        });
+        return Err(DescribeError::UnknownImports { names: unknown });
     }
     Ok(names)
 }

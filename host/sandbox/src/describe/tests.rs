@@ -155,14 +155,28 @@ fn what_a_runtime_exports_for_itself_is_no_workflow() {
 }
 
 #[test]
-fn imports_of_others_are_named() {
-    let wit = "package a:b; package c:d@1.0.0 { interface j { run: func(); } } interface i { run: func(); }
+fn functions_of_other_packages_are_workflows_that_it_calls() {
+    let wit = "package a:b; package c:d@1.0.0 { interface j { run: func(of: u32) -> string; } } interface i { run: func(); }
                world w { import c:d/j@1.0.0; export i; }";
-    let error = described(wit).unwrap_err();
-    assert_eq!(
-        error,
-        DescribeError::ForeignImports {
-            names: vec!["`c:d/j@1.0.0`".to_owned()]
-        }
-    );
+    let children = described(wit).unwrap().children;
+    assert_eq!(children.len(), 1);
+    assert_eq!(children[0].name, "c:d/j.run");
+    assert_eq!(children[0].param.as_ref().unwrap().ty, Type::U32);
+    assert_eq!(children[0].result, Some(Type::String));
+}
+
+#[test]
+fn imports_that_can_be_no_workflows_are_named() {
+    for (import, expected) in [
+        ("import loose: func();", "loose"),
+        ("import inline: interface { run: func(); }", "inline"),
+        ("import c:d/j;", "it may have one"),
+    ] {
+        let wit = format!(
+            "package a:b; package c:d {{ interface j {{ run: func(a: u32, b: u32); }} }} interface i {{ run: func(); }}
+             world w {{ {import} export i; }}"
+        );
+        let error = described(&wit).unwrap_err().to_string();
+        assert!(error.contains(expected), "{import}: {error}");
+    }
 }

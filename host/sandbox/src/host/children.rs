@@ -257,7 +257,7 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn rejected(message: &str) -> Interrupt {
+pub(super) fn rejected(message: &str) -> Interrupt {
     Interrupt::Blocked(BlockReason {
         code: BlockCode::Rejected,
         message: message.to_owned(),

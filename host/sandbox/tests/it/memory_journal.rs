@@ -5,8 +5,7 @@ use std::sync::Mutex;
 
 use dacapo_model::{FailedAttempt, Payload, Recorded, RecordedState, RunId, Timestamp};
 use dacapo_sandbox::{
-    ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, Signal, Stop, Suspended,
-    Suspension, Write,
+    ChildState, ChildWorkflow, Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write,
 };
 
 /// When every test's time begins, in milliseconds since 1970.
@@ -28,9 +27,6 @@ struct State {
     trace: Vec<String>,
     events: Vec<(String, Event)>,
     taken: Vec<u32>,
-    /// What children may be runs of.
-    workflows: Vec<ChildWorkflow>,
-    children: Vec<ChildStart>,
     next_seq: u32,
     signals: VecDeque<Option<Signal>>,
     /// What every durable call is told that nothing else is.
@@ -54,8 +50,6 @@ impl MemoryJournal {
                 trace: Vec::new(),
                 events: Vec::new(),
                 taken: Vec::new(),
-                workflows: Vec::new(),
-                children: Vec::new(),
                 next_seq: 1,
                 signals: VecDeque::new(),
                 signal: None,
@@ -145,16 +139,6 @@ impl MemoryJournal {
             state.rows.retain(|row| row.key != write.key);
             state.rows.push(write.clone());
         }
-    }
-
-    /// Children may be runs of this.
-    pub fn deploy(&self, workflow: ChildWorkflow) {
-        self.lock().workflows.push(workflow);
-    }
-
-    /// The children that were started.
-    pub fn children(&self) -> Vec<ChildStart> {
-        self.lock().children.clone()
     }
 
     pub fn fail_settle(&self, stop: Stop) {
@@ -265,7 +249,6 @@ impl Journal for MemoryJournal {
             }
         }
         state.failed_attempts.extend(write.failed_attempt);
-        state.children.extend(write.starts_child);
         if let Some(seq) = write.takes_event {
             assert!(state.taken.contains(&seq), "event {seq} was not looked at");
         }
@@ -306,22 +289,11 @@ impl Journal for MemoryJournal {
     async fn look(&self) {}
 
     async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
-        let state = self.lock();
-        let found = state
-            .workflows
-            .iter()
-            .find(|known| known.workflow.name == name);
-        Ok(found
-            .cloned()
-            .ok_or_else(|| format!("no workflow `{name}` is deployed")))
+        Ok(Err(format!("no workflow `{name}` is deployed")))
     }
 
-    async fn child_state(&self, child: RunId) -> Result<ChildState, Stop> {
-        let state = self.lock();
-        Ok(match state.children.iter().any(|known| known.id == child) {
-            true => ChildState::Active,
-            false => ChildState::Unknown,
-        })
+    async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
+        Ok(ChildState::Unknown)
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {

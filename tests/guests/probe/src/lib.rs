@@ -8,6 +8,7 @@ mod limits;
 mod outside;
 mod protocol;
 mod shapes;
+mod typed;
 mod visible;
 
 dacapo_guest::workflows!(Probe);
