@@ -110,7 +110,7 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
         "{said}"
     );
     assert!(
-        said.contains("start bench:noop/noop.noop-steps --input '1' --wait"),
+        said.contains("start bench:noop/noop.children --input '1' --wait"),
         "{said}"
     );
     assert_eq!(
