@@ -121,9 +121,8 @@ impl StepKey {
     /// The scope; the empty text at the root.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.as_str()
-            .rsplit_once('/')
-            .map_or("", |(scope, _)| scope)
+        let key = self.as_str();
+        memchr::memrchr(b'/', key.as_bytes()).map_or("", |end| &key[..end])
     }
 
     /// The name that the guest gave.

@@ -17,13 +17,15 @@ pub struct Text(Repr);
 #[derive(Clone)]
 enum Repr {
     Own(String),
-    Piece { whole: Arc<str>, at: Range<usize> },
+    Piece { whole: Arc<str>, at: Range<u32> },
 }
 
 impl Text {
-    /// The pieces between the separators, of which there is one more than there are separators. The separator is a character of ASCII.
+    /// The pieces between the separators, of which there is one more than there are separators. The separator is a character of ASCII, and
+    /// the whole is shorter than 4 GiB.
     pub fn split(whole: &str, separator: u8) -> impl Iterator<Item = Text> {
         debug_assert!(separator.is_ascii(), "a byte inside of a character");
+        let place = |at: usize| u32::try_from(at).expect("Postgres sends at most 1 GiB at once");
         let whole: Arc<str> = whole.into();
         let mut rest = Some(0);
         std::iter::from_fn(move || {
@@ -32,7 +34,7 @@ impl Text {
             let end = end.map(|length| start + length);
             rest = end.map(|end| end + 1);
             Some(Text(Repr::Piece {
-                at: start..end.unwrap_or(whole.len()),
+                at: place(start)..place(end.unwrap_or(whole.len())),
                 whole: Arc::clone(&whole),
             }))
         })
@@ -43,7 +45,7 @@ impl Text {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Own(text) => text,
-            Repr::Piece { whole, at } => &whole[at.clone()],
+            Repr::Piece { whole, at } => &whole[at.start as usize..at.end as usize],
         }
     }
 

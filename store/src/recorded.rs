@@ -82,7 +82,11 @@ pub(crate) fn recorded_of(
         let key = key.as_str();
         StoreError::Unreadable(format!("step {key}: unknown {what} {got:?}"))
     };
-    let kind: Kind = kind.parse().map_err(|_| unreadable("kind", kind))?;
+    // Nearly all rows are steps.
+    let kind = match kind {
+        "step" => Kind::Step,
+        kind => kind.parse().map_err(|_| unreadable("kind", kind))?,
+    };
     let state = match (outcome, finished_at) {
         (Some(outcome), Some(finished_at)) => {
             let payload = payload.map_or_else(Payload::null, Payload::from_trusted);

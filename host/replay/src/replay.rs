@@ -82,12 +82,26 @@ pub enum Answer {
 
 impl Replay {
     /// Starts over a run's recorded rows, given in any order. What is new gets its place from `positions`.
-    pub fn new(recorded: Vec<Recorded>, created_at: Timestamp, positions: Positions) -> Replay {
+    pub fn new(
+        recorded: Arc<Vec<Recorded>>,
+        created_at: Timestamp,
+        positions: Positions,
+    ) -> Replay {
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
-        for rows in recorded.chunk_by(|one, next| one.key.scope() == next.key.scope()) {
-            let scope = rows[0].key.scope().to_owned();
-            let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-            *pending_in_scope.entry(scope).or_default() += count;
+        // Neighbours are mostly of one scope.
+        let (mut scope, mut count) = ("", 0);
+        for row in recorded.iter() {
+            let next = row.key.scope();
+            if next != scope {
+                if count > 0 {
+                    *pending_in_scope.entry(scope.to_owned()).or_default() += count;
+                }
+                (scope, count) = (next, 0);
+            }
+            count += 1;
+        }
+        if count > 0 {
+            *pending_in_scope.entry(scope.to_owned()).or_default() += count;
         }
         let pending = Pending::new(recorded);
         Replay {
@@ -130,7 +144,8 @@ impl Replay {
                 asked: Side::Asked { kind },
             });
         }
-        let row = self.pending.take(at);
+        self.pending.take(at);
+        let row = &self.pending.rows[at];
         if let Some(count) = self.pending_in_scope.get_mut(scope) {
             *count -= 1;
             if *count == 0 {
@@ -143,18 +158,19 @@ impl Replay {
         {
             let recorded = self.unconsumed(Some(scope));
             return Err(Mismatch {
-                key: row.key,
+                key: row.key.clone(),
                 recorded,
                 asked: Side::Asked { kind },
             });
         }
-        let key = row.key;
-        Ok(match row.state {
+        let key = row.key.clone();
+        Ok(match &row.state {
             RecordedState::Done {
                 outcome,
                 finished_at,
             } => {
-                self.now = self.now.max(finished_at);
+                self.now = self.now.max(*finished_at);
+                let outcome = outcome.clone();
                 Answer::Recorded { key, outcome }
             }
             RecordedState::Open {
@@ -165,9 +181,9 @@ impl Replay {
                 key,
                 position: row.position,
                 started_at: row.started_at,
-                due,
-                failed_attempts,
-                plan,
+                due: *due,
+                failed_attempts: *failed_attempts,
+                plan: plan.clone(),
             },
         })
     }
@@ -227,61 +243,66 @@ impl Replay {
     }
 }
 
-/// The rows that the code has not asked for yet. Answering moves a row out, so an outcome is never copied.
+/// The rows that the code has not asked for yet.
 ///
 /// Code that has not changed and runs in one line asks in the very order in which the rows were written, so the next row is looked at
 /// first, and an index is made only for a journal that is asked in another order.
 #[derive(Debug)]
 struct Pending {
-    /// By position.
-    rows: Vec<Option<Recorded>>,
+    /// By position, those that were taken, too: they are shared with others.
+    rows: Arc<Vec<Recorded>>,
+    /// Which of them were.
+    taken: Vec<bool>,
     /// Everything before it was taken.
     next: usize,
     /// Those that were not taken.
     count: usize,
-    /// Where each key is, of those that were not taken when it was made.
+    /// Where each key is.
     index: Option<HashMap<StepKey, usize>>,
 }
 
 impl Pending {
-    fn new(mut recorded: Vec<Recorded>) -> Self {
-        recorded.sort_unstable_by_key(|row| row.position);
+    fn new(mut rows: Arc<Vec<Recorded>>) -> Self {
+        if !rows.is_sorted_by_key(|row| row.position) {
+            Arc::make_mut(&mut rows).sort_unstable_by_key(|row| row.position);
+        }
         Self {
-            count: recorded.len(),
-            rows: recorded.into_iter().map(Some).collect(),
+            count: rows.len(),
+            taken: vec![false; rows.len()],
+            rows,
             next: 0,
             index: None,
         }
     }
 
     fn find(&mut self, scope: &str, name: &str, occurrence: u32) -> Option<(usize, &Recorded)> {
-        while let Some(None) = self.rows.get(self.next) {
+        while self.taken.get(self.next) == Some(&true) {
             self.next += 1;
         }
-        let next = self.rows.get(self.next)?.as_ref()?;
+        let next = self.rows.get(self.next)?;
         let at = if next.key.is(scope, name, occurrence) {
             self.next
         } else {
             let rows = &self.rows;
             let index = self.index.get_or_insert_with(|| {
-                let keyed =
-                    |(at, row): (usize, &Option<Recorded>)| Some((row.as_ref()?.key.clone(), at));
-                rows.iter().enumerate().filter_map(keyed).collect()
+                let keyed = |(at, row): (usize, &Recorded)| (row.key.clone(), at);
+                rows.iter().enumerate().map(keyed).collect()
             });
             *index.get(&StepKey::new(scope, name, occurrence))?
         };
-        Some((at, self.rows[at].as_ref()?))
+        (!self.taken[at]).then(|| (at, &self.rows[at]))
     }
 
     /// Takes the row that was found there.
-    fn take(&mut self, at: usize) -> Recorded {
+    fn take(&mut self, at: usize) {
         self.count -= 1;
-        self.rows[at].take().expect("it was found there just now")
+        self.taken[at] = true;
     }
 
     /// By position.
     fn rows(&self) -> impl Iterator<Item = &Recorded> {
-        self.rows.iter().flatten()
+        let rows = self.rows.iter().zip(&self.taken);
+        rows.filter(|(_, taken)| !**taken).map(|(row, _)| row)
     }
 }
 

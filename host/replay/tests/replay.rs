@@ -12,7 +12,7 @@ fn at(ms: i64) -> Timestamp {
 
 fn replay(recorded: Vec<Recorded>, created_at: Timestamp) -> Replay {
     let positions = Positions::behind(&recorded);
-    Replay::new(recorded, created_at, positions)
+    Replay::new(recorded.into(), created_at, positions)
 }
 
 fn text(text: &str) -> Outcome {

@@ -330,7 +330,7 @@ impl Player {
     async fn play(&self, branch: &StepKey) -> Played {
         let recorded = match &self.go.history {
             Some(history) => history.path(branch.as_str()),
-            None => Vec::new(),
+            None => Arc::default(),
         };
         self.sandbox
             .play(

@@ -39,17 +39,21 @@ pub(crate) enum Child {
 }
 
 impl Go {
-    /// The rows are answered beside, for the instance that is played first.
+    /// The rows are answered beside, by position, for the instance that is played first.
     pub(crate) fn new(
         spec: RunSpec,
         journal: Arc<dyn Journal>,
         config: Arc<SandboxConfig>,
         forks: bool,
-    ) -> (Go, Vec<Recorded>) {
+    ) -> (Go, Arc<Vec<Recorded>>) {
         let mut labels = spec.labels;
         labels.sort();
-        let recorded = spec.recorded;
-        let history = forks.then(|| History::new(&recorded));
+        let mut recorded = spec.recorded;
+        if !recorded.is_sorted_by_key(|row| row.position) {
+            recorded.sort_unstable_by_key(|row| row.position);
+        }
+        let recorded = Arc::new(recorded);
+        let history = forks.then(|| History::new(Arc::clone(&recorded)));
         let go = Go {
             run_id: spec.run_id,
             workflow: spec.workflow,

@@ -84,7 +84,7 @@ pub(crate) enum Asked {
 
 impl Guest {
     /// What is to be played over these rows until it is in the scope.
-    pub(crate) fn new(go: Arc<Go>, recorded: Vec<Recorded>, scope: &str) -> Guest {
+    pub(crate) fn new(go: Arc<Go>, recorded: Arc<Vec<Recorded>>, scope: &str) -> Guest {
         let (journal, config) = (Arc::clone(&go.journal), Arc::clone(&go.config));
         let console = Console::new(
             Arc::clone(&journal),

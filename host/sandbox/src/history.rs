@@ -1,13 +1,22 @@
 //! What a run has recorded, by scope, and what its forks have come to.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The journal of a run that may fork, kept up to date while it is played.
-pub(crate) struct History(Mutex<Scopes>);
+pub(crate) struct History(Mutex<Rows>);
+
+/// They are put in order when they are first asked for: most runs do not fork.
+enum Rows {
+    /// By position, and those that were written since.
+    Loose(Arc<Vec<Recorded>>, Vec<Recorded>),
+    /// By scope.
+    Sorted(Scopes),
+}
 
 /// Rows in the order in which they were reached.
 type Scopes = HashMap<String, Vec<Recorded>>;
@@ -76,59 +85,66 @@ pub(crate) fn route(scope: &str) -> Vec<Turn> {
 }
 
 impl History {
-    pub(crate) fn new(recorded: &[Recorded]) -> History {
-        let mut scopes = Scopes::new();
-        for row in recorded {
-            let scope = scopes.entry(row.key.scope().to_owned()).or_default();
-            scope.push(row.clone());
-        }
-        for rows in scopes.values_mut() {
-            rows.sort_unstable_by_key(|row| row.position);
-        }
-        History(Mutex::new(scopes))
+    /// Over rows by position.
+    pub(crate) fn new(recorded: Arc<Vec<Recorded>>) -> History {
+        History(Mutex::new(Rows::Loose(recorded, Vec::new())))
     }
 
     /// A row was written, or one that was open is written anew.
     pub(crate) fn note(&self, row: &Recorded) {
-        let mut scopes = self.lock();
-        let rows = match scopes.get_mut(row.key.scope()) {
-            Some(rows) => rows,
-            None => scopes.entry(row.key.scope().to_owned()).or_default(),
-        };
-        // Only what was reached last in a scope can be open.
-        match rows.last_mut() {
-            Some(last) if last.key == row.key => *last = row.clone(),
-            _ => rows.push(row.clone()),
+        match &mut *self.lock() {
+            Rows::Loose(_, since) => since.push(row.clone()),
+            Rows::Sorted(scopes) => note(scopes, row),
         }
+    }
+
+    /// Whether the run has not forked, as far as is known.
+    pub(crate) fn is_flat(&self) -> bool {
+        match &*self.lock() {
+            Rows::Loose(recorded, since) => !recorded
+                .iter()
+                .chain(since)
+                .any(|row| row.kind == Kind::Fork),
+            Rows::Sorted(_) => false,
+        }
+    }
+
+    /// The fork in this scope whose branches have not been joined, if there is one.
+    pub(crate) fn open_fork(&self, scope: &str) -> Option<StepKey> {
+        if self.is_flat() {
+            return None;
+        }
+        let row = self.open_row(scope)?;
+        (row.kind == Kind::Fork).then_some(row.key)
     }
 
     /// Everything that an instance which is to play this scope is played over: what stands outside of forks, and in each branch on the
     /// way.
-    pub(crate) fn path(&self, scope: &str) -> Vec<Recorded> {
-        let scopes = self.lock();
+    pub(crate) fn path(&self, scope: &str) -> Arc<Vec<Recorded>> {
+        let scopes = self.scopes();
         let mut rows = scopes.get("").cloned().unwrap_or_default();
         for turn in route(scope) {
             let branch = StepKey::branch(&turn.fork, turn.index);
             rows.extend(scopes.get(branch.as_str()).into_iter().flatten().cloned());
         }
-        rows
+        Arc::new(rows)
     }
 
     /// The row in this scope that has no outcome yet, if there is one.
     pub(crate) fn open_row(&self, scope: &str) -> Option<Recorded> {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         let last = scopes.get(scope)?.last()?;
         matches!(last.state, RecordedState::Open { .. }).then(|| last.clone())
     }
 
     /// When the first row in this scope was reached.
     pub(crate) fn began(&self, scope: &str) -> Option<Timestamp> {
-        Some(self.lock().get(scope)?.first()?.started_at)
+        Some(self.scopes().get(scope)?.first()?.started_at)
     }
 
     /// How a fork that was reached is carried out.
     pub(crate) fn plan(&self, fork: &StepKey) -> Option<ForkPlan> {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         let rows = scopes.get(fork.scope())?;
         let row = rows.iter().rev().find(|row| row.key == *fork)?;
         match &row.state {
@@ -143,7 +159,7 @@ impl History {
 
     /// How each branch of a fork stands.
     pub(crate) fn branches(&self, fork: &StepKey, count: u32) -> Vec<BranchState> {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         let mut states: Vec<BranchState> = (0..count)
             .map(
                 |index| match scopes.get(StepKey::branch(fork, index).as_str()) {
@@ -169,7 +185,7 @@ impl History {
 
     /// The outcomes of a fork's branches that have ended, by index.
     pub(crate) fn outcomes(&self, fork: &StepKey) -> HashMap<u32, Outcome> {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         ended(&scopes, fork)
             .filter_map(|(index, row)| match &row.state {
                 RecordedState::Done { outcome, .. } => Some((index, outcome.clone())),
@@ -180,12 +196,12 @@ impl History {
 
     /// The first branch of a race that succeeded.
     pub(crate) fn winner(&self, fork: &StepKey) -> Option<u32> {
-        winner(&self.lock(), fork)
+        winner(&self.scopes(), fork)
     }
 
     /// Whether a branch on the way to this scope belongs to a race that another one has won.
     pub(crate) fn is_lost(&self, races: &[Turn]) -> bool {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         races
             .iter()
             .any(|turn| winner(&scopes, &turn.fork).is_some_and(|winner| winner != turn.index))
@@ -198,7 +214,7 @@ impl History {
 
     /// Whether a cancel of the run, and not of a race's losers, was delivered in a branch of this fork.
     pub(crate) fn was_cancelled_below(&self, fork: &StepKey) -> bool {
-        let scopes = self.lock();
+        let scopes = self.scopes();
         let below = format!("{fork}/");
         scopes
             .iter()
@@ -211,8 +227,47 @@ impl History {
             })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Scopes> {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows by scope.
+    fn scopes(&self) -> ByScope<'_> {
+        let mut rows = self.lock();
+        if let Rows::Loose(recorded, since) = &*rows {
+            let mut scopes = Scopes::new();
+            for row in recorded.iter().chain(since) {
+                note(&mut scopes, row);
+            }
+            *rows = Rows::Sorted(scopes);
+        }
+        ByScope(rows)
+    }
+}
+
+/// Rows that were put in order, while they are looked at.
+struct ByScope<'a>(MutexGuard<'a, Rows>);
+
+impl Deref for ByScope<'_> {
+    type Target = Scopes;
+
+    fn deref(&self) -> &Scopes {
+        match &*self.0 {
+            Rows::Sorted(scopes) => scopes,
+            Rows::Loose(..) => unreachable!("they are put in order before"),
+        }
+    }
+}
+
+fn note(scopes: &mut Scopes, row: &Recorded) {
+    let rows = match scopes.get_mut(row.key.scope()) {
+        Some(rows) => rows,
+        None => scopes.entry(row.key.scope().to_owned()).or_default(),
+    };
+    // Only what was reached last in a scope can be open.
+    match rows.last_mut() {
+        Some(last) if last.key == row.key => *last = row.clone(),
+        _ => rows.push(row.clone()),
     }
 }
 

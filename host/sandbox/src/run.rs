@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dacapo_model::{Failure, Kind, Recorded, StepKey, Workflow, from_json};
+use dacapo_model::{Failure, Recorded, StepKey, Workflow, from_json};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -61,19 +61,16 @@ impl Sandbox {
             };
         };
         let mut branches = Branches::new(self, prepared, workflow, &call, &go);
-        drop(recorded);
+        let mut first = history.is_flat().then_some(recorded);
         loop {
-            let fork = match history.open_row(ROOT) {
+            let open = history.open_fork(ROOT);
+            let fork = match open.filter(|fork| !branches.is_over(history, fork)) {
                 // It would only be played to come to the fork.
-                Some(row) if row.kind == Kind::Fork && !branches.is_over(history, &row.key) => {
-                    row.key
-                }
-                _ => {
-                    let recorded = history.path(ROOT);
-                    match self
-                        .play(prepared, workflow, &call, &go, recorded, ROOT)
-                        .await
-                    {
+                Some(fork) => fork,
+                None => {
+                    let recorded = first.take().unwrap_or_else(|| history.path(ROOT));
+                    let played = self.play(prepared, workflow, &call, &go, recorded, ROOT);
+                    match played.await {
                         Played::Ended(ending) => return ending,
                         Played::Forked(fork) => fork,
                         Played::Again | Played::Parked(_) | Played::BranchEnded => {
@@ -95,7 +92,7 @@ impl Sandbox {
         workflow: &Workflow,
         call: &Call,
         go: &Arc<Go>,
-        recorded: Vec<Recorded>,
+        recorded: Arc<Vec<Recorded>>,
         scope: &str,
     ) -> Played {
         // The semaphore is never closed; if it were, the process would be on its way out.
