@@ -27,6 +27,7 @@ pub struct Dacapo {
     url: String,
     failpoint: Option<String>,
     arguments: Vec<String>,
+    effects: Option<PathBuf>,
 }
 
 impl Dacapo {
@@ -36,7 +37,14 @@ impl Dacapo {
             url: database.url.clone(),
             failpoint: None,
             arguments: Vec::new(),
+            effects: None,
         }
+    }
+
+    /// Effects of steps go to this file.
+    pub fn effects(mut self, file: PathBuf) -> Self {
+        self.effects = Some(file);
+        self
     }
 
     /// The process is to die at this failpoint (`name` or `name:3`).
@@ -59,6 +67,9 @@ impl Dacapo {
             .args(&self.arguments)
             .env("DATABASE_URL", &self.url)
             .env("DACAPO_LOG", "info");
+        if let Some(effects) = &self.effects {
+            command.env("DACAPO_TEST_EFFECTS", effects);
+        }
         if let Some(failpoint) = &self.failpoint {
             command.env("DACAPO_FAILPOINT", failpoint);
         }

@@ -144,7 +144,7 @@ impl Branches {
         let is_over = open.under_way == 0 && open.to_begin.is_empty();
         self.forks.insert(fork.clone(), open);
         for branch in under_way {
-            self.take_up(history, branch, is_won);
+            self.take_up(history, branch);
         }
         if is_over {
             self.close(&fork);
@@ -152,16 +152,16 @@ impl Branches {
     }
 
     /// Takes up a branch that was under way when the run was given up. One that waits is not played to find that out.
-    fn take_up(&mut self, history: &History, branch: StepKey, has_lost: bool) {
+    fn take_up(&mut self, history: &History, branch: StepKey) {
         match history.open_row(branch.as_str()) {
             Some(row) if row.kind == Kind::Fork => self.open(history, row.key),
-            Some(row) if !has_lost => match suspension(&row) {
+            Some(row) => match suspension(&row) {
                 Some(suspension) if !self.is_awaited(history, &branch, &suspension) => {
                     self.parked.insert(branch, suspension);
                 }
                 _ => self.ready.push_back(branch),
             },
-            _ => self.ready.push_back(branch),
+            None => self.ready.push_back(branch),
         }
     }
 
@@ -197,6 +197,10 @@ impl Branches {
     fn played(&mut self, history: &History, branch: StepKey, played: Played) -> Option<Ending> {
         match played {
             Played::Again => self.ready.push_back(branch),
+            // What it waits for may have come since it looked, and so may the end of its race.
+            Played::Parked(suspension) if self.is_awaited(history, &branch, &suspension) => {
+                self.ready.push_back(branch);
+            }
             Played::Parked(suspension) => {
                 self.parked.insert(branch, suspension);
             }
@@ -229,8 +233,7 @@ impl Branches {
         if open.plan.race && history.winner(&fork).is_some() {
             open.to_begin.clear();
             // The losers are to hear of it.
-            let below = format!("{fork}/");
-            self.unpark(|branch, _| branch.as_str().starts_with(&below));
+            self.unpark_awaited(history);
         }
         let over = self
             .forks
@@ -353,6 +356,9 @@ fn is_awaited(go: &Go, history: &History, branch: &StepKey, parked: &Suspension)
         Some(Signal::Stop(_)) => return true,
         Some(Signal::Cancel) if !history.was_told(branch.as_str()) => return true,
         Some(Signal::Cancel) | None => {}
+    }
+    if history.has_lost(branch.as_str()) && !history.was_told(branch.as_str()) {
+        return true;
     }
     parked.reason == SuspendReason::Paused
         || parked.wake_at.is_some_and(|due| due <= go.journal.now())

@@ -34,8 +34,8 @@ pub(crate) struct Guest {
     pub(crate) scope: String,
     /// The branches that it has yet to turn into before it is where it belongs.
     pub(crate) route: VecDeque<Turn>,
-    /// The branches that it has turned into which belong to races.
-    races: Vec<Turn>,
+    /// It has turned into a branch of a race.
+    races: bool,
     pub(crate) attempt: Option<OpenAttempt>,
     /// Rings when the open attempt has had its time.
     pub(crate) alarm: Alarm,
@@ -97,7 +97,7 @@ impl Guest {
             replay,
             scope: ROOT.to_owned(),
             route: route(scope).into(),
-            races: Vec::new(),
+            races: false,
             attempt: None,
             alarm: Alarm::default(),
             cancel_delivered: false,
@@ -124,16 +124,14 @@ impl Guest {
         let index = turn.index;
         self.scope = StepKey::branch(&turn.fork, index).to_string();
         self.randomness = Randomness::new(self.go.run_id, &self.scope);
-        if is_race {
-            self.races.push(turn);
-        }
+        self.races |= is_race;
         Some(index)
     }
 
     /// Whether another branch has won a race that this one is part of.
     pub(crate) fn has_lost(&self) -> bool {
         let history = self.go.history.as_ref();
-        !self.races.is_empty() && history.is_some_and(|history| history.is_lost(&self.races))
+        self.races && history.is_some_and(|history| history.has_lost(&self.scope))
     }
 
     /// The time as the guest may see it: real inside an attempt, the journal's otherwise.

@@ -199,12 +199,9 @@ impl History {
         winner(&self.scopes(), fork)
     }
 
-    /// Whether a branch on the way to this scope belongs to a race that another one has won.
-    pub(crate) fn is_lost(&self, races: &[Turn]) -> bool {
-        let scopes = self.scopes();
-        races
-            .iter()
-            .any(|turn| winner(&scopes, &turn.fork).is_some_and(|winner| winner != turn.index))
+    /// Whether this scope belongs to a branch, or lies in one, of a race that another branch has won.
+    pub(crate) fn has_lost(&self, scope: &str) -> bool {
+        has_lost(&self.scopes(), scope)
     }
 
     /// Whether who plays this scope was told of a cancel, there or on the way.
@@ -219,12 +216,7 @@ impl History {
         scopes
             .iter()
             .filter(|(scope, rows)| scope.starts_with(&below) && rows.iter().any(is_cancelled))
-            .any(|(scope, _)| {
-                let lost = |turn: &Turn| {
-                    winner(&scopes, &turn.fork).is_some_and(|winner| winner != turn.index)
-                };
-                !route(scope).iter().any(lost)
-            })
+            .any(|(scope, _)| !has_lost(&scopes, scope))
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
@@ -286,6 +278,11 @@ fn ended<'a>(scopes: &'a Scopes, fork: &StepKey) -> impl Iterator<Item = (u32, &
     let rows = scopes.get(fork.as_str()).into_iter().flatten();
     rows.filter(|row| row.kind == Kind::Branch)
         .filter_map(|row| Some((row.key.name().parse().ok()?, row)))
+}
+
+fn has_lost(scopes: &Scopes, scope: &str) -> bool {
+    let lost = |turn: &Turn| winner(scopes, &turn.fork).is_some_and(|winner| winner != turn.index);
+    route(scope).iter().any(lost)
 }
 
 fn winner(scopes: &Scopes, fork: &StepKey) -> Option<u32> {

@@ -3,6 +3,8 @@
 pub(crate) mod bindings;
 mod children;
 mod context;
+#[cfg(feature = "test-effects")]
+pub(crate) mod effects;
 mod forks;
 mod log;
 mod steps;
@@ -22,6 +24,8 @@ impl bindings::dacapo::workflow::types::Host for Guest {}
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasi::add_to_linker(&mut linker)?;
+    #[cfg(feature = "test-effects")]
+    effects::add_to_linker(&mut linker)?;
     bindings::Imports::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod branches;
+mod chaos;
 mod check;
 mod children;
 mod command;
