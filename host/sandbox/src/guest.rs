@@ -102,7 +102,7 @@ impl Guest {
             cancel_delivered: false,
             meter: Meter::new(),
             memory: MemoryLimit::new(config.memory_max_bytes),
-            randomness: Randomness::new(spec.run_id, ROOT),
+            randomness: Randomness::new(spec.seed, ROOT),
             wasi: crate::host::wasi::context(&console),
             table: ResourceTable::new(),
             console,

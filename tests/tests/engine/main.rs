@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod broadcast;
 mod check;
 mod command;
 mod crash;
@@ -12,6 +13,8 @@ mod events;
 mod examples;
 mod fencing;
 mod finding;
+mod following;
+mod going_back;
 mod house;
 mod isolation;
 mod outage;
@@ -32,4 +35,5 @@ mod starting;
 mod steps;
 mod testing;
 mod timers;
+mod transfer;
 mod visible;

@@ -142,7 +142,10 @@ impl Guest for Probe {
                     step("ship").run(|| Err(Fatal("there is no ship").into()))
                 }
                 "refund-waits" => {
-                    busy_until.set(step("busy").run(|| Ok(UNIX_EPOCH.elapsed()? + Duration::from_millis(300)))?);
+                    busy_until.set(
+                        step("busy")
+                            .run(|| Ok(UNIX_EPOCH.elapsed()? + Duration::from_millis(300)))?,
+                    );
                     step("ship").run(|| Err(Fatal("there is no ship").into()))
                 }
                 other => Ok(other.to_owned()),

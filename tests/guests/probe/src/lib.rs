@@ -2,6 +2,7 @@
 
 mod changes;
 mod durable;
+mod going_back;
 mod limits;
 mod outside;
 mod protocol;
