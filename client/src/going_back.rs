@@ -264,7 +264,7 @@ impl Client {
         check_who(who)?;
         let statuses = statuses(&filter, change)?;
         let mut done = InBulk::default();
-        // A run may have another status when that one's turn comes.
+        // A run may have another status when that one's turn comes, and one that is started again may have ended by then.
         let mut seen = HashSet::new();
         for status in statuses {
             let mut after = None;
@@ -286,6 +286,7 @@ impl Client {
                     done.stopped = Some(error);
                     return Ok(done);
                 }
+                seen.extend(done.changed.iter().filter_map(|changed| changed.new_run));
                 after = page.next;
                 if after.is_none() {
                     break;

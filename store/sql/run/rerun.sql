@@ -29,7 +29,13 @@ judged as materialized (
     from old
     join dacapo.run_status on run_status.run_id = old.id
     join dacapo.deployment on deployment.id = old.on_deployment
-    left join dacapo.step on step.run_id = old.id and step.key = $4
+    -- Row by row, like the other look-ups here: a plan made for few rows would read all keys there are.
+    left join lateral (
+        select key, position
+        from dacapo.step
+        where run_id = old.id and key = $4
+        limit 1
+    ) as step on true
 ),
 created as (
     insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, origin_id, origin_created_at)
@@ -61,7 +67,8 @@ kept as materialized (
     join old on old.new_id = created.id
     join judged on judged.new_id = old.new_id
     join dacapo.step on step.run_id = old.id and step.position < judged.from_position
-    left join enclosing on enclosing.new_id = old.new_id and enclosing.key = step.key
+    left join enclosing on step.kind not in ('step', 'wait', 'sleep', 'pause')
+        and enclosing.new_id = old.new_id and enclosing.key = step.key
 ),
 steps as (
     insert into dacapo.step (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
@@ -84,8 +91,13 @@ events as (
     select created.id, event.seq, event.name, event.payload, event.delivery_id, event.received_at, event.taken_by
     from created
     join old on old.new_id = created.id
+    join judged on judged.new_id = old.new_id
     join dacapo.event on event.run_id = old.id
-    where exists (select from kept where kept.new_id = created.id and kept.key = event.taken_by)
+    cross join lateral (
+        select from dacapo.step
+        where run_id = old.id and key = event.taken_by and position < judged.from_position
+        limit 1
+    ) as taken
     returning run_id, seq
 ),
 queued as (
@@ -109,10 +121,13 @@ told as (
 )
 select
     given.old_id as "old_id!",
-    case
-        when exists (select from dacapo.run where run.id = given.new_id) then 'rerun'
-        else coalesce(judged.answer, 'not-found')
-    end as "answer!",
+    coalesce(new.answer, judged.answer, 'not-found') as "answer!",
     (select count(*) from told) as "told!"
 from given
 left join judged on judged.new_id = given.new_id
+left join lateral (
+    select 'rerun' as answer
+    from dacapo.run
+    where run.id = given.new_id
+    limit 1
+) as new on true

@@ -813,38 +813,33 @@ async fn the_commands_go_back_and_say_what_they_did() {
         2,
         &["--dry-run counts"],
     );
-    database.done(new.parse().unwrap()).await;
-    let counted = dacapo(&database, &["rerun", "--status", "completed", "--dry-run"]).await;
+    for _ in 0..2 {
+        let other = database.start("effects", "1").await;
+        database.done(other).await;
+    }
+    let bulk = ["rerun", "--status", "completed", "--dry-run"];
+    let counted = dacapo(&database, &bulk).await;
     assert_eq!(
         text(&counted.stdout).trim(),
-        "2 runs would be started again"
+        "3 runs would be started again"
     );
-    let bulk = dacapo(
-        &database,
-        &[
-            "rerun",
-            "--status",
-            "completed",
-            "--from",
-            "charge#1",
-            "-o",
-            "json",
-        ],
-    )
-    .await;
-    let bulk: serde_json::Value = serde_json::from_slice(&bulk.stdout).unwrap();
-    assert_eq!(bulk["changed"].as_array().unwrap().len(), 2, "{bulk:#}");
-    // One of them cannot be: the others are changed all the same.
-    for changed in bulk["changed"].as_array().unwrap() {
-        let new: RunId = changed["newRun"].as_str().unwrap().parse().unwrap();
-        database.done(new).await;
-    }
-    let refused = dacapo(
-        &database,
-        &["rerun", "--status", "completed", "--from", "nothing#1"],
-    )
-    .await;
-    fails(&refused, 1, &["4 of 4 runs", "has no step \"nothing#1\""]);
+    // Those that cannot be keep no other from being changed.
+    let bulk = ["rerun", "--status", "completed", "--from", "charge#1"];
+    let some = dacapo(&database, &bulk).await;
+    fails(
+        &some,
+        1,
+        &["2 of 3 runs", "has no step \"charge#1\": it has s#1"],
+    );
+    let said = text(&some.stdout);
+    assert!(
+        said.contains(&format!("{id} as ")) && said.contains("1 run was started again"),
+        "{said}"
+    );
+    let bulk = ["retry", "--status", "failed", "-o", "json"];
+    let none = dacapo(&database, &bulk).await;
+    let none: serde_json::Value = serde_json::from_slice(&none.stdout).unwrap();
+    assert_eq!(none, serde_json::json!({ "changed": [], "refused": [] }));
     worker.drain().await.unwrap();
     sound(&database).await;
 }

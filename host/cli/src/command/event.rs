@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use dacapo_client::{Client, RunFilter, SentEvent};
 use serde_json::json;
 
+use super::going_back::runs_in_words;
 use super::runs::Filter;
 use crate::arguments::Global;
 use crate::command::{json_argument, run_id};
@@ -94,7 +95,7 @@ async fn to_many(
     if dry_run {
         let runs = client.count_receivers(filter).await?;
         ui.data(&json!({ "runs": runs }), |_| {
-            format!("{runs} runs would be sent {name}")
+            format!("{} would be sent {name}", runs_in_words(runs))
         });
         return Ok(ExitCode::SUCCESS);
     }
@@ -107,8 +108,9 @@ async fn to_many(
             runs => format!("; {runs} had received it before"),
         };
         format!(
-            "sent {name} to {} runs as delivery {}{before}",
-            done.sent, done.delivery_id
+            "sent {name} to {} as delivery {}{before}",
+            runs_in_words(done.sent),
+            done.delivery_id
         )
     });
     if let Some(error) = done.stopped {

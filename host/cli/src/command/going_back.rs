@@ -206,7 +206,7 @@ async fn in_bulk(
     if which.dry_run {
         let runs = client.count_changes(filter, change).await?;
         ui.data(&json!({ "runs": runs }), |_| {
-            format!("{runs} runs would be {done}")
+            format!("{} would be {done}", runs_in_words(runs))
         });
         return Ok(ExitCode::SUCCESS);
     }
@@ -225,7 +225,9 @@ async fn in_bulk(
             .iter()
             .filter_map(|changed| Some(format!("{} as {}", changed.run, changed.new_run?)))
             .collect();
-        lines.push(format!("{} runs were {done}", changed.len()));
+        let runs = changed.len() as u64;
+        let were = if runs == 1 { "was" } else { "were" };
+        lines.push(format!("{} {were} {done}", runs_in_words(runs)));
         lines.join("\n")
     });
     if !ui.is_json() {
@@ -246,9 +248,22 @@ async fn in_bulk(
     Ok(ExitCode::SUCCESS)
 }
 
+/// `1 run`, `2 runs`.
+pub(crate) fn runs_in_words(runs: u64) -> String {
+    if runs == 1 {
+        "1 run".to_owned()
+    } else {
+        format!("{runs} runs")
+    }
+}
+
 /// What kept a change of many runs from being finished.
 fn interrupted(error: ClientError, changed: usize) -> Failed {
     let mut failed = Failed::from(error);
-    failed.message = format!("stopped after {changed} runs: {}", failed.message);
+    failed.message = format!(
+        "stopped after {}: {}",
+        runs_in_words(changed as u64),
+        failed.message
+    );
     failed
 }
