@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dacapo_model::{Descriptor, PayloadLimits, RunId};
-use dacapo_store::{DeployOutcome, LogLine, Store};
+use dacapo_store::{DeployOutcome, RunRow, Store};
 
 use crate::ClientError;
 use crate::announce::Announcer;
@@ -104,9 +104,16 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
-        // The steps are read after the run: they may know more than the status does, never less.
+        self.with_steps(row).await
+    }
+
+    /// The run of this row. Its steps are read after it: they may know more than the status does, never less.
+    pub(crate) async fn with_steps(&self, row: RunRow) -> Result<Run, ClientError> {
+        let store = self.store();
+        let run = row.id;
         let steps = retried(|| dacapo_store::steps_of(store, run)).await?;
-        Ok(Run::from_rows(row, steps)?)
+        let interventions = retried(|| dacapo_store::interventions(store, run)).await?;
+        Ok(Run::from_rows(row, steps, interventions)?)
     }
 
     /// How far a run is.
@@ -125,23 +132,6 @@ impl Client {
             done,
             total: None,
         })
-    }
-
-    /// The lines that a run has logged, the oldest first.
-    ///
-    /// # Errors
-    /// [`ClientError::RunNotFound`].
-    pub async fn logs(&self, run: RunId) -> Result<Vec<LogLine>, ClientError> {
-        let store = self.store();
-        let lines = retried(|| dacapo_store::log_lines(store, run)).await?;
-        if lines.is_empty()
-            && retried(|| dacapo_store::get_run(store, run))
-                .await?
-                .is_none()
-        {
-            return Err(ClientError::RunNotFound(run));
-        }
-        Ok(lines)
     }
 
     /// Stores a component and makes it the active deployment of its package: new runs go to it, runs that were started stay where they

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use dacapo_model::{Failure, InputError, Overlap, PayloadError, RunId, Status};
+use dacapo_model::{
+    ExportError, ExportedDeployment, Failure, InputError, Overlap, PayloadError, RunId, Status,
+};
 use dacapo_store::{MigrateError, Refusal, SchemaState, StoreError};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -100,6 +102,44 @@ pub enum ClientError {
         action: Action,
         /// The run's status.
         status: Status,
+    },
+    /// The run has no such step. Nothing was changed.
+    #[error("run {run} has no step {step:?}{}", it_has(.there))]
+    StepNotFound {
+        /// The run.
+        run: RunId,
+        /// The key as given.
+        step: String,
+        /// Keys that it has, the first ones.
+        there: Vec<String>,
+    },
+    /// What was to be finished in a run's place is not open. Nothing was changed.
+    #[error("run {run}: {problem}")]
+    NotOpen {
+        /// The run.
+        run: RunId,
+        /// What is in the way.
+        problem: String,
+    },
+    /// The run failed, but no step of it did. Nothing was changed.
+    #[error("no step of run {0} has failed: its code would come to the same end again")]
+    NothingFailed(RunId),
+    /// A file is no run that can be imported. Nothing was written.
+    #[error(transparent)]
+    NotImportable(#[from] ExportError),
+    /// There is a run with the id of the one to be imported. Nothing was written.
+    #[error("there is a run {0} already: an imported run keeps its id")]
+    RunExists(RunId),
+    /// The component of the run to be imported is not deployed. Nothing was written.
+    #[error(
+        "run {run} was on deployment {} of {}, and its component is not deployed here: its SHA-256 is {}", .deployment.number,
+        .deployment.package, .deployment.digest
+    )]
+    ComponentMissing {
+        /// The run.
+        run: RunId,
+        /// The deployment that it was on.
+        deployment: ExportedDeployment,
     },
     /// There is no such schedule.
     #[error("there is no schedule {0:?}")]
@@ -201,6 +241,12 @@ pub enum Action {
     Resume,
     /// To end.
     Cancel,
+    /// To be started again as another run.
+    Rerun,
+    /// To go on from its failed step.
+    Retry,
+    /// To have what it waits for finished in its place.
+    Skip,
 }
 
 impl fmt::Display for Action {
@@ -210,6 +256,9 @@ impl fmt::Display for Action {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
+            Self::Rerun => "rerun",
+            Self::Retry => "retry",
+            Self::Skip => "skip anything in",
         })
     }
 }
@@ -229,6 +278,12 @@ impl ClientError {
             Self::KeyConflict { .. } => "key-conflict",
             Self::InMany { error, .. } => error.code(),
             Self::Conflict { .. } => "conflict",
+            Self::StepNotFound { .. } => "step-not-found",
+            Self::NotOpen { .. } => "not-open",
+            Self::NothingFailed(_) => "nothing-failed",
+            Self::NotImportable(_) => "not-importable",
+            Self::RunExists(_) => "run-exists",
+            Self::ComponentMissing { .. } => "component-missing",
             Self::ScheduleNotFound(_) => "schedule-not-found",
             Self::ScheduleExists(_) => "schedule-exists",
             Self::ScheduleConflict { .. } => "schedule-conflict",
@@ -263,6 +318,22 @@ impl ClientError {
             }
             Self::Conflict { action: Action::SendEvent, .. } => "events can be sent to a run until it ends".to_owned(),
             Self::Conflict { action: Action::Resume, .. } => "only paused and blocked runs can be resumed".to_owned(),
+            Self::Conflict { action: Action::Rerun, .. } => {
+                "only runs that have ended or are blocked can be started again; others would do the same twice at a time".to_owned()
+            }
+            Self::Conflict { action: Action::Retry, .. } => {
+                "only failed runs can be retried; `dacapo rerun` starts an ended one again".to_owned()
+            }
+            Self::Conflict { action: Action::Skip, run, status } if !status.is_terminal() => {
+                format!("what a run waits for can be skipped while it waits; `dacapo pause {run}` stops it at its next step or wait")
+            }
+            Self::StepNotFound { run, .. } | Self::NotOpen { run, .. } => format!("`dacapo runs show {run}` shows its steps"),
+            Self::NothingFailed(run) => format!("start it again: `dacapo rerun {run}`, or from a step with --from"),
+            Self::RunExists(run) => format!("see it with `dacapo runs show {run}`, or import into another database"),
+            Self::ComponentMissing { deployment, .. } => format!(
+                "deploy that very component of {} with `dacapo deploy FILE.wasm`; new runs go to it then, until another one is deployed",
+                deployment.package
+            ),
             Self::ScheduleNotFound(_) => "`dacapo schedule list` shows the schedules of this namespace".to_owned(),
             Self::ScheduleExists(name) => {
                 format!("give it another definition with --replace, or see it with `dacapo schedule show {name}`")
@@ -365,6 +436,13 @@ impl From<MigrateError> for ClientError {
                 can_migrate: false,
             },
         }
+    }
+}
+
+fn it_has(there: &[String]) -> String {
+    match there {
+        [] => ": it has none".to_owned(),
+        there => format!(": it has {}", there.join(", ")),
     }
 }
 

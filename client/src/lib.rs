@@ -20,11 +20,14 @@
 //! [`refs!`] turns a directory of WIT into Rust types and one [`WorkflowRef`] for each workflow, so that starts and results are typed.
 
 mod announce;
+mod broadcast;
 mod client;
 mod error;
 mod gather;
+mod going_back;
 pub mod json;
 mod list;
+mod logs;
 mod options;
 mod reference;
 mod requests;
@@ -34,26 +37,32 @@ mod retry;
 mod run;
 mod schedules;
 mod start;
+mod transfer;
 mod wait;
 mod workflows;
 
+pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    CatchUp, Descriptor, Failure, InputError, Kind, Overlap, PassedOver, PassedOverReason, Payload,
-    PayloadLimits, RunId, Status, Timestamp,
+    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Overlap, PassedOver,
+    PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
     Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
-    RetentionRule, SentEvent, Store, migrate,
+    RetentionRule, RetryPlan, SentEvent, Skipped, Store, migrate,
 };
 pub use error::{Action, ClientError};
+pub use going_back::{
+    Change, Changed, InBulk, OnDeployment, RerunOptions, SkipOptions, SkippedStep,
+};
 pub use list::{Cursor, CursorError, ListFilter, Page, RunFilter};
+pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::StartOptions;
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{
-    Deployment, FailedAttempt, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone,
-    WaitingFor,
+    Deployment, FailedAttempt, Intervention, Progress, Run, RunSummary, Step, StepOutcome,
+    StepStatus, StepsDone, WaitingFor,
 };
 pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,

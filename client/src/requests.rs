@@ -127,7 +127,7 @@ impl Client {
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
     }
 
-    fn check_event(
+    pub(crate) fn check_event(
         &self,
         name: &str,
         payload_json: &str,

@@ -1,11 +1,11 @@
 //! A run and its steps as programs and people see them. The serde forms are stable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use dacapo_model::{
     Failure, Kind, Outcome, Payload, RecordedState, RunId, Status, StepKey, Timestamp,
 };
-use dacapo_store::{RunRow, StepRow, StoreError};
+use dacapo_store::{InterventionRow, RunRow, StepRow, StoreError};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -51,6 +51,46 @@ pub struct Run {
     pub blocked: Option<Payload>,
     /// Its steps, in the order in which it first reached them.
     pub steps: Vec<Step>,
+    /// What people did to it beside asking its code, and what they noted, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<Intervention>,
+}
+
+/// Something that a person did to a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intervention {
+    /// When.
+    pub at: Timestamp,
+    /// What: `rerun` (it was started again as another run), `rerun-of` (it is that other run), `retry`, `skip`, `import`,
+    /// `note`.
+    pub action: String,
+    /// Who, as they said.
+    pub who: String,
+    /// What exactly: `run` and `from` of a rerun; `opened`, `removed` and the `failure` of a retry; the `step` that was skipped, and
+    /// what it `was` before; the `text` of a note.
+    pub details: Payload,
+}
+
+impl Intervention {
+    fn from_row(row: InterventionRow) -> Self {
+        Self {
+            at: row.at,
+            action: row.action,
+            who: row.who,
+            details: row.details,
+        }
+    }
+
+    /// The key of the step that was skipped, if that is what was done.
+    fn skipped(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Details {
+            step: String,
+        }
+        let details = (self.action == "skip").then_some(self.details.as_str())?;
+        Some(serde_json::from_str::<Details>(details).ok()?.step)
+    }
 }
 
 /// A run as it stands, without its steps.
@@ -293,9 +333,27 @@ impl RunSummary {
 }
 
 impl Run {
-    pub(crate) fn from_rows(row: RunRow, steps: Vec<StepRow>) -> Result<Self, StoreError> {
+    pub(crate) fn from_rows(
+        row: RunRow,
+        steps: Vec<StepRow>,
+        interventions: Vec<InterventionRow>,
+    ) -> Result<Self, StoreError> {
         let run = RunSummary::from_row(row)?;
-        let steps: Vec<Step> = steps.into_iter().map(Step::from_row).collect();
+        let interventions: Vec<Intervention> = interventions
+            .into_iter()
+            .map(Intervention::from_row)
+            .collect();
+        let skipped: HashSet<String> = interventions
+            .iter()
+            .filter_map(Intervention::skipped)
+            .collect();
+        let steps: Vec<Step> = steps
+            .into_iter()
+            .map(|row| {
+                let by_its_body = !skipped.contains(row.recorded.key.as_str());
+                Step::from_row(row, by_its_body)
+            })
+            .collect();
         let done = steps.iter().filter(|step| step.outcome.is_some()).count();
         Ok(Self {
             id: run.id,
@@ -318,12 +376,14 @@ impl Run {
             waiting_for: run.waiting_for,
             blocked: run.blocked,
             steps,
+            interventions,
         })
     }
 }
 
 impl Step {
-    fn from_row(row: StepRow) -> Self {
+    /// `by_its_body`: the outcome of a step is that of its body, and not what somebody gave it.
+    fn from_row(row: StepRow, by_its_body: bool) -> Self {
         let recorded = row.recorded;
         let failed_attempts: Vec<FailedAttempt> = row
             .failed_attempts
@@ -357,7 +417,11 @@ impl Step {
             kind: recorded.kind,
             status,
             attempts: failed_attempts.len() as u32
-                + u32::from(recorded.kind == Kind::Step && matches!(outcome, Some(Outcome::Ok(_)))),
+                + u32::from(
+                    recorded.kind == Kind::Step
+                        && by_its_body
+                        && matches!(outcome, Some(Outcome::Ok(_))),
+                ),
             outcome: outcome.map(|outcome| match outcome {
                 Outcome::Ok(payload) => StepOutcome::Ok(payload),
                 Outcome::Failed(failure) => StepOutcome::Failed(failure),

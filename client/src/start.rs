@@ -226,7 +226,7 @@ impl Client {
     }
 
     /// Looks a name up again. None: it stands for the same deployment as before.
-    async fn resolve_anew(
+    pub(crate) async fn resolve_anew(
         &self,
         name: &str,
         before: &ActiveWorkflow,

@@ -37,9 +37,7 @@ impl Client {
     /// [`ClientError::RunNotFound`]; [`ClientError::WaitTimedOut`].
     pub async fn wait(&self, run: RunId, timeout: Option<Duration>) -> Result<Run, ClientError> {
         let row = self.wait_for_end(run, timeout).await?;
-        let store = self.store();
-        let steps = retried(|| dacapo_store::steps_of(store, run)).await?;
-        Ok(Run::from_rows(row, steps)?)
+        self.with_steps(row).await
     }
 
     /// Waits until a run has ended, and takes its output.

@@ -11,6 +11,7 @@ mod connect;
 mod doctor;
 mod error;
 mod find;
+mod going_back;
 mod journal;
 mod listen;
 mod migrate;
@@ -21,6 +22,7 @@ mod retention;
 mod runs;
 mod schedules;
 mod time;
+mod transfer;
 
 pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, tell_parent,
@@ -33,6 +35,11 @@ pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
 pub use find::{FindRuns, count_runs, list_runs};
+pub use going_back::{
+    InterventionRow, OpenRow, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
+    count_retriable, count_with_step, deployment_of, interventions, note, open_rows, plan_retry,
+    rerun, retry, skip,
+};
 pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
@@ -43,15 +50,15 @@ pub use queue::{
 };
 pub use requests::{
     Cancelled, Killed, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill, pause, resume,
-    send_event,
+    send_event, send_event_to_many,
 };
 pub use retention::{
     RetentionRule, Swept, reset_retention, retention_rules, set_retention, sweep,
     take_retention_turn,
 };
 pub use runs::{
-    FailedAttemptRow, LogLine, RunRow, StartResult, StartRun, StepRow, get_run, get_runs,
-    log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, get_run,
+    get_runs, log_lines, start_runs, steps_done, steps_of,
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
@@ -60,3 +67,4 @@ pub use schedules::{
     schedule_trouble,
 };
 pub use time::Time;
+pub use transfer::{Imported, export_run, import_run};

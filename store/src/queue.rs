@@ -24,7 +24,9 @@ pub struct Claimed {
     pub input: Payload,
     /// Its labels, sorted by name.
     pub labels: Vec<(String, String)>,
-    /// When it was started.
+    /// The run that its randomness outside of attempts is derived from: itself, or the one from whose journal it goes on.
+    pub seed: RunId,
+    /// When that was started.
     pub created_at: Timestamp,
     /// When it is to be ended.
     pub deadline: Option<Timestamp>,
@@ -96,6 +98,7 @@ pub async fn claim(
                 deployment: DeploymentId(row.deployment_id),
                 input: Payload::from_trusted(row.input),
                 labels: labels_of(&row.labels)?,
+                seed: RunId(row.seed),
                 created_at: row.created_at.0,
                 deadline: row.deadline.map(|deadline| deadline.0),
                 claimed_at: row.claimed_at.0,

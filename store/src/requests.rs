@@ -67,7 +67,7 @@ pub enum Killed {
     Requested,
 }
 
-fn refusal(answer: &str) -> Result<Refusal, StoreError> {
+pub(crate) fn refusal(answer: &str) -> Result<Refusal, StoreError> {
     match answer {
         "not-found" => Ok(Refusal::NotFound),
         status => status
@@ -96,6 +96,37 @@ pub async fn send_event<'e>(
         "duplicate" => Ok(Ok(SentEvent::Duplicate)),
         other => refusal(other).map(Err),
     }
+}
+
+/// Sends an event to several runs in one statement, and tells for each what became of it. It may be repeated: under its delivery id it is
+/// sent once. See `sql/event/send_many.sql`.
+pub async fn send_event_to_many<'e>(
+    executor: impl sqlx::Executor<'e, Database = Postgres>,
+    runs: &[RunId],
+    name: &str,
+    payload: &Payload,
+    delivery_id: &str,
+) -> Result<Vec<(RunId, Result<SentEvent, Refusal>)>, StoreError> {
+    let ids: Vec<uuid::Uuid> = runs.iter().map(|run| run.0).collect();
+    let rows = sqlx::query_file!(
+        "sql/event/send_many.sql",
+        &ids,
+        name,
+        payload.as_str(),
+        delivery_id
+    )
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let answer = match row.answer.as_str() {
+                "sent" => Ok(SentEvent::Sent),
+                "duplicate" => Ok(SentEvent::Duplicate),
+                other => Err(refusal(other)?),
+            };
+            Ok((RunId(row.run), answer))
+        })
+        .collect()
 }
 
 /// Asks a run to pause at its next boundary.

@@ -312,23 +312,45 @@ pub struct LogLine {
     pub fields: Option<Payload>,
 }
 
-/// The log of a run, oldest line first.
-pub async fn log_lines(store: &Store, run: RunId) -> Result<Vec<LogLine>, StoreError> {
-    let rows = sqlx::query!(
-        r#"select at as "at: Time", level, step, source, message, fields from dacapo.log where run_id = $1 order by id"#,
-        run.0
+/// Which lines of a run's log.
+#[derive(Debug, Clone, Copy)]
+pub struct FindLines<'a> {
+    /// The run.
+    pub run: RunId,
+    /// Only those whose level is one of these.
+    pub levels: &'a [&'a str],
+    /// Only those with an id above this one.
+    pub after: Option<Uuid>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Lines of a run's log by their ids, the lowest first: nearly the order in which they were written. See `sql/log/list.sql`.
+pub async fn log_lines(
+    store: &Store,
+    find: FindLines<'_>,
+) -> Result<Vec<(Uuid, LogLine)>, StoreError> {
+    let rows = sqlx::query_file!(
+        "sql/log/list.sql",
+        find.run.0,
+        find.levels as _,
+        find.after,
+        i64::from(find.limit)
     )
     .fetch_all(store.pool())
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| LogLine {
-            at: row.at.0,
-            level: row.level,
-            step: row.step,
-            source: row.source,
-            message: row.message,
-            fields: row.fields.map(Payload::from_trusted),
+        .map(|row| {
+            let line = LogLine {
+                at: row.at.0,
+                level: row.level,
+                step: row.step,
+                source: row.source,
+                message: row.message,
+                fields: row.fields.map(Payload::from_trusted),
+            };
+            (row.id, line)
         })
         .collect())
 }

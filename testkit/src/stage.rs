@@ -118,6 +118,7 @@ impl Stage {
             run_id: self.run_id,
             workflow: self.workflow.name.clone(),
             input: self.input.clone(),
+            seed: self.run_id,
             created_at: self.start,
             labels: self.labels.clone(),
             recorded: journal.begin(),

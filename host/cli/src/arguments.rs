@@ -8,7 +8,7 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, dev, doctor, event, request, retention, runs, schedule, start, test, worker,
+    deploy, dev, doctor, event, going_back, request, retention, runs, schedule, start, test, worker,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -113,6 +113,12 @@ pub(crate) enum Command {
     Resume(request::Args),
     /// End a run; its code may compensate first
     Cancel(request::CancelArgs),
+    /// Start runs again that have ended: as new runs with the same input, from the beginning or from a step
+    Rerun(going_back::RerunArgs),
+    /// Let failed runs go on from their failed step, once whatever made them fail is mended
+    Retry(going_back::RetryArgs),
+    /// Finish what runs wait for in its place: a wait, a sleep, a pause, or a step that waits for its next attempt
+    Skip(going_back::SkipArgs),
     /// Start workflows by the clock
     #[command(subcommand)]
     Schedule(schedule::Command),

@@ -4,6 +4,7 @@ pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod event;
+pub(crate) mod going_back;
 pub(crate) mod migrate;
 pub(crate) mod request;
 pub(crate) mod retention;
@@ -40,6 +41,9 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Pause(args) => request::pause(args, global, ui).await,
         Command::Resume(args) => request::resume(args, global, ui).await,
         Command::Cancel(args) => request::cancel(args, global, ui).await,
+        Command::Rerun(args) => going_back::rerun(args, global, ui).await,
+        Command::Retry(args) => going_back::retry(args, global, ui).await,
+        Command::Skip(args) => going_back::skip(args, global, ui).await,
         Command::Schedule(command) => schedule::run(command, global, ui).await,
         Command::Retention(command) => retention::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
@@ -52,6 +56,16 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
 pub(crate) fn run_id(text: &str) -> Result<RunId> {
     text.parse()
         .map_err(|error| Failed::usage(format!("{error}")).hint("`dacapo runs list` shows ids"))
+}
+
+/// Who does this: as typed, or the user and the machine.
+pub(crate) fn who(typed: Option<String>) -> String {
+    typed.unwrap_or_else(|| {
+        let id = nix::unistd::geteuid();
+        let user = nix::unistd::User::from_uid(id).ok().flatten();
+        let user = user.map_or_else(|| id.to_string(), |user| user.name);
+        format!("{user}@{}", dacapo_worker::host_name())
+    })
 }
 
 /// JSON as typed: itself, `@file`, or `-` for standard input.

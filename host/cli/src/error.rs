@@ -89,7 +89,8 @@ impl From<ClientError> for Failed {
             ClientError::BadInput { .. }
             | ClientError::BadPayload { .. }
             | ClientError::TooLarge { .. }
-            | ClientError::BadArgument { .. } => Kind::Usage,
+            | ClientError::BadArgument { .. }
+            | ClientError::NotImportable(_) => Kind::Usage,
             _ => Kind::Request,
         };
         Self {

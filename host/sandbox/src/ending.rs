@@ -15,7 +15,9 @@ pub struct RunSpec {
     pub workflow: String,
     /// The input as it was stored when the run was started.
     pub input: Payload,
-    /// When the run was started.
+    /// The run that randomness outside of attempts is derived from: this one, or the one from whose journal it goes on.
+    pub seed: RunId,
+    /// When that was started: where the journal's time begins.
     pub created_at: Timestamp,
     /// The run's labels.
     pub labels: Vec<(String, String)>,

@@ -15,6 +15,8 @@ use crate::journal::Journal;
 /// What the instances of one go at a run share. A run that does not fork has one instance at a time.
 pub(crate) struct Go {
     pub(crate) run_id: RunId,
+    /// What its randomness is derived from.
+    pub(crate) seed: RunId,
     pub(crate) workflow: String,
     pub(crate) created_at: Timestamp,
     /// Sorted by name.
@@ -56,6 +58,7 @@ impl Go {
         let history = forks.then(|| History::new(Arc::clone(&recorded)));
         let go = Go {
             run_id: spec.run_id,
+            seed: spec.seed,
             workflow: spec.workflow,
             created_at: spec.created_at,
             labels,

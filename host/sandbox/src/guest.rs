@@ -103,7 +103,7 @@ impl Guest {
             cancel_delivered: false,
             meter: Meter::new(),
             memory: MemoryLimit::new(config.memory_max_bytes),
-            randomness: Randomness::new(go.run_id, ROOT),
+            randomness: Randomness::new(go.seed, ROOT),
             wasi: crate::host::wasi::context(&console),
             table: ResourceTable::new(),
             console,
@@ -123,7 +123,7 @@ impl Guest {
         let turn = self.route.pop_front()?;
         let index = turn.index;
         self.scope = StepKey::branch(&turn.fork, index).to_string();
-        self.randomness = Randomness::new(self.go.run_id, &self.scope);
+        self.randomness = Randomness::new(self.go.seed, &self.scope);
         self.races |= is_race;
         Some(index)
     }

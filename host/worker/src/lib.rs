@@ -372,7 +372,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn host_name() -> String {
+/// The name of this machine, as workers give it.
+pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok())

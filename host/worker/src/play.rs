@@ -158,6 +158,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         run_id: claimed.run,
         workflow: claimed.workflow,
         input: claimed.input,
+        seed: claimed.seed,
         created_at: claimed.created_at,
         labels: claimed.labels,
         recorded: claimed.recorded,

@@ -1,4 +1,5 @@
--- Deletes runs that have ended and been kept for long enough, with their steps, attempts, events and log lines: one small batch.
+-- Deletes runs that have ended and been kept for long enough, with their steps, attempts, events, log lines and what people did to them: one
+-- small batch.
 -- Looks at up to $4 runs of a namespace ($1) in the order of their creation, after the place $2, $3; of those that are due it deletes
 -- so many that their rows are not many more than $5, at least one. Answers how many were deleted, where to go on, and whether the
 -- namespace is done. A run that is not done is never due, whatever it waits for.
@@ -36,6 +37,12 @@ due as materialized (
     ) as rule
     where examined.status <> 'active'
         and examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'
+        -- Whoever imported it wants to look at it.
+        and not exists (
+            select from dacapo.intervention
+            where run_id = examined.id and action = 'import'
+                and at >= statement_timestamp() - rule.keep_seconds * interval '1 second'
+        )
 ),
 -- Somebody may have set one of them going again since.
 locked as materialized (
@@ -50,7 +57,8 @@ counted as materialized (
         1 + (select count(*) from dacapo.step where step.run_id = locked.id)
             + (select count(*) from dacapo.attempt where attempt.run_id = locked.id)
             + (select count(*) from dacapo.event where event.run_id = locked.id)
-            + (select count(*) from dacapo.log where log.run_id = locked.id) as size
+            + (select count(*) from dacapo.log where log.run_id = locked.id)
+            + (select count(*) from dacapo.intervention where intervention.run_id = locked.id) as size
     from locked
 ),
 sized as materialized (
@@ -72,6 +80,9 @@ events as (
 ),
 lines as (
     delete from dacapo.log where run_id = any (array(select id from sized where fits))
+),
+interventions as (
+    delete from dacapo.intervention where run_id = any (array(select id from sized where fits))
 ),
 bad as (
     delete from dacapo.unsuccessful where run_id = any (array(select id from sized where fits))

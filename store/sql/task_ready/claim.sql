@@ -41,7 +41,9 @@ select
     run.deployment_id as "deployment_id!",
     run.input as "input!",
     run.labels::text as "labels!",
-    run.created_at as "created_at!: Time",
+    -- A run that goes on from the journal of another one goes on with its time and its randomness, too.
+    coalesce(run.origin_id, run.id) as "seed!",
+    coalesce(run.origin_created_at, run.created_at) as "created_at!: Time",
     run.deadline as "deadline: Time",
     clock_timestamp() as "claimed_at!: Time",
     journal.keys as "keys?", journal.kinds as "kinds?", journal.outcomes as "outcomes?", journal.payloads as "payloads?",

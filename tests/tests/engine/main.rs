@@ -4,6 +4,7 @@
 
 mod branches;
 mod chaos;
+mod broadcast;
 mod check;
 mod children;
 mod command;
@@ -15,6 +16,8 @@ mod events;
 mod examples;
 mod fencing;
 mod finding;
+mod following;
+mod going_back;
 mod house;
 mod isolation;
 mod outage;
@@ -35,4 +38,5 @@ mod starting;
 mod steps;
 mod testing;
 mod timers;
+mod transfer;
 mod visible;

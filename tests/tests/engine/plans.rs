@@ -99,10 +99,18 @@ async fn a_sweep_finds_runs_in_order_and_their_rows_by_key() {
         "step_pkey",
         "event_pkey",
         "log_pkey",
+        "intervention_pkey",
     ] {
         assert!(plan.contains(index), "{index} is not used:\n{plan}");
     }
-    for table in ["run", "step", "event", "log", "unsuccessful"] {
+    for table in [
+        "run",
+        "step",
+        "event",
+        "log",
+        "intervention",
+        "unsuccessful",
+    ] {
         assert!(!plan.contains(&format!("Seq Scan on {table} ")), "{plan}");
     }
     // Deletes do not walk over all rows of a table to compare them with those of the batch.
@@ -182,4 +190,39 @@ async fn a_start_in_a_callers_transaction_looks_at_no_other_run() {
         !looks.is_empty() && looks.iter().all(|line| line.contains("(never executed)")),
         "{plan}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rerun_copies_a_journal_by_its_keys() {
+    let database = database().await;
+    let plan = plan(
+        &database,
+        "run/rerun.sql",
+        "'{}', '{}', '{}', 'a#1', false, 'ann'",
+    )
+    .await;
+    for index in ["run_pkey", "step_pkey", "attempt_pkey", "event_pkey"] {
+        assert!(plan.contains(index), "{index} is not used:\n{plan}");
+    }
+    for table in ["run", "step", "attempt", "event"] {
+        assert!(!plan.contains(&format!("Seq Scan on {table} ")), "{plan}");
+    }
+    // Neither all keys of all runs nor all runs are looked through for one.
+    for whole in ["Bitmap", "run_by_code"] {
+        assert!(!plan.contains(whole), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_a_log_are_read_by_their_ids() {
+    let database = database().await;
+    let nobody = "'00000000-0000-0000-0000-000000000000'";
+    let plan = plan(
+        &database,
+        "log/list.sql",
+        &format!("{nobody}, '{{info}}', null, 10"),
+    )
+    .await;
+    assert!(plan.contains("log_pkey"), "{plan}");
+    assert!(!plan.contains("Sort"), "{plan}");
 }

@@ -36,6 +36,7 @@ async fn ended(database: &Database, function: &str, status: Status, hours: (f64,
         "insert into dacapo.step (run_id, key, position, kind, outcome, payload, started_at, finished_at) values ($1, 's#1', 1, 'step', 'ok', 'null', now(), now())",
         "insert into dacapo.event (run_id, seq, name, payload) values ($1, 1, 'paid', '1')",
         "insert into dacapo.log (run_id, id, at, level, source, message) values ($1, gen_random_uuid(), now(), 'info', 'log', 'm')",
+        "insert into dacapo.intervention (run_id, action, who, details) values ($1, 'skip', 'ann@desk', '{}')",
     ] {
         sqlx::query(statement)
             .bind(id.0)
@@ -86,7 +87,7 @@ async fn orphans(database: &Database) -> i64 {
         .count(
             "select count(*) from (
                 select run_id from dacapo.step union all select run_id from dacapo.event
-                union all select run_id from dacapo.log union all select run_id from dacapo.unsuccessful
+                union all select run_id from dacapo.log union all select run_id from dacapo.intervention union all select run_id from dacapo.unsuccessful
             ) as rows where run_id not in (select id from dacapo.run)",
         )
         .await
@@ -193,8 +194,8 @@ async fn a_sweep_goes_by_small_batches_and_waits_for_nobody() {
         .execute(&mut *held)
         .await
         .unwrap();
-    // A run has four rows, so two of them are deleted at a time.
-    let batches = tokio::time::timeout(Duration::from_secs(20), sweep(&database, 100, 5)).await;
+    // A run has five rows, so two of them are deleted at a time.
+    let batches = tokio::time::timeout(Duration::from_secs(20), sweep(&database, 100, 6)).await;
     let batches = batches.expect("a sweep waits for a lock");
     assert_eq!(batches, [2, 2, 2]);
     assert_eq!(left(&database).await, [all[2], kept]);

@@ -157,10 +157,12 @@ fn stopped(ending: Ending) -> Result<()> {
 }
 
 fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
+    let run_id = RunId::new();
     RunSpec {
-        run_id: RunId::new(),
+        run_id,
         workflow: workflow.name.clone(),
         input: Payload::from_trusted(input.to_owned()),
+        seed: run_id,
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
         recorded,

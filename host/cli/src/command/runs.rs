@@ -1,11 +1,13 @@
 //! `dacapo runs`
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_client::{
-    ListFilter, LogLine, Run, RunFilter, RunSummary, Status, Step, StepOutcome, Timestamp,
+    ClientError, Intervention, ListFilter, LogLevel, LogLine, Run, RunExport, RunFilter,
+    RunSummary, Status, Step, StepOutcome, Timestamp,
 };
 
 use crate::arguments::{self, Global};
@@ -13,6 +15,9 @@ use crate::command::run_id;
 use crate::connect;
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
+
+/// How often `logs --follow` looks, besides when the run ends.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// How often `watch` looks, besides when the run ends.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -27,12 +32,18 @@ pub(crate) enum Command {
     Show(Show),
     /// Follow a run until it ends
     Watch(One),
-    /// Show the log of a run
-    Logs(One),
+    /// Show the log of a run, or follow it until the run ends
+    Logs(Logs),
+    /// Leave a note on a run, for those who look at it
+    Note(Note),
+    /// Write a run with its journal into a file, for another database
+    Export(Export),
+    /// Write a run that was exported into this database: as it ended, or paused if it had not ended
+    Import(Import),
 }
 
 /// Which runs.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Filter {
     /// Only runs with this status: queued, running, suspended, paused, cancelling, completed, failed, cancelled, blocked
     #[arg(long)]
@@ -58,7 +69,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn filter(self) -> Result<RunFilter> {
+    pub(crate) fn filter(self) -> Result<RunFilter> {
         let status: Option<Status> = self
             .status
             .map(|status| status.parse())
@@ -103,20 +114,60 @@ pub(crate) struct One {
     run: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// The run's id
+    run: String,
+    /// Only lines of this level and more urgent ones: trace, debug, info, warn, error
+    #[arg(long, default_value_t)]
+    level: LogLevel,
+    /// Go on with what the run logs from now on, until it ends; with --output json each line is a document of its own
+    #[arg(long, short)]
+    follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Note {
+    /// The run's id
+    run: String,
+    /// The note
+    text: String,
+    /// Who leaves it; user@host if it is not given
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// The run's id
+    run: String,
+    /// Write to this file; standard output if it is not given
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// With the lines of its log
+    #[arg(long)]
+    log: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// What `runs export` has written; - reads standard input
+    file: PathBuf,
+    /// Who does this, for the record; user@host if it is not given
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
 pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<ExitCode> {
     match command {
         Command::List(args) => list(args, global, ui).await,
         Command::Count(args) => count(args, global, ui).await,
         Command::Show(args) => show(args, global, ui).await,
         Command::Watch(args) => watch(args, global, ui).await,
-        Command::Logs(args) => {
-            let run = run_id(&args.run)?;
-            let lines = connect::client(global).await?.logs(run).await?;
-            ui.data(&lines.iter().map(log_json).collect::<Vec<_>>(), |_| {
-                log_text(&lines)
-            });
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Export(args) => export(args, global, ui).await,
+        Command::Import(args) => import(args, global, ui).await,
+        Command::Logs(args) => logs(args, global, ui).await,
+        Command::Note(args) => note(args, global, ui).await,
     }
 }
 
@@ -309,6 +360,16 @@ fn run_text(run: &Run) -> String {
             rows,
         ));
     }
+    for intervention in &run.interventions {
+        let _ = write!(
+            text,
+            "\n{} {} by {}{}",
+            short(intervention.at),
+            intervention.action,
+            intervention.who,
+            details(intervention)
+        );
+    }
     for step in &run.steps {
         for attempt in &step.failed_attempts {
             let failure = &attempt.failure;
@@ -328,6 +389,40 @@ fn run_text(run: &Run) -> String {
         }
     }
     text.trim_end().to_owned()
+}
+
+/// What exactly somebody did to a run.
+fn details(intervention: &Intervention) -> String {
+    let details: serde_json::Value =
+        serde_json::from_str(intervention.details.as_str()).unwrap_or_default();
+    let mut text = String::new();
+    if let Some(note) = details["text"].as_str() {
+        let _ = write!(text, ": {note}");
+    }
+    for (before, name) in [
+        (" as", "run"),
+        (" from", "from"),
+        (" from", "opened"),
+        (" of", "step"),
+    ] {
+        if let Some(value) = details[name].as_str() {
+            let before = match (intervention.action.as_str(), name) {
+                ("rerun-of", "run") => "",
+                _ => before,
+            };
+            let _ = write!(text, "{before} {value}");
+        }
+    }
+    let removed: Vec<&str> = details["removed"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    if !removed.is_empty() {
+        let _ = write!(text, ", without {}", cut(&removed.join(", "), 100));
+    }
+    text
 }
 
 fn backtrace(details: &str) -> Vec<String> {
@@ -391,6 +486,93 @@ fn log_text(lines: &[LogLine]) -> String {
         )
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+async fn logs(args: Logs, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let run = run_id(&args.run)?;
+    let client = connect::client(global).await?;
+    let mut tail = client.log_tail(run, args.level).await?;
+    if !args.follow {
+        let lines = tail.next_lines().await?;
+        ui.data(&lines.iter().map(log_json).collect::<Vec<_>>(), |_| {
+            log_text(&lines)
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut patience = Duration::ZERO;
+    loop {
+        // Asked before the lines are read: those of a run that has ended are all there.
+        let ended = match client.wait(run, Some(patience)).await {
+            Ok(_) => true,
+            Err(ClientError::WaitTimedOut { .. }) => false,
+            // It was deleted meanwhile.
+            Err(ClientError::RunNotFound(_)) => return Ok(ExitCode::SUCCESS),
+            Err(error) => return Err(error.into()),
+        };
+        patience = FOLLOW_EVERY;
+        for line in tail.next_lines().await? {
+            if ui.is_json() {
+                ui.line(&log_json(&line).to_string());
+            } else {
+                ui.line(&log_text(&[line]));
+            }
+        }
+        if ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+async fn note(args: Note, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let run = run_id(&args.run)?;
+    let who = super::who(args.by);
+    connect::client(global)
+        .await?
+        .note(run, &args.text, &who)
+        .await?;
+    ui.data(
+        &serde_json::json!({ "run": run, "note": args.text, "who": who }),
+        |_| format!("noted on run {run}"),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(args: Export, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let run = run_id(&args.run)?;
+    let export = connect::client(global).await?.export(run, args.log).await?;
+    let text = export.to_json().map_err(Failed::new)?;
+    let Some(file) = args.file else {
+        ui.line(&text);
+        return Ok(ExitCode::SUCCESS);
+    };
+    std::fs::write(&file, text + "\n")
+        .map_err(|error| Failed::usage(format!("cannot write {}: {error}", file.display())))?;
+    ui.data(&serde_json::json!({ "run": run, "file": file }), |_| {
+        format!("wrote run {run} to {}", file.display())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn import(args: Import, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let read = if args.file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(&args.file)
+    };
+    let text = read
+        .map_err(|error| Failed::usage(format!("cannot read {}: {error}", args.file.display())))?;
+    let export = RunExport::from_json(&text).map_err(ClientError::from)?;
+    let client = connect::client(global).await?;
+    client.import(&export, &super::who(args.by)).await?;
+    let run = client.get(export.run.id).await?;
+    ui.data(
+        &serde_json::json!({ "run": run.id, "status": run.status }),
+        |_| match run.status {
+            Status::Paused => format!("run {} is here, and paused", run.id),
+            status => format!("run {} is here: {status}", run.id),
+        },
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn watch(args: One, global: &Global, ui: Ui) -> Result<ExitCode> {

@@ -103,6 +103,7 @@ impl Run {
             run_id: self.id,
             workflow: self.workflow.clone(),
             input: Payload::from_trusted(self.input.clone()),
+            seed: self.id,
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
             recorded: self.journal.rows(),

@@ -4,6 +4,7 @@ mod branches;
 mod changes;
 mod children;
 mod durable;
+mod going_back;
 mod limits;
 mod outside;
 mod protocol;

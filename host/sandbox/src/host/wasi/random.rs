@@ -19,13 +19,13 @@ pub(crate) struct Randomness {
 }
 
 impl Randomness {
-    /// Randomness that is the same for each instance of this run in this scope, and unlike any other's.
+    /// Randomness that is the same for each instance of runs with this seed in this scope, and unlike any other's.
     ///
     /// A run's id is not secret, so nothing drawn outside an attempt is: keys are to be made inside a step.
-    pub(crate) fn new(run_id: RunId, scope: &str) -> Randomness {
+    pub(crate) fn new(seed: RunId, scope: &str) -> Randomness {
         let mut hash = Sha256::new();
         hash.update(b"dacapo randomness 1\0");
-        hash.update(run_id.0.as_bytes());
+        hash.update(seed.0.as_bytes());
         hash.update(scope.as_bytes());
         let mut derived = ChaCha20Rng::from_seed(hash.finalize().into());
         let seed = (derived.next_u64(), derived.next_u64());

@@ -1,0 +1,133 @@
+-- Starts runs again, each as a new run with the input and the labels of the old one: $1 their ids, $2 those of the old runs, $3 their
+-- deployments. With a key $4 the new run's journal begins with all that the old one had reached before that step, and with the events that
+-- were taken there; what encloses a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
+-- asks for it.
+-- Called by: clients. Answers one row for each: `rerun` (also when it was done before: a new run's id is nobody else's), `not-active`,
+-- `no-step`, `not-found`, or the status that does not allow it: a run that goes on would do the same beside the new one.
+-- Locks: the old runs' rows, so that no sweep deletes them meanwhile.
+-- Indexes: run_pkey, deployment_pkey, step_pkey, attempt_pkey, event_pkey, the keys of the task tables.
+with given as materialized (
+    select * from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as g (new_id, old_id, on_deployment)
+),
+old as materialized (
+    select given.new_id, given.on_deployment, run.*
+    from given
+    join dacapo.run on run.id = given.old_id
+    for key share of run
+),
+judged as materialized (
+    select
+        old.new_id,
+        run_status.status,
+        step.position as from_position,
+        case
+            when run_status.status not in ('completed', 'failed', 'cancelled', 'blocked') then run_status.status
+            when $4::text is not null and step.key is null then 'no-step'
+            when not deployment.active and not $5 then 'not-active'
+            else 'rerun'
+        end as answer
+    from old
+    join dacapo.run_status on run_status.run_id = old.id
+    join dacapo.deployment on deployment.id = old.on_deployment
+    -- Row by row, like the other look-ups here: a plan made for few rows would read all keys there are.
+    left join lateral (
+        select key, position
+        from dacapo.step
+        where run_id = old.id and key = $4
+        limit 1
+    ) as step on true
+),
+created as (
+    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, origin_id, origin_created_at)
+    select
+        old.new_id, old.namespace, old.workflow, old.on_deployment, old.input, old.labels,
+        clock_timestamp() + (old.deadline - old.created_at),
+        case when $4 is not null then coalesce(old.origin_id, old.id) end,
+        case when $4 is not null then coalesce(old.origin_created_at, old.created_at) end
+    from old
+    join judged on judged.new_id = old.new_id and judged.answer = 'rerun'
+    on conflict (id) do nothing
+    returning id, deadline
+),
+timed as (
+    insert into dacapo.deadline (run_id, at)
+    select id, deadline from created where deadline is not null
+),
+enclosing as materialized (
+    select distinct old.new_id, array_to_string(parts[:depth], '/') as key
+    from old
+    join judged on judged.new_id = old.new_id
+    join dacapo.step on step.run_id = old.id and step.position >= judged.from_position
+    cross join lateral (select string_to_array(step.key, '/') as parts) as split
+    cross join lateral generate_series(1, cardinality(parts) - 1) as depth
+),
+kept as materialized (
+    select old.new_id, old.id as old_id, step.key, enclosing.key is not null as is_opened
+    from created
+    join old on old.new_id = created.id
+    join judged on judged.new_id = old.new_id
+    join dacapo.step on step.run_id = old.id and step.position < judged.from_position
+    left join enclosing on step.kind not in ('step', 'wait', 'sleep', 'pause')
+        and enclosing.new_id = old.new_id and enclosing.key = step.key
+),
+steps as (
+    insert into dacapo.step (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
+    select
+        kept.new_id, step.key, step.position, step.kind,
+        case when not is_opened then step.outcome end, case when not is_opened then step.payload end,
+        step.due, step.started_at,
+        case when not is_opened then step.finished_at end
+    from kept
+    join dacapo.step on step.run_id = kept.old_id and step.key = kept.key
+),
+attempts as (
+    insert into dacapo.attempt (run_id, key, number, started_at, finished_at, failure, worker)
+    select kept.new_id, attempt.key, attempt.number, attempt.started_at, attempt.finished_at, attempt.failure, attempt.worker
+    from kept
+    join dacapo.attempt on attempt.run_id = kept.old_id and attempt.key = kept.key
+),
+events as (
+    insert into dacapo.event (run_id, seq, name, payload, delivery_id, received_at, taken_by)
+    select created.id, event.seq, event.name, event.payload, event.delivery_id, event.received_at, event.taken_by
+    from created
+    join old on old.new_id = created.id
+    join judged on judged.new_id = old.new_id
+    join dacapo.event on event.run_id = old.id
+    cross join lateral (
+        select from dacapo.step
+        where run_id = old.id and key = event.taken_by and position < judged.from_position
+        limit 1
+    ) as taken
+    returning run_id, seq
+),
+queued as (
+    insert into dacapo.task_ready (run_id, inbox_seq)
+    select id, coalesce((select max(seq) from events where events.run_id = created.id), 0)
+    from created
+    returning run_id
+),
+noted as (
+    insert into dacapo.intervention (run_id, action, who, details)
+    select side.run_id, side.action, $6, json_build_object('run', side.other_id, 'from', $4::text)::text
+    from created
+    join old on old.new_id = created.id
+    cross join lateral (
+        values (old.id, 'rerun', old.new_id), (old.new_id, 'rerun-of', old.id)
+    ) as side (run_id, action, other_id)
+),
+told as (
+    select pg_notify('dacapo_ready', '')
+    from (select from queued limit 1) as any_of_them
+)
+select
+    given.old_id as "old_id!",
+    coalesce(new.answer, judged.answer, 'not-found') as "answer!",
+    (select count(*) from told) as "told!"
+from given
+left join judged on judged.new_id = given.new_id
+left join lateral (
+    select 'rerun' as answer
+    from dacapo.run
+    where run.id = given.new_id
+    limit 1
+) as new on true
