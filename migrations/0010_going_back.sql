@@ -28,18 +28,20 @@ alter table dacapo.run
 --
 -- If the last row of the journal is a failure, that is what ended the run. If the workflow returned an error after that, the rows behind
 -- its last failure are what it did about it. If the run was ended for something else, such as a limit or its deadline, its journal
--- has nothing to do with it.
+-- has nothing to do with it. Rows of branches that run beside the failed step's own are left as they are: nothing in them failed for it. A
+-- branch has failed because something in it did.
 create function dacapo.retry_plan(p_run uuid, out is_possible boolean, out opened text, out removed text[])
 language plpgsql stable as $$
 declare
     v_code text;
     v_failed integer;
     v_last integer;
+    v_parts text[];
 begin
     is_possible := true;
     removed := '{}';
     select failure::json ->> 'code' into v_code from dacapo.run where id = p_run;
-    select max(position), max(position) filter (where outcome = 'failed') into v_last, v_failed
+    select max(position), max(position) filter (where outcome = 'failed' and kind <> 'branch') into v_last, v_failed
     from dacapo.step where run_id = p_run;
     if v_code = 'deadline' then
         return;
@@ -54,9 +56,20 @@ begin
         end if;
     end if;
     select key into opened from dacapo.step where run_id = p_run and position = v_failed and kind = 'step';
+    select string_to_array(key, '/') into v_parts from dacapo.step where run_id = p_run and position = v_failed;
     removed := array(
-        select key from dacapo.step
+        select key
+        from dacapo.step
+        cross join lateral (select string_to_array(key, '/') as parts) as split
         where run_id = p_run and position >= v_failed and key is distinct from opened
+            -- `fork/index/fork/index/name`: the first part in which they differ is an index.
+            and not coalesce((
+                select at % 2 = 0
+                from generate_series(1, least(cardinality(parts), cardinality(v_parts))) as at
+                where parts[at] <> v_parts[at]
+                order by at
+                limit 1
+            ), false)
         order by position
     );
 end $$;
@@ -89,7 +102,9 @@ begin
     delete from dacapo.step where run_id = p_run and key = any (removed);
     -- What encloses a row that is gone or open is not over, either.
     update dacapo.step
-    set outcome = null, payload = null, finished_at = null, due = case when key = opened then clock_timestamp() end
+    set outcome = null, finished_at = null,
+        payload = case when kind = 'fork' then (payload::jsonb - 'winner')::text end,
+        due = case when key = opened then clock_timestamp() end
     where run_id = p_run and outcome is not null
         and (key = opened or key in (
             select array_to_string(parts[:depth], '/')
@@ -153,7 +168,9 @@ begin
             return 'not-open';
         end if;
         update dacapo.step
-        set outcome = 'ok', payload = p_value,
+        set outcome = 'ok',
+            -- The end of a child is told like this.
+            payload = case when v_step.outcome is null and payload like '["child/%' then '{"ok":' || p_value || '}' else p_value end,
             -- What came after it in the journal's time stays after it.
             finished_at = coalesce(finished_at, clock_timestamp()),
             due = case when kind = 'step' then null else due end

@@ -74,7 +74,8 @@ steps as (
     insert into dacapo.step (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
     select
         kept.new_id, step.key, step.position, step.kind,
-        case when not is_opened then step.outcome end, case when not is_opened then step.payload end,
+        case when not is_opened then step.outcome end,
+        case when not is_opened then step.payload when step.kind = 'fork' then (step.payload::jsonb - 'winner')::text end,
         step.due, step.started_at,
         case when not is_opened then step.finished_at end
     from kept

@@ -423,6 +423,49 @@ async fn a_retry_removes_nothing_that_did_not_lead_to_the_end_of_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_retried_and_run_again_without_those_beside_it() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("branches.one-fails", "null").await;
+    failed(&database, run).await;
+    let rows = "select key, position, kind, outcome, finished_at::text from dacapo.step
+        where run_id = $1 and key !~ '^three#1(/1.*)?$' order by key";
+    let beside = async || -> Vec<(String, i32, String, String, String)> {
+        sqlx::query_as(rows)
+            .bind(run.0)
+            .fetch_all(database.store.pool())
+            .await
+            .unwrap()
+    };
+    let before = beside().await;
+    assert_eq!(before.len(), 4, "{before:?}");
+
+    let plan = database.client.retry(run, ANN).await.unwrap();
+    assert_eq!(
+        plan.opened.as_ref().map(ToString::to_string).as_deref(),
+        Some("three#1/1/work#1")
+    );
+    // It cannot be mended, and so fails again: what matters is that nothing else was done again.
+    let again = failed(&database, run).await;
+    assert_eq!(again.failure.unwrap().message, "one cannot");
+    assert_eq!(beside().await, before);
+    let attempts = database.count("select count(*) from dacapo.attempt").await;
+    assert_eq!(attempts, 2);
+
+    // The same from a step of a branch: the fork is open again, and the branches before the step are there.
+    let rerun = database
+        .client
+        .rerun(run, &from("three#1/1/work#1"), ANN)
+        .await
+        .unwrap();
+    let rerun = failed(&database, rerun).await;
+    assert_eq!(rerun.failure.unwrap().message, "one cannot");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_deadline_had_passed_goes_on_where_it_was_and_has_as_long_again() {
     let database = database().await;
     database.deploy("probe").await;

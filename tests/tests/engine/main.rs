@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod branches;
-mod chaos;
 mod broadcast;
+mod chaos;
 mod check;
 mod children;
 mod command;
