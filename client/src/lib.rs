@@ -26,6 +26,7 @@ mod gather;
 pub mod json;
 mod list;
 mod options;
+mod queues;
 mod reference;
 mod requests;
 mod resolve;
@@ -44,12 +45,13 @@ pub use dacapo_model::{
     PayloadLimits, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
-    Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
-    RetentionRule, SentEvent, Store, migrate,
+    Begins, Cancelled, Change, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome,
+    OnConflict, Paused, QueueChange, Rate, Resumed, RetentionRule, SentEvent, Store, migrate,
 };
 pub use error::{Action, ClientError};
 pub use list::{Cursor, CursorError, ListFilter, Page, RunFilter};
-pub use options::StartOptions;
+pub use options::{Debounce, Singleton, StartOptions};
+pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{
     Deployment, FailedAttempt, Progress, Run, RunSummary, Step, StepOutcome, StepStatus, StepsDone,

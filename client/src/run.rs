@@ -34,6 +34,15 @@ pub struct Run {
     /// When it is ended if it has not ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The named queue that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Runs with a higher one go first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i16,
+    /// What its queue's limits per key go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -75,6 +84,15 @@ pub struct RunSummary {
     /// When it is ended if it has not ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The named queue that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Runs with a higher one go first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i16,
+    /// What its queue's limits per key go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -127,7 +145,8 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`.
+    /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`,
+    /// `queue` (its turn), `delay` (its beginning), `workflow` (that its workflow is resumed), `singleton` (the end of the run before it).
     pub reason: String,
     /// The events that let it go on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -246,6 +265,10 @@ impl Serialize for StepOutcome {
     }
 }
 
+fn is_zero(number: &i16) -> bool {
+    *number == 0
+}
+
 impl RunSummary {
     pub(crate) fn from_row(row: RunRow) -> Result<Self, StoreError> {
         let waiting_for = row.waiting_for.map(|reason| WaitingFor {
@@ -277,6 +300,9 @@ impl RunSummary {
             labels: row.labels.into_iter().collect(),
             created_at: row.created_at,
             deadline: row.deadline,
+            queue: row.queue,
+            priority: row.priority,
+            concurrency_key: row.concurrency_key,
             started_at: row.started_at,
             finished_at: row.finished_at,
             waiting_for,
@@ -301,6 +327,9 @@ impl Run {
             labels: run.labels,
             created_at: run.created_at,
             deadline: run.deadline,
+            queue: run.queue,
+            priority: run.priority,
+            concurrency_key: run.concurrency_key,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progress: StepsDone {

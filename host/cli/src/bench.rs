@@ -5,6 +5,7 @@
 
 mod counters;
 mod inside;
+mod queue;
 mod reference;
 mod report;
 mod rows;
@@ -68,6 +69,8 @@ pub(crate) enum Row {
     Flow,
     /// From an event to the end of the run that waits for it
     Event,
+    /// What the limits of a queue cost
+    Queue,
     /// One run of 5,000 steps against one of 100, and its resumption
     Long,
     /// Instantiation and replay, without a database
@@ -76,11 +79,12 @@ pub(crate) enum Row {
     Suspended,
 }
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
     Row::Event,
+    Row::Queue,
     Row::Long,
     Row::Inside,
     Row::Suspended,
@@ -255,6 +259,7 @@ impl Bench {
             Row::Wal => self.wal_row().await,
             Row::Flow => self.flow_row().await,
             Row::Event => self.event_row().await,
+            Row::Queue => self.queue_row().await,
             Row::Long => self.long_row().await,
             Row::Inside => self.inside_row().await,
             Row::Suspended => self.suspended_row().await,

@@ -5,6 +5,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod migrate;
+pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
@@ -32,7 +33,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
-        Command::Workflows => workflows::run(global, ui).await,
+        Command::Workflows(args) => workflows::run(args, global, ui).await,
         Command::Test(args) => test::run(args, global, ui).await,
         Command::Start(args) => start::run(args, global, ui).await,
         Command::Runs(command) => runs::run(command, global, ui).await,
@@ -41,6 +42,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Resume(args) => request::resume(args, global, ui).await,
         Command::Cancel(args) => request::cancel(args, global, ui).await,
         Command::Schedule(command) => schedule::run(command, global, ui).await,
+        Command::Queue(command) => queue::run(command, global, ui).await,
         Command::Retention(command) => retention::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,

@@ -77,13 +77,15 @@ given_up as (
             or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
         )
     returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,
-        task_leased.started_at, task_leased.inbox_seq
+        task_leased.started_at, task_leased.inbox_seq, task_leased.queue, task_leased.queue_key, task_leased.priority
 ),
 suspended as (
-    insert into dacapo.task_suspended (run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq)
+    insert into dacapo.task_suspended (
+        run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq, queue, queue_key, priority
+    )
     select run_id, reason, string_to_array(events, '#'),
         wake_at,
-        paused, blocked, started_at, inbox_seq
+        paused, blocked, started_at, inbox_seq, queue, queue_key, priority
     from given_up
 ),
 told as (

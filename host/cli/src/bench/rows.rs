@@ -74,7 +74,7 @@ impl Bench {
         bail!("run {run} is not suspended after a minute")
     }
 
-    fn add(&mut self, measure: Measure) {
+    pub(super) fn add(&mut self, measure: Measure) {
         self.report.measures.push(measure);
     }
 
