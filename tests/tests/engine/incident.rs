@@ -93,7 +93,7 @@ async fn a_run_of_a_workflow_that_is_paused_stops_at_its_next_boundary_and_keeps
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    let played = database.start("slow-step", "500").await;
+    let played = database.start("slow-step", "2000").await;
     database
         .until(
             "the step has begun",
@@ -174,7 +174,7 @@ async fn while_everything_is_paused_workers_take_nothing_and_give_back_what_they
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    let played = database.start("slow-step", "500").await;
+    let played = database.start("slow-step", "2000").await;
     database
         .until(
             "the step has begun",

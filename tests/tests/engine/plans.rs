@@ -166,7 +166,7 @@ async fn a_start_in_a_callers_transaction_looks_at_no_other_run() {
             .await
             .unwrap();
     let parameters = format!(
-        "array[gen_random_uuid()], '{{{workflow}}}', '{{null}}', '{{{deployment}}}', array['{{}}'], '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}'"
+        "array[gen_random_uuid()], '{{{workflow}}}', '{{\"null\"}}', '{{{deployment}}}', array['{{}}'], '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}'"
     );
     let plan = explain(
         database.url.parse().unwrap(),

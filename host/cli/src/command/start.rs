@@ -87,7 +87,13 @@ struct Placing {
     #[arg(long, value_name = "KEY")]
     concurrency_key: Option<String>,
     /// Begin this much later, such as 10m or 2d
-    #[arg(long, value_parser = arguments::long_duration, conflicts_with = "at", value_name = "DURATION")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_parser = arguments::long_duration,
+        conflicts_with = "at",
+        value_name = "DURATION"
+    )]
     delay: Option<Duration>,
     /// Begin at this time, such as 2026-11-23T08:00:00Z; at once if that is over
     #[arg(long, value_parser = arguments::time, value_name = "TIME")]
