@@ -125,10 +125,68 @@ alter table dacapo.task_suspended
     drop constraint task_suspended_events_iff_event,
     drop constraint task_suspended_wake_at_only_when_timed,
     add constraint task_suspended_reason_known check (
-        reason in ('event', 'child', 'time', 'retry', 'pause', 'boundary', 'blocked')
+        reason in ('event', 'child', 'time', 'retry', 'pause', 'boundary', 'blocked', 'queue', 'delay', 'workflow', 'singleton')
     ),
     add constraint task_suspended_events_iff_event check ((reason in ('event', 'child')) = (events is not null)),
-    add constraint task_suspended_wake_at_only_when_timed check (wake_at is null or reason in ('event', 'child', 'time', 'retry'));
+    add constraint task_suspended_wake_at_only_when_timed check (wake_at is null or reason in ('event', 'child', 'time', 'retry', 'delay'));
+
+-- As before, in the queue that it was in.
+-- retried | nothing-failed | or the status that does not allow it | not-found
+-- `opened` and `removed` are what the run went back to. Locks the run's row; a run that has ended has no task.
+create or replace function dacapo.retry(p_run uuid, p_who text, out answer text, out opened text, out removed text[])
+language plpgsql as $$
+declare
+    v_run dacapo.run;
+    v_possible boolean;
+    v_dropped text[];
+begin
+    select * into v_run from dacapo.run where id = p_run for update;
+    if v_run.status is distinct from 'failed' then
+        answer := dacapo.status_of(p_run);
+        return;
+    end if;
+    select plan.is_possible, plan.opened, plan.removed into v_possible, opened, removed from dacapo.retry_plan(p_run) as plan;
+    if not v_possible then
+        answer := 'nothing-failed';
+        return;
+    end if;
+    v_dropped := removed || opened;
+    -- What was taken by a wait that is gone can be taken again.
+    update dacapo.event set taken_by = null where run_id = p_run and taken_by = any (removed);
+    -- Their numbers begin anew when their steps are reached again.
+    delete from dacapo.attempt where run_id = p_run and key = any (removed);
+    delete from dacapo.step where run_id = p_run and key = any (removed);
+    -- What encloses a row that is gone or open is not over, either.
+    update dacapo.step
+    set outcome = null, finished_at = null,
+        payload = case when kind = 'fork' then (payload::jsonb - 'winner')::text end,
+        due = case when key = opened then clock_timestamp() end
+    where run_id = p_run and outcome is not null
+        and (key = opened or key in (
+            select array_to_string(parts[:depth], '/')
+            from unnest(v_dropped) as dropped
+            cross join lateral (select string_to_array(dropped, '/') as parts) as split
+            cross join lateral generate_series(1, cardinality(parts) - 1) as depth
+        ));
+    insert into dacapo.intervention (run_id, action, who, details)
+    values (p_run, 'retry', p_who, json_build_object('opened', opened, 'removed', to_json(removed), 'failure', v_run.failure::json)::text);
+    -- A deadline that has passed would end it at once: it gets as long again as it had.
+    if v_run.deadline is not null then
+        if v_run.deadline <= clock_timestamp() then
+            v_run.deadline := clock_timestamp() + (v_run.deadline - v_run.created_at);
+        end if;
+        insert into dacapo.deadline (run_id, at) values (p_run, v_run.deadline)
+        on conflict (run_id) do update set at = excluded.at;
+    end if;
+    update dacapo.run set status = 'active', failure = null, finished_at = null, deadline = v_run.deadline where id = p_run;
+    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq, queue, queue_key, priority)
+    select p_run, 'boundary', true, v_run.started_at, coalesce((select max(seq) from dacapo.event where run_id = p_run), 0),
+        queue.id, case when queue.id is not null then coalesce(v_run.concurrency_key, '') end, v_run.priority
+    from (select v_run.queue as name) as named
+    left join dacapo.queue on queue.namespace = v_run.namespace and queue.name = named.name;
+    perform dacapo.wake(p_run, 0, null);
+    answer := 'retried';
+end $$;
 
 -- An older worker would tell no parent, and cancel no child.
 update dacapo.compatibility set breaking = 13;

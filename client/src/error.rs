@@ -85,6 +85,14 @@ pub enum ClientError {
         /// The input of this start; its beginning if it is long.
         given: String,
     },
+    /// The key of a singleton belongs to an active run. Nothing was written.
+    #[error("the singleton {key:?} belongs to run {run}, which is active")]
+    SingletonTaken {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: RunId,
+    },
     /// One of many starts cannot be. None was written.
     #[error("start {}: {error}", .index + 1)]
     InMany {
@@ -141,6 +149,15 @@ pub enum ClientError {
         /// The deployment that it was on.
         deployment: ExportedDeployment,
     },
+    /// There is no such queue. Nothing was written.
+    #[error("there is no queue {0:?}")]
+    QueueNotFound(String),
+    /// Active runs are in the queue. Nothing was changed.
+    #[error("cannot delete queue {0:?}: active runs are in it")]
+    QueueInUse(String),
+    /// A workflow, a queue or everything is paused already, or is not paused. Nothing was changed.
+    #[error("{0}")]
+    AlreadySo(String),
     /// There is no such schedule.
     #[error("there is no schedule {0:?}")]
     ScheduleNotFound(String),
@@ -276,6 +293,7 @@ impl ClientError {
             Self::TooLarge { .. } => "too-large",
             Self::BadArgument { .. } => "bad-argument",
             Self::KeyConflict { .. } => "key-conflict",
+            Self::SingletonTaken { .. } => "singleton-taken",
             Self::InMany { error, .. } => error.code(),
             Self::Conflict { .. } => "conflict",
             Self::StepNotFound { .. } => "step-not-found",
@@ -284,6 +302,9 @@ impl ClientError {
             Self::NotImportable(_) => "not-importable",
             Self::RunExists(_) => "run-exists",
             Self::ComponentMissing { .. } => "component-missing",
+            Self::QueueNotFound(_) => "queue-not-found",
+            Self::QueueInUse(_) => "queue-in-use",
+            Self::AlreadySo(_) => "already-so",
             Self::ScheduleNotFound(_) => "schedule-not-found",
             Self::ScheduleExists(_) => "schedule-exists",
             Self::ScheduleConflict { .. } => "schedule-conflict",
@@ -316,6 +337,9 @@ impl ClientError {
             Self::KeyConflict { .. } => {
                 "a key names one run while that is kept: use another key for another input, or the first input to get the same run".to_owned()
             }
+            Self::SingletonTaken { .. } => {
+                "wait until it has ended, or say with --on-conflict: queue (wait for it) or replace (cancel it)".to_owned()
+            }
             Self::Conflict { action: Action::SendEvent, .. } => "events can be sent to a run until it ends".to_owned(),
             Self::Conflict { action: Action::Resume, .. } => "only paused and blocked runs can be resumed".to_owned(),
             Self::Conflict { action: Action::Rerun, .. } => {
@@ -334,6 +358,10 @@ impl ClientError {
                 "deploy that very component of {} with `dacapo deploy FILE.wasm`; new runs go to it then, until another one is deployed",
                 deployment.package
             ),
+            Self::QueueNotFound(name) => {
+                format!("make it with `dacapo queue set {name}`; `dacapo queue list` shows the queues of this namespace")
+            }
+            Self::QueueInUse(_) => "wait until they have ended, or cancel them".to_owned(),
             Self::ScheduleNotFound(_) => "`dacapo schedule list` shows the schedules of this namespace".to_owned(),
             Self::ScheduleExists(name) => {
                 format!("give it another definition with --replace, or see it with `dacapo schedule show {name}`")

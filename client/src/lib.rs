@@ -29,6 +29,7 @@ pub mod json;
 mod list;
 mod logs;
 mod options;
+mod queues;
 mod reference;
 mod requests;
 mod resolve;
@@ -49,8 +50,9 @@ pub use dacapo_model::{
     PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
-    Cancelled, DeployOutcome, Killed, LogLine, MigrateError, MigrateOutcome, Paused, Resumed,
-    RetentionRule, RetryPlan, SentEvent, Skipped, Store, migrate,
+    Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
+    OnConflict, Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped,
+    Store, migrate,
 };
 pub use error::{Action, ClientError};
 pub use going_back::{
@@ -58,7 +60,8 @@ pub use going_back::{
 };
 pub use list::{Cursor, CursorError, ListFilter, Page, RunFilter};
 pub use logs::{LogLevel, LogLevelError, LogTail};
-pub use options::StartOptions;
+pub use options::{Debounce, Singleton, StartOptions};
+pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
 pub use run::{
     Deployment, FailedAttempt, Intervention, Progress, Run, RunSummary, Step, StepOutcome,

@@ -37,6 +37,15 @@ pub struct Run {
     /// The run that started it, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunId>,
+    /// The named queue that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Runs with a higher one go first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i16,
+    /// What its queue's limits per key go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -121,6 +130,15 @@ pub struct RunSummary {
     /// The run that started it, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunId>,
+    /// The named queue that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Runs with a higher one go first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i16,
+    /// What its queue's limits per key go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -173,7 +191,8 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`.
+    /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`,
+    /// `queue` (its turn), `delay` (its beginning), `workflow` (that its workflow is resumed), `singleton` (the end of the run before it).
     pub reason: String,
     /// The events that let it go on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -292,6 +311,10 @@ impl Serialize for StepOutcome {
     }
 }
 
+fn is_zero(number: &i16) -> bool {
+    *number == 0
+}
+
 impl RunSummary {
     pub(crate) fn from_row(row: RunRow) -> Result<Self, StoreError> {
         let waiting_for = row.waiting_for.map(|reason| WaitingFor {
@@ -324,6 +347,9 @@ impl RunSummary {
             created_at: row.created_at,
             deadline: row.deadline,
             parent: row.parent,
+            queue: row.queue,
+            priority: row.priority,
+            concurrency_key: row.concurrency_key,
             started_at: row.started_at,
             finished_at: row.finished_at,
             waiting_for,
@@ -367,6 +393,9 @@ impl Run {
             created_at: run.created_at,
             deadline: run.deadline,
             parent: run.parent,
+            queue: run.queue,
+            priority: run.priority,
+            concurrency_key: run.concurrency_key,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progress: StepsDone {

@@ -8,7 +8,8 @@ use dacapo_model::{
     SCHEDULE_LABEL, SchedulePlan, Status, Ticks, Timestamp, check_name,
 };
 use dacapo_store::{
-    ActiveWorkflow, DueTick, ScheduleDefinition, ScheduleRow, StartResult, StartRun, StoreError,
+    ActiveWorkflow, DueTick, Placing, ScheduleDefinition, ScheduleRow, StartResult, StartRun,
+    StoreError,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Connection;
@@ -480,6 +481,7 @@ impl Client {
                 input: &input,
                 labels: &labels,
                 deadline: None,
+                placing: Placing::default(),
             };
             let results = dacapo_store::start_runs(&mut *transaction, &[start]).await?;
             if results.contains(&StartResult::NotActive) {
@@ -547,6 +549,7 @@ impl Client {
                     input: &input,
                     labels: &labels[at],
                     deadline: None,
+                    placing: Placing::default(),
                 })
                 .collect();
             let pool = self.store().pool();

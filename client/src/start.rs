@@ -2,15 +2,13 @@
 
 mod many;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dacapo_model::{
     InputError, Payload, PayloadError, PayloadLimits, RunId, Type, Workflow, from_json, to_json,
 };
-use dacapo_store::{ActiveWorkflow, StartResult, StartRun, Store, StoreError};
+use dacapo_store::{ActiveWorkflow, SpecialStart, StartResult, StartRun, Store, StoreError};
 use sqlx::PgConnection;
 
 use crate::gather::Question;
@@ -29,7 +27,7 @@ const INPUT_SHOWN_MAX: usize = 200;
 pub struct Started<O> {
     /// Its id.
     pub id: RunId,
-    /// False: a run with this key was there already, with an equal input, and this is it.
+    /// False: a run with this key was there already, with an equal input, or one that waits for more starts, and this is it.
     pub created: bool,
     /// Full name of its workflow.
     pub workflow: String,
@@ -154,7 +152,7 @@ impl Client {
         options.check()?;
         // One id for all tries: a start whose answer was lost finds the run that it made.
         let fresh = RunId::new();
-        let labels = Arc::new(options.labels.clone());
+        let shared = Arc::new(options.clone());
         for _ in 0..TRIES_MAX {
             let active = self.resolve(name).await?;
             let payload = match active.workflow.check_input(input, &self.limits) {
@@ -174,28 +172,51 @@ impl Client {
                 id,
                 active: Arc::clone(&active),
                 input: Arc::clone(&payload),
-                labels: Arc::clone(&labels),
-                deadline: options.deadline,
+                options: Arc::clone(&shared),
             };
             let is_keyed = options.key.is_some();
-            let result = match transaction.as_deref_mut() {
-                Some(transaction) => start.ask(transaction).await?,
-                // Starts with keys go one by one: two that brought the same keys in different orders would deadlock.
-                None if is_keyed => {
-                    let pool = self.store().pool();
-                    retried(|| start.ask(pool)).await?
+            let mut found = None;
+            let result = if let Some(special) = options.special() {
+                let row = start.row();
+                let result = match transaction.as_deref_mut() {
+                    Some(transaction) => {
+                        dacapo_store::start_special(transaction, &row, special).await?
+                    }
+                    None => {
+                        let pool = self.store().pool();
+                        retried(|| dacapo_store::start_special(pool, &row, special)).await?
+                    }
+                };
+                match result {
+                    SpecialStart::Started => StartResult::Started,
+                    SpecialStart::Debounced(run) => {
+                        found = Some(run);
+                        StartResult::Started
+                    }
+                    SpecialStart::Taken(run) => {
+                        let singleton = options.singleton.as_ref();
+                        let key =
+                            singleton.map_or_else(String::new, |singleton| singleton.key.clone());
+                        return Err(ClientError::SingletonTaken { key, run });
+                    }
+                    SpecialStart::Exists { input } => StartResult::Exists {
+                        input,
+                        workflow: workflow.to_owned(),
+                    },
+                    SpecialStart::NotActive => StartResult::NotActive,
+                    SpecialStart::UnknownQueue => StartResult::UnknownQueue,
                 }
-                None => {
-                    let starts = &self.shared.starts;
-                    retried(|| starts.ask(self.store(), start.clone())).await?
-                }
+            } else {
+                self.ask(&start, transaction.as_deref_mut(), is_keyed)
+                    .await?
             };
             let created = match result {
-                StartResult::Started => true,
+                StartResult::Started => found.is_none(),
                 StartResult::NotActive => {
                     self.forget(name);
                     continue;
                 }
+                StartResult::UnknownQueue => return Err(unknown_queue(options)),
                 // A rival with the same key committed while our statement ran; the next one sees its run.
                 StartResult::Exists { workflow, .. } if workflow.is_empty() => continue,
                 StartResult::Exists { input, .. } => match &options.key {
@@ -212,7 +233,7 @@ impl Client {
                 },
             };
             return Ok(Started {
-                id,
+                id: found.unwrap_or(id),
                 created,
                 workflow: workflow.to_owned(),
                 deployment: Deployment {
@@ -223,6 +244,27 @@ impl Client {
             });
         }
         Err(ClientError::Redeployed(name.to_owned()))
+    }
+
+    /// One ordinary start.
+    async fn ask(
+        &self,
+        start: &Start,
+        transaction: Option<&mut PgConnection>,
+        is_keyed: bool,
+    ) -> Result<StartResult, StoreError> {
+        match transaction {
+            Some(transaction) => start.ask(transaction).await,
+            // Starts with keys go one by one: two that brought the same keys in different orders would deadlock.
+            None if is_keyed => {
+                let pool = self.store().pool();
+                retried(|| start.ask(pool)).await
+            }
+            None => {
+                let starts = &self.shared.starts;
+                retried(|| starts.ask(self.store(), start.clone())).await
+            }
+        }
     }
 
     /// Looks a name up again. None: it stands for the same deployment as before.
@@ -243,8 +285,7 @@ pub(crate) struct Start {
     id: RunId,
     active: Arc<ActiveWorkflow>,
     input: Arc<Payload>,
-    labels: Arc<BTreeMap<String, String>>,
-    deadline: Option<Duration>,
+    options: Arc<StartOptions>,
 }
 
 impl Start {
@@ -254,8 +295,9 @@ impl Start {
             workflow: &self.active.workflow.name,
             deployment: self.active.deployment,
             input: &self.input,
-            labels: &self.labels,
-            deadline: self.deadline,
+            labels: &self.options.labels,
+            deadline: self.options.deadline,
+            placing: self.options.placing(),
         }
     }
 
@@ -275,6 +317,10 @@ impl Question for Start {
         let rows: Vec<StartRun<'_>> = starts.iter().map(Self::row).collect();
         dacapo_store::start_runs(store.pool(), &rows).await
     }
+}
+
+fn unknown_queue(options: &StartOptions) -> ClientError {
+    ClientError::QueueNotFound(options.queue.clone().unwrap_or_default())
 }
 
 fn encode<I, O>(workflow: &WorkflowRef<I, O>, input: &I) -> Result<String, ClientError> {

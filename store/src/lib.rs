@@ -16,11 +16,13 @@ mod journal;
 mod listen;
 mod migrate;
 mod queue;
+mod queues;
 mod recorded;
 mod requests;
 mod retention;
 mod runs;
 mod schedules;
+mod special;
 mod time;
 mod transfer;
 
@@ -44,9 +46,14 @@ pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, fi
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
 pub use queue::{
-    Claimed, Expired, Heartbeat, InboxEvent, Look, RenewedFence, TakeOver, Woken, claim,
-    close_expired_fences, close_own_fences, expire, hand_back, heartbeat, look, read_journal_once,
-    register, renew_fence, retire, take_over, vacuum_queue, wake_due,
+    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
+    TakeOver, Woken, claim, close_expired_fences, close_own_fences, expire, hand_back, heartbeat,
+    look, read_journal_once, register, renew_fence, retire, take_over, vacuum_queue, wake_due,
+};
+pub use queues::{
+    Admitted, Begins, DeletedQueue, LimitChange, Placing, QueueChange, QueueRow, Rate, Standstill,
+    admit, begin_standstill, delete_queue, end_standstill, list_queues, pause_queue,
+    pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill, pause, resume,
@@ -66,5 +73,6 @@ pub use schedules::{
     lock_schedule, note_triggered, pause_schedule, replace_schedule, resume_schedule,
     schedule_trouble,
 };
+pub use special::{OnConflict, Special, SpecialStart, promote_singletons, start_special};
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};

@@ -1,6 +1,6 @@
 //! Notifications. A lost one may cost latency, never a run: whoever listens looks by itself now and then too.
 
-use dacapo_model::{DeploymentId, RunId};
+use dacapo_model::{DeploymentId, RunId, Timestamp};
 use sqlx::postgres::PgListener;
 
 use crate::{Store, StoreError};
@@ -20,6 +20,12 @@ pub enum Channel {
     Schedule,
     /// Children of runs have ended, or are to be cancelled.
     Children,
+    /// Runs wait for their turn in queues.
+    Held,
+    /// Runs are to begin later.
+    Due,
+    /// Queues, or what is paused, were changed.
+    Queue,
 }
 
 impl Channel {
@@ -31,6 +37,9 @@ impl Channel {
             Self::Deployment => "dacapo_deployment",
             Self::Schedule => "dacapo_schedule",
             Self::Children => "dacapo_children",
+            Self::Held => "dacapo_held",
+            Self::Due => "dacapo_due",
+            Self::Queue => "dacapo_queue",
         }
     }
 }
@@ -40,6 +49,8 @@ impl Channel {
 pub enum Notice {
     /// Runs are ready to be claimed.
     Ready,
+    /// Runs are ready that may stand further in front than where a worker last claimed.
+    ReadyFirst,
     /// This leased run has a signal for its worker.
     Signal(RunId),
     /// These runs have finished.
@@ -50,6 +61,12 @@ pub enum Notice {
     Schedule,
     /// Children of runs have ended, or are to be cancelled.
     Children,
+    /// Runs wait for their turn in these queues.
+    Held(Vec<i32>),
+    /// A run is to begin at this time.
+    Due(Timestamp),
+    /// Queues, or what is paused, were changed.
+    Queue,
     /// The connection was lost and is there again: anything may have been missed.
     Reconnected,
 }
@@ -80,7 +97,19 @@ impl Listener {
             };
             let payload = notification.payload();
             return Ok(match notification.channel() {
+                "dacapo_ready" if payload == "first" => Notice::ReadyFirst,
                 "dacapo_ready" => Notice::Ready,
+                "dacapo_queue" => Notice::Queue,
+                "dacapo_held" => Notice::Held(
+                    payload
+                        .split(',')
+                        .filter_map(|id| id.parse().ok())
+                        .collect(),
+                ),
+                "dacapo_due" => match payload.parse() {
+                    Ok(micros) => Notice::Due(Timestamp::from_micros(micros)),
+                    Err(_) => continue,
+                },
                 "dacapo_schedule" => Notice::Schedule,
                 "dacapo_children" => Notice::Children,
                 "dacapo_deployment" => match payload.parse() {

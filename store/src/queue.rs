@@ -38,6 +38,8 @@ pub struct Claimed {
     pub inbox_seq: i32,
     /// A request that its worker has yet to act on.
     pub signal: Option<String>,
+    /// The named queue that it is in.
+    pub queue: Option<i32>,
     /// How often in a row it was taken over from a dead worker without anything new in its journal.
     pub takeovers: i16,
     /// Its journal.
@@ -59,58 +61,87 @@ pub struct InboxEvent {
     pub received_at: Timestamp,
 }
 
-/// Leases up to `limit` runs that have been ready since `floor` or later. See `sql/task_ready/claim.sql`.
+/// What a worker wants to claim.
+#[derive(Debug, Clone, Default)]
+pub struct Claim {
+    /// Runs, at most.
+    pub max: u32,
+    /// Where from, in this order: named queues, and none for the runs that are in no named queue. Each with the place in line from which
+    /// on it is looked at.
+    pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct ClaimedRuns {
+    /// Runs that are the worker's now.
+    pub leased: Vec<Claimed>,
+    /// Those that were put aside because their workflow is paused: their queues, and their places in line.
+    pub put_aside: Vec<(Option<i32>, Timestamp)>,
+}
+
+/// Leases runs, the first in line first. See `sql/task_ready/claim.sql`.
 pub async fn claim(
     connection: &mut StoreConnection,
     worker: WorkerId,
     fence: i16,
-    limit: u32,
-    floor: Option<Timestamp>,
-) -> Result<Vec<Claimed>, StoreError> {
+    claim: &Claim,
+) -> Result<ClaimedRuns, StoreError> {
     // 'epoch' stands for "from the very first": no run of ours is older.
-    let floor = Time(floor.unwrap_or(Timestamp::from_micros(0)));
+    let time = |floor: Option<Timestamp>| Time(floor.unwrap_or(Timestamp::from_micros(0)));
+    let (queues, floors): (Vec<Option<i32>>, Vec<Time>) = claim
+        .sources
+        .iter()
+        .map(|(queue, floor)| (*queue, time(*floor)))
+        .unzip();
     let rows = sqlx::query_file!(
         "sql/task_ready/claim.sql",
         worker.0,
         fence,
-        i64::from(limit),
-        floor as _
+        i64::from(claim.max),
+        &queues as _,
+        &floors as _
     )
     .fetch_all(&mut connection.0)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let recorded = journal_of(&JournalColumns {
-                keys: row.keys.unwrap_or_default(),
-                kinds: row.kinds.unwrap_or_default(),
-                outcomes: row.outcomes.unwrap_or_default(),
-                payloads: row.payloads.unwrap_or_default(),
-                positions: row.positions.unwrap_or_default().0,
-                finished_ats: row.finished_ats.unwrap_or_default().0,
-                open_started_ats: row.open_started_ats.unwrap_or_default().0,
-                open_dues: row.open_dues.unwrap_or_default().0,
-                open_failed_attempts: row.open_failed_attempts.unwrap_or_default().0,
-            })?;
-            Ok(Claimed {
-                run: RunId(row.run_id),
-                namespace: row.namespace,
-                workflow: row.workflow,
-                deployment: DeploymentId(row.deployment_id),
-                input: Payload::from_trusted(row.input),
-                labels: labels_of(&row.labels)?,
-                seed: RunId(row.seed),
-                created_at: row.created_at.0,
-                deadline: row.deadline.map(|deadline| deadline.0),
-                claimed_at: row.claimed_at.0,
-                ready_at: row.ready_at.0,
-                inbox_seq: row.inbox_seq,
-                signal: row.signal,
-                takeovers: row.takeovers,
-                recorded,
-                inbox: inbox_of(row.seqs, row.names, row.event_payloads, row.received_ats),
-            })
-        })
-        .collect()
+    let mut claimed = ClaimedRuns::default();
+    for row in rows {
+        if row.put_aside {
+            claimed.put_aside.push((row.queue, row.ready_at.0));
+            continue;
+        }
+        let recorded = journal_of(&JournalColumns {
+            keys: row.keys.unwrap_or_default(),
+            kinds: row.kinds.unwrap_or_default(),
+            outcomes: row.outcomes.unwrap_or_default(),
+            payloads: row.payloads.unwrap_or_default(),
+            positions: row.positions.unwrap_or_default().0,
+            finished_ats: row.finished_ats.unwrap_or_default().0,
+            open_started_ats: row.open_started_ats.unwrap_or_default().0,
+            open_dues: row.open_dues.unwrap_or_default().0,
+            open_failed_attempts: row.open_failed_attempts.unwrap_or_default().0,
+        })?;
+        claimed.leased.push(Claimed {
+            run: RunId(row.run_id),
+            namespace: row.namespace,
+            workflow: row.workflow,
+            deployment: DeploymentId(row.deployment_id),
+            input: Payload::from_trusted(row.input),
+            labels: labels_of(&row.labels)?,
+            seed: RunId(row.seed),
+            created_at: row.created_at.0,
+            deadline: row.deadline.map(|deadline| deadline.0),
+            claimed_at: row.claimed_at.0,
+            ready_at: row.ready_at.0,
+            inbox_seq: row.inbox_seq,
+            signal: row.signal,
+            queue: row.queue,
+            takeovers: row.takeovers,
+            recorded,
+            inbox: inbox_of(row.seqs, row.names, row.event_payloads, row.received_ats),
+        });
+    }
+    Ok(claimed)
 }
 
 pub(crate) fn inbox_of(
@@ -198,7 +229,7 @@ pub async fn hand_back(
     Ok(u64::try_from(row.handed_back).unwrap_or(0))
 }
 
-/// Announces a worker with `connections` fences, its lease good for `lease`.
+/// Announces a worker with `connections` fences, its lease good for `lease`, and the queues that it serves: none stands for all.
 pub async fn register(
     connection: &mut StoreConnection,
     worker: WorkerId,
@@ -206,6 +237,7 @@ pub async fn register(
     version: &str,
     lease: Duration,
     connections: i32,
+    queues: Option<&[String]>,
 ) -> Result<(), StoreError> {
     sqlx::query_file!(
         "sql/worker/register.sql",
@@ -213,7 +245,8 @@ pub async fn register(
         name,
         version,
         millis(lease),
-        connections
+        connections,
+        queues
     )
     .execute(&mut connection.0)
     .await?;
@@ -241,6 +274,31 @@ pub struct Heartbeat {
     pub next_deadline: Option<Timestamp>,
     /// When the next schedule is due.
     pub next_schedule: Option<Timestamp>,
+    /// The named queues of all namespaces.
+    pub queues: Vec<QueueBeat>,
+    /// Nothing is to be claimed at all.
+    pub standstill: bool,
+    /// Workflows that are paused: namespace and full name.
+    pub paused_workflows: Vec<(String, String)>,
+    /// Runs that were put aside are to be moved back.
+    pub resumed: bool,
+    /// Runs wait for the key of a singleton that nobody has.
+    pub promotes: bool,
+}
+
+/// What a worker knows of a named queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueBeat {
+    /// What the tasks know it by.
+    pub id: i32,
+    /// Its name within its namespace.
+    pub name: String,
+    /// It has limits, and its runs wait for their turn.
+    pub holds: bool,
+    /// Nothing of it is to be claimed.
+    pub paused: bool,
+    /// Some of its runs wait for their turn.
+    pub has_held: bool,
 }
 
 /// Renews a worker's lease. None: the worker was fenced.
@@ -262,6 +320,29 @@ pub async fn heartbeat(
         next_due: row.next_due.map(|due| due.0),
         next_deadline: row.next_deadline.map(|at| at.0),
         next_schedule: row.next_schedule.map(|due| due.0),
+        queues: row
+            .queue_ids
+            .into_iter()
+            .zip(row.queue_names)
+            .zip(row.queue_holds)
+            .zip(row.queue_paused)
+            .zip(row.queue_has_held)
+            .map(|((((id, name), holds), paused), has_held)| QueueBeat {
+                id,
+                name,
+                holds,
+                paused,
+                has_held,
+            })
+            .collect(),
+        standstill: row.standstill,
+        paused_workflows: row
+            .paused_namespaces
+            .into_iter()
+            .zip(row.paused_workflows)
+            .collect(),
+        resumed: row.resumed,
+        promotes: row.promotes,
     }))
 }
 

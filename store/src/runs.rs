@@ -9,6 +9,7 @@ use dacapo_model::{
 use sqlx::Postgres;
 use uuid::Uuid;
 
+use crate::queues::{Begins, Placing};
 use crate::recorded::recorded_of;
 use crate::{Store, StoreError, Time};
 
@@ -27,6 +28,8 @@ pub struct StartRun<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// It is ended when it has not ended by itself after this long.
     pub deadline: Option<Duration>,
+    /// In which queue, and when.
+    pub placing: Placing<'a>,
 }
 
 /// What became of a start.
@@ -43,6 +46,8 @@ pub enum StartResult {
     },
     /// The deployment is not active any more; nothing was written. Look the workflow up again.
     NotActive,
+    /// There is no such queue in the run's namespace; nothing was written.
+    UnknownQueue,
 }
 
 /// Starts runs, also inside a transaction of the caller's: the answers are in the order of the runs, no two of which may have the same
@@ -65,6 +70,30 @@ pub async fn start_runs<'e>(
         .iter()
         .map(|start| Some(i64::try_from(start.deadline?.as_millis()).unwrap_or(i64::MAX)))
         .collect();
+    let queues: Vec<Option<&str>> = starts.iter().map(|start| start.placing.queue).collect();
+    // Zero is stored as null, which takes no room.
+    let priorities: Vec<Option<i16>> = starts
+        .iter()
+        .map(|start| Some(start.placing.priority).filter(|priority| *priority != 0))
+        .collect();
+    let keys: Vec<Option<&str>> = starts
+        .iter()
+        .map(|start| start.placing.concurrency_key)
+        .collect();
+    let mut begin_ats: Vec<Option<Time>> = Vec::with_capacity(starts.len());
+    let mut delays: Vec<Option<i64>> = Vec::with_capacity(starts.len());
+    for start in starts {
+        let (at, delay) = match start.placing.begins {
+            Begins::Now => (None, None),
+            Begins::At(at) => (Some(Time(at)), None),
+            Begins::After(delay) => {
+                let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+                (None, Some(millis))
+            }
+        };
+        begin_ats.push(at);
+        delays.push(delay);
+    }
     let rows = sqlx::query_file!(
         "sql/run/start.sql",
         &ids,
@@ -72,7 +101,12 @@ pub async fn start_runs<'e>(
         &inputs as _,
         &deployments,
         &labels,
-        &deadlines as _
+        &deadlines as _,
+        &queues as _,
+        &priorities as _,
+        &keys as _,
+        &begin_ats as _,
+        &delays as _
     )
     .fetch_all(executor)
     .await?;
@@ -81,6 +115,8 @@ pub async fn start_runs<'e>(
         .map(|row| {
             let result = if row.created {
                 StartResult::Started
+            } else if !row.has_queue && row.input.is_none() {
+                StartResult::UnknownQueue
             } else {
                 StartResult::Exists {
                     input: row.input.unwrap_or_default(),
@@ -123,13 +159,20 @@ pub struct RunRow {
     pub created_at: Timestamp,
     /// When it is ended if it has not ended by itself.
     pub deadline: Option<Timestamp>,
+    /// Its named queue.
+    pub queue: Option<String>,
+    /// Higher goes first.
+    pub priority: i16,
+    /// What its queue's limits per key go by.
+    pub concurrency_key: Option<String>,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// The run that started it.
     pub parent: Option<RunId>,
-    /// What it waits for: `event`, `child`, `time`, `retry`, `pause`, `boundary`, `blocked`.
+    /// What it waits for: `event`, `child`, `time`, `retry`, `pause`, `boundary`, `blocked`; `queue` (its turn), `delay` (its beginning), `workflow`
+    /// (that its workflow is resumed), `singleton` (the end of the run before it).
     pub waiting_for: Option<String>,
     /// Names of the events that it waits for.
     pub waiting_for_events: Vec<String>,
@@ -162,6 +205,9 @@ macro_rules! run_row {
             created_at: row.created_at.0,
             deadline: row.deadline.map(|time| time.0),
             parent: row.parent.map(RunId),
+            queue: row.queue,
+            priority: row.priority.unwrap_or(0),
+            concurrency_key: row.concurrency_key,
             started_at: row.started_at.map(|time| time.0),
             finished_at: row.finished_at.map(|time| time.0),
             waiting_for: row.waiting_for,

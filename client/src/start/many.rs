@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dacapo_store::{StartResult, StartRun};
 
-use super::{bad_input, encode, is_same_input, shortened};
+use super::{bad_input, encode, is_same_input, shortened, unknown_queue};
 use crate::reference::{WorkflowRef, decode};
 use crate::retry::retried;
 use crate::run::Deployment;
@@ -21,6 +21,8 @@ enum Written {
     NotActive,
     /// The run in this place of the rows is there already, with this input. Nothing was written.
     Conflict(usize, String),
+    /// There is no queue of the name that the run in this place of the rows is to be in. Nothing was written.
+    UnknownQueue(usize),
 }
 
 impl Client {
@@ -71,6 +73,13 @@ impl Client {
     ) -> Result<Vec<Started<O>>, ClientError> {
         for (index, (_, options)) in starts.iter().enumerate() {
             options.check().map_err(|error| error.in_many(index))?;
+            if options.special().is_some() {
+                let error = ClientError::BadArgument {
+                    what: "start",
+                    message: "singletons and debounces are started one by one".to_owned(),
+                };
+                return Err(error.in_many(index));
+            }
         }
         if starts.is_empty() {
             return Ok(Vec::new());
@@ -131,6 +140,7 @@ impl Client {
                     input: &payloads[index],
                     labels: &starts[index].1.labels,
                     deadline: starts[index].1.deadline,
+                    placing: starts[index].1.placing(),
                 })
                 .collect();
             // A run without a key that is there already is one of an earlier try.
@@ -144,6 +154,10 @@ impl Client {
                 Written::NotActive => {
                     self.forget(name);
                     continue;
+                }
+                Written::UnknownQueue(place) => {
+                    let index = order[place];
+                    return Err(unknown_queue(starts[index].1).in_many(index));
                 }
                 Written::Conflict(place, existing) => {
                     let index = order[place];
@@ -197,6 +211,9 @@ impl Client {
                 match result {
                     StartResult::Started => {}
                     StartResult::NotActive => return Ok(Written::NotActive),
+                    StartResult::UnknownQueue => {
+                        return Ok(Written::UnknownQueue(results.len() + place));
+                    }
                     StartResult::Exists { input, .. } => {
                         let place = results.len() + place;
                         if !is_ours(place, input) {

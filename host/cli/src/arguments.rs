@@ -8,7 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, dev, doctor, event, going_back, request, retention, runs, schedule, start, test, worker,
+    deploy, dev, doctor, event, going_back, queue, request, retention, runs, schedule, start, test,
+    worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -96,8 +97,8 @@ pub(crate) enum Command {
     Worker(worker::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
-    /// Show the workflows that can be started, with their types
-    Workflows,
+    /// Show the workflows that can be started, with their types; pause one in an incident
+    Workflows(workflows::Args),
     /// Run a workflow of a .wasm file here, in memory, on a clock that skips what it waits for: no database is needed
     Test(test::Args),
     /// Start a run
@@ -122,6 +123,9 @@ pub(crate) enum Command {
     /// Start workflows by the clock
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Lines of runs with limits of their own, and what workers take
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// How long runs are kept once they have ended
     #[command(subcommand)]
     Retention(retention::Command),
@@ -177,6 +181,12 @@ pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
         .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
         .map_err(|_| EXPECTED.to_owned())?;
     Duration::try_from(duration).map_err(|_| "expected a duration of zero or more".to_owned())
+}
+
+/// Reads a time that may be still to come: RFC 3339.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "expected a time such as 2026-11-23T08:00:00Z".to_owned())
 }
 
 /// Reads `name=value`.

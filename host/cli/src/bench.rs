@@ -6,6 +6,7 @@
 mod counters;
 mod inside;
 mod primitives;
+mod queue;
 mod reference;
 mod report;
 mod rows;
@@ -69,6 +70,8 @@ pub(crate) enum Row {
     Flow,
     /// From an event to the end of the run that waits for it
     Event,
+    /// What the limits of a queue cost
+    Queue,
     /// One run of 5,000 steps against one of 100, and its resumption
     Long,
     /// Instantiation and replay, without a database
@@ -79,11 +82,12 @@ pub(crate) enum Row {
     Suspended,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
     Row::Event,
+    Row::Queue,
     Row::Long,
     Row::Inside,
     Row::Primitives,
@@ -259,6 +263,7 @@ impl Bench {
             Row::Wal => self.wal_row().await,
             Row::Flow => self.flow_row().await,
             Row::Event => self.event_row().await,
+            Row::Queue => self.queue_row().await,
             Row::Long => self.long_row().await,
             Row::Inside => self.inside_row().await,
             Row::Primitives => self.primitives_row().await,

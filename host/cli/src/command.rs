@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod going_back;
 pub(crate) mod migrate;
+pub(crate) mod queue;
 pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
@@ -33,7 +34,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
-        Command::Workflows => workflows::run(global, ui).await,
+        Command::Workflows(args) => workflows::run(args, global, ui).await,
         Command::Test(args) => test::run(args, global, ui).await,
         Command::Start(args) => start::run(args, global, ui).await,
         Command::Runs(command) => runs::run(command, global, ui).await,
@@ -45,6 +46,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Retry(args) => going_back::retry(args, global, ui).await,
         Command::Skip(args) => going_back::skip(args, global, ui).await,
         Command::Schedule(command) => schedule::run(command, global, ui).await,
+        Command::Queue(command) => queue::run(command, global, ui).await,
         Command::Retention(command) => retention::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,

@@ -28,6 +28,8 @@ pub struct WorkerConfig {
     pub takeovers_max: u16,
     /// Threads that run guests. Default: one for each core.
     pub guest_threads: usize,
+    /// Names of the queues to take runs from, `default` for runs that are in no named one; none: all queues. Default: none.
+    pub queues: Option<Vec<String>>,
     /// Limits of the sandbox.
     pub sandbox: SandboxConfig,
 }
@@ -44,6 +46,7 @@ impl Default for WorkerConfig {
             flush_max: 512,
             takeovers_max: 3,
             guest_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            queues: None,
             sandbox: SandboxConfig::default(),
         }
     }
@@ -100,6 +103,13 @@ impl WorkerConfig {
                 name: "runs-max",
                 expected: format!("at most instances-max ({})", self.sandbox.instances_max),
                 got: self.runs_max.to_string(),
+            });
+        }
+        if self.queues.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConfigError {
+                name: "queue",
+                expected: "at least one queue, or none for all".to_owned(),
+                got: "an empty list".to_owned(),
             });
         }
         Ok(())

@@ -21,12 +21,17 @@ use crate::config::WorkerConfig;
 use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
+use crate::lines::Lines;
 use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
 use crate::scheduler::Agenda;
 use crate::session::Session;
 
 /// Due runs woken by one statement, at most.
 const WAKE_MAX: u32 = 500;
+/// Runs that were put aside and are moved back by one statement, at most.
+const TAKE_UP_MAX: u32 = 500;
+/// Keys of singletons that one statement gives to runs that wait, at most.
+const PROMOTE_MAX: u32 = 100;
 /// Claims between two vacuums of the queue's tables.
 const CLAIMS_PER_VACUUM: u64 = 5_000;
 /// Shortest time between two vacuums.
@@ -53,6 +58,11 @@ struct Told {
     hand_back: Vec<RunId>,
     finished: Vec<RunId>,
     due: Option<Timestamp>,
+    /// Runs may be ready in front of the place where the last claim looked.
+    first: bool,
+    held: Vec<i32>,
+    /// Queues, or what is paused, were changed.
+    changed: bool,
 }
 
 impl Inbox {
@@ -64,6 +74,24 @@ impl Inbox {
     /// Something may be ready to be claimed.
     pub(crate) fn ready(&self) {
         self.tell(|told| told.ready = true);
+    }
+
+    /// Something may be ready to be claimed, and stand in front of where the last claim looked.
+    pub(crate) fn ready_first(&self) {
+        self.tell(|told| {
+            told.ready = true;
+            told.first = true;
+        });
+    }
+
+    /// Runs wait for their turn in these queues.
+    pub(crate) fn held(&self, queues: &[i32]) {
+        self.tell(|told| told.held.extend(queues));
+    }
+
+    /// Queues, or what is paused, were changed.
+    pub(crate) fn queues_changed(&self) {
+        self.tell(|told| told.changed = true);
     }
 
     /// A run has a signal.
@@ -112,7 +140,12 @@ pub(crate) struct Coordinator {
     connection: Option<StoreConnection>,
     /// The fence that claims and hand-backs are made under.
     fence: i16,
-    playing: HashMap<RunId, Arc<Session>>,
+    playing: HashMap<RunId, Playing>,
+    lines: Lines,
+    /// Runs that were put aside are to be moved back.
+    take_up: bool,
+    /// Nothing is to be claimed at all.
+    standstill: bool,
     /// Runs that were claimed again before the task of their former stay was gone.
     again: HashSet<RunId>,
     tasks: TaskTracker,
@@ -123,13 +156,20 @@ pub(crate) struct Coordinator {
     next_heartbeat: Instant,
     next_due: Option<Timestamp>,
     next_deadline: Option<Timestamp>,
-    floor: Option<Timestamp>,
     floor_reset: Instant,
     claims_since_vacuum: u64,
     next_vacuum: Instant,
     /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
     takeovers_from: Instant,
     took_over_once: bool,
+}
+
+/// A run that is being played.
+struct Playing {
+    session: Arc<Session>,
+    queue: Option<i32>,
+    namespace: String,
+    workflow: String,
 }
 
 impl Coordinator {
@@ -146,6 +186,7 @@ impl Coordinator {
         fence: i16,
     ) -> Self {
         let now = Instant::now();
+        let lines = Lines::new(config.queues.clone());
         Self {
             store,
             config,
@@ -157,6 +198,9 @@ impl Coordinator {
             connection: Some(connection),
             fence,
             playing: HashMap::new(),
+            lines,
+            take_up: false,
+            standstill: false,
             again: HashSet::new(),
             tasks: TaskTracker::new(),
             hand_back: Vec::new(),
@@ -165,7 +209,6 @@ impl Coordinator {
             next_heartbeat: now,
             next_due: None,
             next_deadline: None,
-            floor: None,
             floor_reset: now,
             claims_since_vacuum: 0,
             next_vacuum: now,
@@ -268,13 +311,22 @@ impl Coordinator {
                 .saturating_duration_since(Instant::now()));
         }
         let mut again = false;
+        if self.take_up {
+            self.take_up = dacapo_store::take_up(connection, TAKE_UP_MAX).await?;
+            again |= self.take_up;
+        }
+        again |= self.admit(connection).await?;
         if self.want_claim {
-            again = self.claim(connection).await?;
+            again |= self.claim(connection).await?;
         }
         self.vacuum();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
-        for due in [self.next_due, self.next_deadline].into_iter().flatten() {
+        let next_turn = self.lines.next_at();
+        for due in [self.next_due, self.next_deadline, next_turn]
+            .into_iter()
+            .flatten()
+        {
             let micros = due
                 .as_micros()
                 .saturating_sub(self.incarnation.clock.now().as_micros());
@@ -294,9 +346,25 @@ impl Coordinator {
         );
         self.want_claim |= told.ready;
         self.due(told.due);
+        if told.first {
+            self.lines.forget_floors();
+        }
+        for queue in told.held {
+            self.lines.look_at(queue);
+        }
+        if told.changed {
+            // It tells how they stand.
+            self.next_heartbeat = Instant::now();
+        }
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
-            self.playing.remove(&run);
+            if let Some(Playing {
+                queue: Some(queue), ..
+            }) = self.playing.remove(&run)
+            {
+                // It has made room for another one.
+                self.lines.look_at(queue);
+            }
             if self.again.remove(&run) {
                 // The former stay may have ended it meanwhile; then there is nothing to hand back.
                 self.hand_back.push(run);
@@ -316,7 +384,7 @@ impl Coordinator {
     }
 
     async fn look(&self, run: RunId) -> Result<(), TickError> {
-        if let Some(session) = self.playing.get(&run) {
+        if let Some(Playing { session, .. }) = self.playing.get(&run) {
             match self.incarnation.look(run).await? {
                 Some(look) => session.take_look(look),
                 None => session.stop(Stop::LeaseLost),
@@ -334,8 +402,24 @@ impl Coordinator {
         self.inbox.agenda.beat(beat.now, beat.next_schedule);
         self.health.beat();
         // What a long step has logged so far is worth seeing before it ends.
-        for session in self.playing.values() {
-            dacapo_sandbox::Journal::nudge(session.as_ref());
+        for playing in self.playing.values() {
+            dacapo_sandbox::Journal::nudge(playing.session.as_ref());
+        }
+        self.lines.beat(beat.queues);
+        self.standstill = beat.standstill;
+        self.take_up |= beat.resumed;
+        if beat.promotes {
+            dacapo_store::promote_singletons(connection, PROMOTE_MAX).await?;
+        }
+        for playing in self.playing.values() {
+            let is_paused = self.standstill
+                || playing
+                    .queue
+                    .is_some_and(|queue| self.lines.is_paused(queue))
+                || beat.paused_workflows.iter().any(|(namespace, workflow)| {
+                    *namespace == playing.namespace && *workflow == playing.workflow
+                });
+            playing.session.give_back(is_paused);
         }
         self.want_claim |= beat.ready;
         if beat.children {
@@ -418,12 +502,33 @@ impl Coordinator {
         Ok(())
     }
 
+    /// How many more runs there is room for.
+    fn room(&self) -> u32 {
+        self.config
+            .runs_max
+            .saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Lets runs have their turn that wait for it in queues, no more than this worker has room for. True: there may be more.
+    async fn admit(&mut self, connection: &mut StoreConnection) -> Result<bool, TickError> {
+        // No more than the next claim takes: whoever comes meanwhile may go first.
+        let max = self.room().min(self.config.claim_max);
+        // A place that becomes free brings the next tick.
+        if max == 0 || self.standstill {
+            return Ok(false);
+        }
+        for queue in self.lines.take_wanted(self.incarnation.clock.now()) {
+            let admitted = dacapo_store::admit(connection, queue, max).await?;
+            self.want_claim |= admitted.runs > 0;
+            let now = self.incarnation.clock.now();
+            self.lines.admitted(queue, admitted, now);
+        }
+        Ok(self.lines.is_wanted())
+    }
+
     /// Claims as many runs as there is room for. True: there may be more.
     async fn claim(&mut self, connection: &mut StoreConnection) -> Result<bool, TickError> {
-        let room = self
-            .config
-            .runs_max
-            .saturating_sub(u32::try_from(self.playing.len()).unwrap_or(u32::MAX));
+        let room = self.room();
         let limit = room.min(self.config.claim_max);
         if limit == 0 {
             self.more_ready = true;
@@ -431,23 +536,28 @@ impl Coordinator {
             return Ok(false);
         }
         if self.floor_reset.elapsed() >= FLOOR_RESET {
-            self.floor = None;
+            self.lines.forget_floors();
             self.floor_reset = Instant::now();
         }
-        let floor = self.floor;
+        let Some(claim) = self.lines.claim(limit) else {
+            self.want_claim = false;
+            return Ok(false);
+        };
         let claimed =
-            dacapo_store::claim(connection, self.incarnation.id, self.fence, limit, floor).await?;
-        if !claimed.is_empty() {
+            dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
+        if !claimed.leased.is_empty() {
             Failpoint::Claimed.reach();
         }
-        let full = claimed.len() >= limit as usize;
-        self.claims_since_vacuum += claimed.len() as u64;
-        // Rows that became ready a little before the last claimed one may be committed a little after it.
-        let newest = claimed.iter().map(|claimed| claimed.ready_at).max();
-        if let Some(newest) = newest {
-            self.floor = Some(Timestamp::from_micros(newest.as_micros() - 200_000));
+        let found = claimed.leased.len() + claimed.put_aside.len();
+        let full = found >= limit as usize;
+        self.claims_since_vacuum += found as u64;
+        let now = self.incarnation.clock.now();
+        let look_again = self.lines.claimed(&claim, &claimed, now);
+        // What was put aside has made room for another one.
+        for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
+            self.lines.look_at(queue);
         }
-        for one in claimed {
+        for one in claimed.leased {
             self.incarnation
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
@@ -458,9 +568,7 @@ impl Coordinator {
             };
             self.start(one);
         }
-        if !full && floor.is_some() && newest.is_none() {
-            // Nothing from the floor on: look once from the beginning before resting.
-            self.floor = None;
+        if look_again {
             return Ok(true);
         }
         self.want_claim = full;
@@ -486,7 +594,13 @@ impl Coordinator {
         }
         let session = Arc::new(Session::new(&mut claimed, Arc::clone(&self.incarnation)));
         let run = claimed.run;
-        self.playing.insert(run, Arc::clone(&session));
+        let playing = Playing {
+            session: Arc::clone(&session),
+            queue: claimed.queue,
+            namespace: claimed.namespace.clone(),
+            workflow: claimed.workflow.clone(),
+        };
+        self.playing.insert(run, playing);
         let stage = Arc::clone(&self.stage);
         let incarnation = Arc::clone(&self.incarnation);
         let inbox = Arc::clone(&self.inbox);
@@ -528,8 +642,8 @@ impl Coordinator {
     /// The worker was fenced: nothing of its runs may be written, and all of them must be gone before it begins anew.
     async fn end_all(&mut self) {
         self.incarnation.end();
-        for session in self.playing.values() {
-            session.stop(Stop::LeaseLost);
+        for playing in self.playing.values() {
+            playing.session.stop(Stop::LeaseLost);
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -542,8 +656,8 @@ impl Coordinator {
             None => self.store.connect().await?,
         };
         // What is still running has had its time; its steps are not recorded and will run again elsewhere.
-        for session in self.playing.values() {
-            session.stop(Stop::Drained);
+        for playing in self.playing.values() {
+            playing.session.stop(Stop::Drained);
         }
         let mut runs: Vec<RunId> = self.playing.keys().copied().collect();
         runs.append(&mut self.hand_back);

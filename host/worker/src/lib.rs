@@ -27,6 +27,7 @@ mod deployments;
 mod failpoint;
 mod health;
 mod incarnation;
+mod lines;
 mod play;
 mod relatives;
 mod retention;
@@ -284,6 +285,7 @@ async fn register(
                 env!("CARGO_PKG_VERSION"),
                 config.lease,
                 fences,
+                config.queues.as_deref(),
             )
             .await?;
             Ok::<_, WorkerError>(connection)
@@ -327,6 +329,9 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Channel::Deployment,
                 Channel::Schedule,
                 Channel::Children,
+                Channel::Held,
+                Channel::Due,
+                Channel::Queue,
             ],
         )
         .await
@@ -336,11 +341,20 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
         };
         // Whatever was said while nobody listened.
         inbox.ready();
+        inbox.queues_changed();
         while let Ok(notice) = listener.next().await {
             backoff.reset();
             match notice {
                 Notice::Signal(run) => inbox.look_at(run),
-                Notice::Ready | Notice::Reconnected => inbox.ready(),
+                Notice::Ready => inbox.ready(),
+                Notice::ReadyFirst => inbox.ready_first(),
+                Notice::Reconnected => {
+                    inbox.ready();
+                    inbox.queues_changed();
+                }
+                Notice::Held(queues) => inbox.held(&queues),
+                Notice::Due(at) => inbox.due(at),
+                Notice::Queue => inbox.queues_changed(),
                 Notice::Schedule => inbox.agenda.look(),
                 Notice::Children => inbox.relatives.notify_one(),
                 Notice::Deployment(id) => {

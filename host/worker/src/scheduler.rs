@@ -338,6 +338,7 @@ impl Ready {
             input: &self.input,
             labels,
             deadline: None,
+            placing: dacapo_store::Placing::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! and the completion share one commit. At most one hand-over of a run is under way at a time: its rows are written in order.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     handing_over: tokio::sync::Mutex<()>,
     /// Rung when the run is to be ended at once.
     end_now: Notify,
+    /// It is to go back into its queue at its next boundary: its queue, its workflow or everything is paused.
+    is_to_go_back: AtomicBool,
 }
 
 /// Why a run is ended in the middle of whatever it does.
@@ -107,7 +110,13 @@ impl Session {
             state: Mutex::new(state),
             handing_over: tokio::sync::Mutex::new(()),
             end_now: Notify::new(),
+            is_to_go_back: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the run is to go back into its queue at its next boundary.
+    pub(crate) fn give_back(&self, is_to_go_back: bool) {
+        self.is_to_go_back.store(is_to_go_back, Ordering::Relaxed);
     }
 
     /// Returns when the run is to be ended in the middle of whatever it does.
@@ -404,7 +413,7 @@ impl Journal for Session {
         if let Some(stop) = state.stop {
             return Some(Signal::Stop(stop));
         }
-        if self.incarnation.is_draining() {
+        if self.incarnation.is_draining() || self.is_to_go_back.load(Ordering::Relaxed) {
             return Some(Signal::Stop(Stop::Drained));
         }
         match state.signal.as_deref() {

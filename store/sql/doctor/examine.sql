@@ -25,7 +25,9 @@ findings (code, what, advice) as (
     select 'queue-old', count(*) || ' runs are ready since more than a minute although workers are alive',
         'the workers have no room: raise --runs-max or start more'
     from dacapo.task_ready
-    where ready_at < clock_timestamp() - interval '1 minute'
+    where ready_at + coalesce(priority, 0) * interval '1 minute' < clock_timestamp() - interval '1 minute'
+        and not exists (select from dacapo.standstill)
+        and not exists (select from dacapo.queue where queue.id = task_ready.queue and queue.paused)
         and exists (select from dacapo.worker where lease_until > clock_timestamp())
     having count(*) > 0
     union all
@@ -34,6 +36,58 @@ findings (code, what, advice) as (
     from dacapo.task_suspended
     where wake_at < clock_timestamp() - interval '10 seconds' and not paused
     having count(*) > 0
+    union all
+    select 'standstill', 'all queues are paused since ' || since || coalesce(': ' || reason, ''),
+        'when that is over, `dacapo queue resume --all`'
+    from dacapo.standstill
+    union all
+    select 'queue-unserved',
+        (
+            select count(*) from dacapo.task_ready where task_ready.queue = queue.id
+        ) + (
+            select count(*) from dacapo.task_suspended where task_suspended.queue = queue.id and reason = 'queue' and not task_suspended.paused
+        ) || ' runs wait in queue ' || name || ' (namespace ' || namespace || '), which no worker that is alive serves',
+        'start one with `dacapo worker --queue ' || name || '`'
+    from dacapo.queue
+    where not paused
+        and exists (select from dacapo.worker where lease_until > clock_timestamp())
+        and not exists (
+            select from dacapo.worker where lease_until > clock_timestamp() and (queues is null or queue.name = any (queues))
+        )
+        and (
+            exists (select from dacapo.task_ready where task_ready.queue = queue.id)
+            or exists (
+                select from dacapo.task_suspended
+                where task_suspended.queue = queue.id and reason = 'queue' and not task_suspended.paused
+            )
+        )
+    union all
+    select 'queue-stuck', count(*) || ' runs wait for their turn in queue ' || queue.name || ' (namespace ' || queue.namespace
+            || '), which has no limits any more',
+        'start a worker with `dacapo worker`, or see the log of the one that runs'
+    from dacapo.task_suspended as task
+    join dacapo.queue on queue.id = task.queue
+    where task.reason = 'queue' and not task.paused and not queue.holds and not queue.paused
+        and task.suspended_at < clock_timestamp() - interval '10 seconds'
+        and queue.updated_at < clock_timestamp() - interval '10 seconds'
+    group by queue.name, queue.namespace
+    union all
+    select 'stray-queue', 'run ' || run_id || ' is in a queue that is not there', 'this is a bug of dacapo: please report it'
+    from (
+        select run_id, queue from dacapo.task_ready
+        union all select run_id, queue from dacapo.task_leased
+        union all select run_id, queue from dacapo.task_suspended
+    ) as task
+    where queue is not null and not exists (select from dacapo.queue where queue.id = task.queue)
+    union all
+    select 'stray-aside', 'run ' || run_id || ' was put aside, and its workflow is not paused', 'this is a bug of dacapo: please report it'
+    from dacapo.task_suspended
+    join dacapo.run on run.id = task_suspended.run_id
+    where task_suspended.reason = 'workflow'
+        and not exists (
+            select from dacapo.paused_workflow as paused
+            where paused.namespace = run.namespace and paused.workflow = run.workflow
+        )
     union all
     select 'blocked', 'run ' || run_id || ' is blocked: ' || (blocked::json ->> 'code') || ': ' || (blocked::json ->> 'message'),
         'mend the cause, then `dacapo resume ' || run_id || '`'

@@ -39,7 +39,7 @@ failed_attempts as (
 ),
 -- A child that is there already was started by an earlier life of its parent.
 children as (
-    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, parent, depth)
+    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, priority, parent, depth)
     select c.id, parent.namespace, c.workflow, c.deployment_id, c.input,
         coalesce(
             c.labels::jsonb,
@@ -47,13 +47,13 @@ children as (
             '{}'
         ),
         clock_timestamp() + c.deadline_ms * interval '1 millisecond',
-        c.parent, parent.depth + 1
+        parent.priority, c.parent, parent.depth + 1
     from fence, unnest(
         $48::uuid[], $49::uuid[], $50::text[], $51::bigint[], $52::text[], $53::text[], $54::bigint[], $55::boolean[]
     ) as c (parent, id, workflow, deployment_id, input, labels, deadline_ms, detached)
     join dacapo.run as parent on parent.id = c.parent
     on conflict (id) do nothing
-    returning id, deadline
+    returning id, deadline, priority
 ),
 child_links as (
     insert into dacapo.child (parent, run_id, detached)
@@ -66,9 +66,9 @@ child_deadlines as (
     select id, deadline from children where deadline is not null
 ),
 child_tasks as (
-    insert into dacapo.task_ready (run_id)
-    select id from children
-    returning run_id
+    insert into dacapo.task_ready (run_id, ready_at, priority)
+    select id, dacapo.place_in_line(priority), priority from children
+    returning priority
 ),
 taken as (
     update dacapo.event
@@ -120,13 +120,15 @@ given_up as (
             or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
         )
     returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,
-        task_leased.started_at, task_leased.inbox_seq
+        task_leased.started_at, task_leased.inbox_seq, task_leased.queue, task_leased.queue_key, task_leased.priority
 ),
 suspended as (
-    insert into dacapo.task_suspended (run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq)
+    insert into dacapo.task_suspended (
+        run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq, queue, queue_key, priority
+    )
     select run_id, reason, string_to_array(events, '#'),
         wake_at,
-        paused, blocked, started_at, inbox_seq
+        paused, blocked, started_at, inbox_seq, queue, queue_key, priority
     from given_up
 ),
 told as (
@@ -137,5 +139,8 @@ select
     not exists (select from fence) as "fenced!",
     array(select run_id from given_up) || array(select id from ended) as "gone!",
     (select count(*) from told)
-        + (select count(pg_notify('dacapo_ready', '')) from (select from child_tasks limit 1) as any_of_them)
+        + (
+            select count(pg_notify('dacapo_ready', case when priority > 0 then 'first' else '' end))
+            from (select max(priority) as priority from child_tasks having count(*) > 0) as first_of_them
+        )
         + (select count(pg_notify('dacapo_children', '')) from (select from children_left limit 1) as any_of_them) as "told!"

@@ -13,7 +13,12 @@ task as (
     union all
     select run_id, 'running' from dacapo.task_leased
     union all
-    select run_id, case when reason = 'blocked' then 'blocked' when paused then 'paused' else 'suspended' end
+    select run_id, case
+        when reason = 'blocked' then 'blocked'
+        when paused then 'paused'
+        when reason in ('queue', 'workflow', 'singleton') then 'queued'
+        else 'suspended'
+    end
     from dacapo.task_suspended
 ),
 active as materialized (

@@ -114,9 +114,13 @@ found as (
         from (
             select run_id from dacapo.task_ready where $2 = 'queued'
             union all
+            select run_id from dacapo.task_suspended where $2 = 'queued' and reason = 'queue' and not paused
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'queued' and reason in ('workflow', 'singleton') and not paused
+            union all
             select run_id from dacapo.task_leased where $2 = 'running'
             union all
-            select run_id from dacapo.task_suspended where $2 = 'suspended' and not paused and reason <> 'blocked'
+            select run_id from dacapo.task_suspended where $2 = 'suspended' and not paused and reason not in ('blocked', 'queue', 'workflow', 'singleton')
             union all
             select run_id from dacapo.task_suspended where $2 = 'paused' and paused and reason <> 'blocked'
             union all
@@ -205,6 +209,9 @@ select
     run.created_at as "created_at!: Time",
     run.deadline as "deadline: Time",
     run.parent,
+    run.queue,
+    run.priority,
+    run.concurrency_key,
     run_status.started_at as "started_at: Time",
     run.finished_at as "finished_at: Time",
     run_status.waiting_for,

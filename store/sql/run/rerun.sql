@@ -38,12 +38,15 @@ judged as materialized (
     ) as step on true
 ),
 created as (
-    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, origin_id, origin_created_at)
+    insert into dacapo.run (
+        id, namespace, workflow, deployment_id, input, labels, deadline, origin_id, origin_created_at, queue, priority, concurrency_key
+    )
     select
         old.new_id, old.namespace, old.workflow, old.on_deployment, old.input, old.labels,
         clock_timestamp() + (old.deadline - old.created_at),
         case when $4 is not null then coalesce(old.origin_id, old.id) end,
-        case when $4 is not null then coalesce(old.origin_created_at, old.created_at) end
+        case when $4 is not null then coalesce(old.origin_created_at, old.created_at) end,
+        old.queue, old.priority, old.concurrency_key
     from old
     join judged on judged.new_id = old.new_id and judged.answer = 'rerun'
     on conflict (id) do nothing
@@ -101,11 +104,29 @@ events as (
     ) as taken
     returning run_id, seq
 ),
-queued as (
-    insert into dacapo.task_ready (run_id, inbox_seq)
-    select id, coalesce((select max(seq) from events where events.run_id = created.id), 0)
+-- In the queue of the old run, while there is one of that name.
+placed as materialized (
+    select
+        created.id, old.priority, queue.id as queue_id, coalesce(queue.holds, false) as is_held,
+        case when queue.id is not null then coalesce(old.concurrency_key, '') end as queue_key,
+        coalesce((select max(seq) from events where events.run_id = created.id), 0) as inbox_seq
     from created
+    join old on old.new_id = created.id
+    left join dacapo.queue on queue.namespace = old.namespace and queue.name = old.queue
+),
+queued as (
+    insert into dacapo.task_ready (run_id, ready_at, inbox_seq, queue, queue_key, priority)
+    select id, dacapo.place_in_line(priority), inbox_seq, queue_id, queue_key, priority
+    from placed
+    where not is_held
     returning run_id
+),
+held as (
+    insert into dacapo.task_suspended (run_id, reason, queued_at, inbox_seq, queue, queue_key, priority)
+    select id, 'queue', dacapo.place_in_line(priority), inbox_seq, queue_id, queue_key, priority
+    from placed
+    where is_held
+    returning queue
 ),
 noted as (
     insert into dacapo.intervention (run_id, action, who, details)
@@ -117,8 +138,10 @@ noted as (
     ) as side (run_id, action, other_id)
 ),
 told as (
-    select pg_notify('dacapo_ready', '')
+    select pg_notify('dacapo_ready', 'first')
     from (select from queued limit 1) as any_of_them
+    union all
+    select pg_notify('dacapo_held', string_agg(distinct queue::text, ',')) from held having count(*) > 0
 )
 select
     given.old_id as "old_id!",

@@ -14,14 +14,18 @@ back as (
     returning task_leased.*
 ),
 ready as (
-    insert into dacapo.task_ready (run_id, started_at, inbox_seq, signal, takeovers, takeover_progress)
-    select run_id, started_at, inbox_seq, nullif(signal, 'pause'), takeovers, takeover_progress from back
+    insert into dacapo.task_ready (
+        run_id, ready_at, started_at, inbox_seq, signal, takeovers, takeover_progress, queue, queue_key, priority
+    )
+    select run_id, dacapo.place_in_line(priority), started_at, inbox_seq, nullif(signal, 'pause'), takeovers, takeover_progress,
+        queue, queue_key, priority
+    from back
     where signal is distinct from 'pause'
 ),
 -- A pause that was asked for takes effect here.
 paused as (
-    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq)
-    select run_id, 'boundary', true, started_at, inbox_seq from back
+    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq, queue, queue_key, priority)
+    select run_id, 'boundary', true, started_at, inbox_seq, queue, queue_key, priority from back
     where signal = 'pause'
 )
 select count(*) as "handed_back!", pg_notify('dacapo_ready', '')::text as told from back

@@ -36,20 +36,23 @@ counted as (
     ) as progress
 ),
 ready as (
-    insert into dacapo.task_ready (run_id, started_at, inbox_seq, signal, takeovers, takeover_progress)
-    select run_id, started_at, inbox_seq, nullif(signal, 'pause'), takeovers_now, outcomes
+    insert into dacapo.task_ready (
+        run_id, ready_at, started_at, inbox_seq, signal, takeovers, takeover_progress, queue, queue_key, priority
+    )
+    select run_id, dacapo.place_in_line(priority), started_at, inbox_seq, nullif(signal, 'pause'), takeovers_now, outcomes,
+        queue, queue_key, priority
     from counted
     where (takeovers_now < $1 and signal is distinct from 'pause') or signal in ('kill', 'deadline')
 ),
 paused as (
-    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq)
-    select run_id, 'boundary', true, started_at, inbox_seq
+    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq, queue, queue_key, priority)
+    select run_id, 'boundary', true, started_at, inbox_seq, queue, queue_key, priority
     from counted
     where takeovers_now < $1 and signal = 'pause'
 ),
 blocked as (
-    insert into dacapo.task_suspended (run_id, reason, blocked, started_at, inbox_seq)
-    select run_id, 'blocked', $2, started_at, inbox_seq
+    insert into dacapo.task_suspended (run_id, reason, blocked, started_at, inbox_seq, queue, queue_key, priority)
+    select run_id, 'blocked', $2, started_at, inbox_seq, queue, queue_key, priority
     from counted
     where takeovers_now >= $1 and coalesce(signal, '') not in ('kill', 'deadline')
 )

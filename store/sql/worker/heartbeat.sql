@@ -1,7 +1,8 @@
 -- Renews a worker's lease and tells all that it might have missed: the safety net under the notifications.
 -- Called by: a worker's heartbeat tick. Zero rows: the worker was fenced; it must stop its runs and register anew.
 -- Locks: the worker row. Indexes: worker_pkey, fence_pkey, task_ready_in_order, task_suspended_by_time, deadline_by_time,
--- schedule_by_time, run_pkey; it reads the whole of `worker` and `task_leased`, which are small.
+-- schedule_by_time, run_pkey, task_suspended_in_queue, singleton_waiting, singleton_one_holder; it reads the whole of `worker`, `queue`, `paused_workflow` and `task_leased`, which are
+-- small.
 update dacapo.worker
 set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
 where id = $1 and not exists (select from dacapo.fence where worker_id = $1 and not open)
@@ -45,4 +46,31 @@ returning
                 and not exists (select from dacapo.run where run.id = schedule.waiting_for and run.status = 'active')
             limit 1
         )
-    ) as "next_schedule?: Time"
+    ) as "next_schedule?: Time",
+    -- All queues, in the order of their ids.
+    array(select id from dacapo.queue order by id) as "queue_ids!",
+    array(select name from dacapo.queue order by id) as "queue_names!",
+    array(select holds from dacapo.queue order by id) as "queue_holds!",
+    array(select paused from dacapo.queue order by id) as "queue_paused!",
+    array(
+        select exists (select from dacapo.task_suspended where queue = queue.id and reason = 'queue' and not task_suspended.paused)
+        from dacapo.queue
+        order by id
+    ) as "queue_has_held!",
+    -- Whether nothing is to be claimed at all.
+    exists (select from dacapo.standstill) as "standstill!",
+    array(select namespace from dacapo.paused_workflow where not resumed order by namespace, workflow) as "paused_namespaces!",
+    array(select workflow from dacapo.paused_workflow where not resumed order by namespace, workflow) as "paused_workflows!",
+    -- Whether runs that were put aside are to go on.
+    exists (select from dacapo.paused_workflow where resumed) as "resumed!",
+    -- Whether runs wait for a singleton's key that nobody has.
+    exists (
+        select
+        from dacapo.singleton as waiting
+        where not is_holder and not exists (
+            select
+            from dacapo.singleton as holder
+            where holder.namespace = waiting.namespace and holder.workflow = waiting.workflow and holder.key = waiting.key
+                and holder.is_holder
+        )
+    ) as "promotes!"

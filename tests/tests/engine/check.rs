@@ -60,6 +60,26 @@ pub async fn sound(database: &Database) {
         union all
         select 'two tasks: ' || run_id from tasks group by run_id having count(*) > 1
         union all
+        select 'task in a queue that is not there: ' || run_id from (
+            select run_id, queue from dacapo.task_ready
+            union all select run_id, queue from dacapo.task_leased
+            union all select run_id, queue from dacapo.task_suspended
+        ) as task
+            where queue is not null and queue not in (select id from dacapo.queue)
+        union all
+        select 'task that does not know its queue, key or priority: ' || run.id
+            from dacapo.run
+            join (
+                select run_id, queue, queue_key, priority from dacapo.task_ready
+                union all select run_id, queue, queue_key, priority from dacapo.task_leased
+                union all select run_id, queue, queue_key, priority from dacapo.task_suspended
+            ) as task on task.run_id = run.id
+            left join dacapo.queue on queue.id = task.queue
+            where (queue.name, nullif(task.queue_key, ''), task.priority) is distinct from (run.queue, run.concurrency_key, run.priority)
+        union all
+        select 'key of a singleton that an ended run has: ' || run_id from dacapo.singleton
+            where run_id not in (select id from dacapo.run where status = 'active')
+        union all
         select 'leased to nobody: ' || run_id from dacapo.task_leased where worker_id not in (select id from dacapo.worker)
         union all
         select 'two steps at one position: ' || run_id from dacapo.step group by run_id, position having count(*) > 1

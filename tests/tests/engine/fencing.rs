@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, Status, StepKey, WorkerId};
-use dacapo_store::{End, FlushResult, RecordRow, RunWrites};
+use dacapo_store::{Claim, End, FlushResult, RecordRow, RunWrites};
 use dacapo_tests::{Dacapo, database};
 use nix::sys::signal::Signal;
 
@@ -23,12 +23,18 @@ async fn a_fenced_worker_writes_nothing() {
         "0",
         Duration::from_millis(1),
         1,
+        None,
     )
     .await
     .unwrap();
-    let claimed = dacapo_store::claim(&mut connection, worker, 0, 10, None)
+    let ten = Claim {
+        max: 10,
+        sources: vec![(None, None)],
+    };
+    let claimed = dacapo_store::claim(&mut connection, worker, 0, &ten)
         .await
-        .unwrap();
+        .unwrap()
+        .leased;
     assert_eq!(claimed.len(), 1);
     database
         .until(
@@ -82,9 +88,10 @@ async fn a_fenced_worker_writes_nothing() {
         FlushResult::Fenced
     );
     assert!(
-        dacapo_store::claim(&mut connection, worker, 0, 10, None)
+        dacapo_store::claim(&mut connection, worker, 0, &ten)
             .await
             .unwrap()
+            .leased
             .is_empty()
     );
     assert!(

@@ -38,11 +38,12 @@ async fn a_claim_reads_the_queue_in_order_and_all_else_by_key() {
     let plan = plan(
         &database,
         "task_ready/claim.sql",
-        &format!("{nobody}, 0, 10, '-infinity'"),
+        &format!("{nobody}, 0, 10, '{{null, 1}}', '{{-infinity, -infinity}}'"),
     )
     .await;
     for index in [
         "task_ready_in_order",
+        "task_ready_by_queue",
         "run_pkey",
         "step_pkey",
         "event_pkey",
@@ -173,7 +174,7 @@ async fn a_start_in_a_callers_transaction_looks_at_no_other_run() {
             .await
             .unwrap();
     let parameters = format!(
-        "array[gen_random_uuid()], '{{{workflow}}}', array['null'], '{{{deployment}}}', array['{{}}'], '{{null}}'"
+        "array[gen_random_uuid()], '{{{workflow}}}', '{{\"null\"}}', '{{{deployment}}}', array['{{}}'], '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}'"
     );
     let plan = explain(
         database.url.parse().unwrap(),
@@ -225,4 +226,42 @@ async fn lines_of_a_log_are_read_by_their_ids() {
     .await;
     assert!(plan.contains("log_pkey"), "{plan}");
     assert!(!plan.contains("Sort"), "{plan}");
+async fn letting_runs_in_looks_at_no_more_of_the_line_than_it_takes() {
+    let database = database().await;
+    let options = database.store.options().clone();
+    let options = options.options([("plan_cache_mode", "force_generic_plan")]);
+    let mut connection = sqlx::PgConnection::connect_with(&options).await.unwrap();
+    // Plans are made, and kept, while the tables are empty.
+    let fill = "insert into dacapo.queue (namespace, name, concurrency) values ('default', 'q', 64);
+        analyze dacapo.task_suspended;
+        insert into dacapo.task_suspended (run_id, reason, inbox_seq, queue, queue_key, queued_at)
+        values (gen_random_uuid(), 'queue', 0, 1, 'a', now());
+        select dacapo.admit(1, 64);
+        insert into dacapo.task_suspended (run_id, reason, inbox_seq, queue, queue_key, queued_at)
+        select gen_random_uuid(), 'queue', 0, 1, 'key-' || number % 3, clock_timestamp() from generate_series(1, 20000) as number;";
+    connection.execute(fill).await.unwrap();
+    let lines: Vec<String> = sqlx::query_scalar(
+        "explain (analyze, buffers, costs off, timing off) select * from dacapo.admit(1, 64)",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let plan = lines.join("\n");
+    let pages = |word: &str| -> u64 {
+        let after = plan.split_once(word).map_or("0", |(_, after)| after);
+        let digits: String = after
+            .chars()
+            .take_while(|character| character.is_ascii_digit())
+            .collect();
+        digits.parse().unwrap()
+    };
+    let looked_at = pages("shared hit=") + pages(" read=");
+    assert!(looked_at > 0, "{plan}");
+    assert!(looked_at < 5_000, "{plan}");
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.task_ready")
+            .await,
+        64
+    );
 }

@@ -243,6 +243,10 @@ fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
         "time" => format!("sleeps{until}"),
         "retry" => format!("tries a step again{}", until.replace(" until ", " at ")),
         "pause" | "boundary" => "waits for `dacapo resume`".to_owned(),
+        "queue" => "waits for its turn".to_owned(),
+        "delay" => format!("begins{}", until.replace(" until ", " at ")),
+        "singleton" => "waits for the end of the run before it".to_owned(),
+        "workflow" => "waits for `dacapo workflows resume`".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -314,6 +318,16 @@ fn run_text(run: &Run) -> String {
     }
     if let Some(at) = run.deadline {
         line("deadline", &short(at));
+    }
+    if let Some(queue) = &run.queue {
+        let key = run
+            .concurrency_key
+            .as_ref()
+            .map_or_else(String::new, |key| format!(" (key {key})"));
+        line("queue", &format!("{queue}{key}"));
+    }
+    if run.priority != 0 {
+        line("priority", &run.priority.to_string());
     }
     if !run.labels.is_empty() {
         line(

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dacapo_client::{ClientError, Run, StartOptions, Status};
+use dacapo_client::{
+    Begins, ClientError, Debounce, OnConflict, Run, Singleton, StartOptions, Status, Timestamp,
+};
 
 use crate::arguments::Global;
 use crate::command::json_argument;
@@ -30,12 +32,90 @@ pub(crate) struct Args {
     /// The run fails when it has not ended by itself this long after its start, such as 90s or 2h; its code is not asked
     #[arg(long, value_parser = arguments::duration)]
     deadline: Option<Duration>,
+    #[command(flatten)]
+    placing: Placing,
+    /// At most one active run of the workflow has this key
+    #[arg(long, value_name = "KEY", conflicts_with = "inputs")]
+    singleton: Option<String>,
+    /// While there is one, the start is refused (reject), waits for its end (queue), or takes its place (replace: the other is cancelled)
+    #[arg(long, requires = "singleton", value_parser = on_conflict, default_value = "reject", value_name = "WHAT")]
+    on_conflict: OnConflict,
+    /// Starts with this key that come soon after each other are one run, with the newest input
+    #[arg(
+        long,
+        requires = "quiet",
+        conflicts_with_all = ["inputs", "key", "singleton", "delay", "at"],
+        value_name = "KEY"
+    )]
+    debounce: Option<String>,
+    /// With --debounce: begin when no start has come for this long, such as 5s
+    #[arg(long = "for", requires = "debounce", value_parser = arguments::duration, value_name = "DURATION")]
+    quiet: Option<Duration>,
+    /// With --debounce: begin this long after the first start at the latest [default: ten times as long as --for]
+    #[arg(long, requires = "debounce", value_parser = arguments::duration, value_name = "DURATION")]
+    at_most: Option<Duration>,
     /// Wait for the run to end, and print its output
     #[arg(long)]
     wait: bool,
     /// How long to wait, such as 30s; for ever if it is not given
     #[arg(long, requires = "wait", value_parser = arguments::duration)]
     timeout: Option<Duration>,
+}
+
+fn on_conflict(text: &str) -> std::result::Result<OnConflict, String> {
+    let known = OnConflict::ALL
+        .into_iter()
+        .find(|known| known.as_str() == text);
+    known.ok_or_else(|| "expected reject, queue or replace".to_owned())
+}
+
+/// In which queue, and when.
+#[derive(Debug, Clone, clap::Args)]
+struct Placing {
+    /// The queue, made before with `dacapo queue set` [default: the one without limits]
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// -100 to 100; runs with a higher one go first, and a step of it is worth a minute of waiting
+    #[arg(
+        long,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "PRIORITY"
+    )]
+    priority: i16,
+    /// What the queue's limits per key go by, such as a customer's number
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
+    /// Begin this much later, such as 10m or 2d
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_parser = arguments::long_duration,
+        conflicts_with = "at",
+        value_name = "DURATION"
+    )]
+    delay: Option<Duration>,
+    /// Begin at this time, such as 2026-11-23T08:00:00Z; at once if that is over
+    #[arg(long, value_parser = arguments::time, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
+impl Placing {
+    fn options(self, labels: Vec<(String, String)>, deadline: Option<Duration>) -> StartOptions {
+        StartOptions {
+            labels: labels.into_iter().collect(),
+            deadline,
+            queue: self.queue,
+            priority: self.priority,
+            concurrency_key: self.concurrency_key,
+            begins: match (self.delay, self.at) {
+                (Some(delay), _) => Begins::After(delay),
+                (None, Some(at)) => Begins::At(at),
+                (None, None) => Begins::Now,
+            },
+            ..StartOptions::default()
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
@@ -46,8 +126,16 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let client = connect::client(global).await?;
     let options = StartOptions {
         key: args.key,
-        labels: args.labels.into_iter().collect(),
-        deadline: args.deadline,
+        singleton: args.singleton.map(|key| Singleton {
+            key,
+            on_conflict: args.on_conflict,
+        }),
+        debounce: args.debounce.zip(args.quiet).map(|(key, quiet)| Debounce {
+            key,
+            quiet,
+            at_most: args.at_most,
+        }),
+        ..args.placing.options(args.labels, args.deadline)
     };
     let started = client
         .start_by_name(&args.workflow, &input, options)
@@ -75,11 +163,8 @@ async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCo
         file => (file, std::fs::read_to_string(file)),
     };
     let text = text.map_err(|error| Failed::usage(format!("cannot read {name}: {error}")))?;
-    let options = StartOptions {
-        key: None,
-        labels: args.labels.iter().cloned().collect(),
-        deadline: args.deadline,
-    };
+    let placing = args.placing.clone();
+    let options = placing.options(args.labels.clone(), args.deadline);
     let mut lines = Vec::new();
     let mut starts = Vec::new();
     for (line, input) in (1..).zip(text.lines()) {

@@ -37,6 +37,9 @@ pub(crate) struct Args {
 /// Limits of a worker.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Limits {
+    /// Take runs of this queue, `default` for those in no named one; may be repeated [default: all queues]
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
     /// Runs that advance at the same time, at most
     #[arg(long, default_value_t = 256, value_name = "RUNS")]
     runs_max: u32,
@@ -119,6 +122,7 @@ impl Limits {
             flush_max: self.flush_max,
             takeovers_max: self.takeovers_max,
             guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
+            queues: (!self.queues.is_empty()).then_some(self.queues),
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),

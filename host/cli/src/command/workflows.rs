@@ -2,14 +2,55 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::arguments::Global;
 use crate::command::deploy::signature;
 use crate::connect;
 use crate::error::Result;
 use crate::ui::{Ui, table};
 
-pub(crate) async fn run(global: &Global, ui: Ui) -> Result<ExitCode> {
-    let workflows = connect::client(global).await?.workflows().await?;
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Let no run of a workflow be played; those that are go back into their queue at their next step or wait
+    Pause(One),
+    /// Let the runs of a paused workflow go on
+    Resume(One),
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// The workflow: its full name, ns:pkg/interface.function, or the function's name alone where that is unique
+    workflow: String,
+}
+
+pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let client = connect::client(global).await?;
+    match args.command {
+        None => {}
+        Some(Command::Pause(one)) => {
+            let name = client.pause_workflow(&one.workflow).await?;
+            ui.data(&json!({ "workflow": name, "paused": true }), |_| {
+                format!("workflow {name} is paused")
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Resume(one)) => {
+            let name = client.resume_workflow(&one.workflow).await?;
+            ui.data(&json!({ "workflow": name, "paused": false }), |_| {
+                format!("workflow {name} goes on")
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let paused = client.paused_workflows().await?;
+    let workflows = client.workflows().await?;
     ui.data(&workflows, |workflows| {
         if workflows.is_empty() {
             return "no workflow is deployed; deploy one with `dacapo deploy FILE.wasm`".to_owned();
@@ -23,9 +64,13 @@ pub(crate) async fn run(global: &Global, ui: Ui) -> Result<ExitCode> {
                 info.name.clone(),
                 types.to_owned(),
                 info.deployment.number.to_string(),
+                match paused.iter().find(|paused| paused.workflow == info.name) {
+                    Some(paused) => format!("paused since {}", paused.since),
+                    None => String::new(),
+                },
             ]
         });
-        table(&["workflow", "types", "deployment"], rows)
+        table(&["workflow", "types", "deployment", ""], rows)
     });
     Ok(ExitCode::SUCCESS)
 }
