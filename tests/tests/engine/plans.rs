@@ -226,6 +226,9 @@ async fn lines_of_a_log_are_read_by_their_ids() {
     .await;
     assert!(plan.contains("log_pkey"), "{plan}");
     assert!(!plan.contains("Sort"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn letting_runs_in_looks_at_no_more_of_the_line_than_it_takes() {
     let database = database().await;
     let options = database.store.options().clone();

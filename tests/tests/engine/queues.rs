@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_client::{
-    Cancelled, LimitChange, ClientError, Paused, QueueChange, Rate, RunId, StartOptions,
+    Cancelled, ClientError, LimitChange, Paused, QueueChange, Rate, RunId, StartOptions,
 };
 use dacapo_model::Status;
 use dacapo_tests::{Dacapo, Database, database};

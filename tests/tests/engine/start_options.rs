@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_client::{
-    Cancelled, LimitChange, ClientError, OnConflict, QueueChange, RunId, StartOptions, Timestamp,
+    Cancelled, ClientError, LimitChange, OnConflict, QueueChange, RunId, StartOptions, Timestamp,
 };
 use dacapo_model::Status;
 use dacapo_tests::{Database, database};
