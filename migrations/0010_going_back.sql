@@ -28,8 +28,7 @@ alter table dacapo.run
 --
 -- If the last row of the journal is a failure, that is what ended the run. If the workflow returned an error after that, the rows behind
 -- its last failure are what it did about it. If the run was ended for something else, such as a limit or its deadline, its journal
--- has nothing to do with it. Rows of branches that run beside the failed step's own are left as they are: nothing in them failed for it. A
--- branch has failed because something in it did.
+-- has nothing to do with it. What other branches did beside the one of the failed step does not follow from it, whenever that was.
 create function dacapo.retry_plan(p_run uuid, out is_possible boolean, out opened text, out removed text[])
 language plpgsql stable as $$
 declare
@@ -41,8 +40,9 @@ begin
     is_possible := true;
     removed := '{}';
     select failure::json ->> 'code' into v_code from dacapo.run where id = p_run;
-    select max(position), max(position) filter (where outcome = 'failed' and kind <> 'branch') into v_last, v_failed
-    from dacapo.step where run_id = p_run;
+    -- That a branch has failed follows from something that failed in it.
+    select max(position), max(position) filter (where outcome = 'failed') into v_last, v_failed
+    from dacapo.step where run_id = p_run and kind <> 'branch';
     if v_code = 'deadline' then
         return;
     end if;
@@ -55,21 +55,18 @@ begin
             return;
         end if;
     end if;
-    select key into opened from dacapo.step where run_id = p_run and position = v_failed and kind = 'step';
-    select string_to_array(key, '/') into v_parts from dacapo.step where run_id = p_run and position = v_failed;
+    select case when kind = 'step' then key end, string_to_array(key, '/') into opened, v_parts
+    from dacapo.step where run_id = p_run and position = v_failed;
     removed := array(
-        select key
-        from dacapo.step
-        cross join lateral (select string_to_array(key, '/') as parts) as split
+        select key from dacapo.step
         where run_id = p_run and position >= v_failed and key is distinct from opened
-            -- `fork/index/fork/index/name`: the first part in which they differ is an index.
-            and not coalesce((
-                select at % 2 = 0
-                from generate_series(1, least(cardinality(parts), cardinality(v_parts))) as at
-                where parts[at] <> v_parts[at]
-                order by at
-                limit 1
-            ), false)
+            -- A fork's key is followed by the number of a branch: those with other numbers are other branches.
+            and not exists (
+                select from generate_series(1, cardinality(v_parts) - 2) as level
+                where v_parts[level + 1] not like '%#%'
+                    and starts_with(key, array_to_string(v_parts[:level], '/') || '/')
+                    and not starts_with(key || '/', array_to_string(v_parts[:level + 1], '/') || '/')
+            )
         order by position
     );
 end $$;
@@ -100,17 +97,17 @@ begin
     -- Their numbers begin anew when their steps are reached again.
     delete from dacapo.attempt where run_id = p_run and key = any (removed);
     delete from dacapo.step where run_id = p_run and key = any (removed);
-    -- What encloses a row that is gone or open is not over, either.
+    -- A fork around a row that is gone or open is not over, either; its payload says how many branches it has.
     update dacapo.step
     set outcome = null, finished_at = null,
-        payload = case when kind = 'fork' then (payload::jsonb - 'winner')::text end,
+        payload = case when kind = 'fork' then payload end,
         due = case when key = opened then clock_timestamp() end
     where run_id = p_run and outcome is not null
-        and (key = opened or key in (
-            select array_to_string(parts[:depth], '/')
+        and (key = opened or kind = 'fork' and key in (
+            select array_to_string(parts[:level], '/')
             from unnest(v_dropped) as dropped
             cross join lateral (select string_to_array(dropped, '/') as parts) as split
-            cross join lateral generate_series(1, cardinality(parts) - 1) as depth
+            cross join lateral generate_series(1, cardinality(parts) - 1) as level
         ));
     insert into dacapo.intervention (run_id, action, who, details)
     values (p_run, 'retry', p_who, json_build_object('opened', opened, 'removed', to_json(removed), 'failure', v_run.failure::json)::text);
@@ -176,7 +173,7 @@ begin
             due = case when kind = 'step' then null else due end
         where run_id = p_run and key = p_key;
         insert into dacapo.intervention (run_id, action, who, details)
-        values (p_run, 'skip', p_who, json_build_object('step', p_key, 'was', v_step.payload::json)::text);
+        values (p_run, 'skip', p_who, json_build_object('step', p_key, 'was', case when v_step.outcome is not null then v_step.payload::json end)::text);
         -- A pause that the code asked for is over; one that somebody asked for is not.
         if v_task.paused and v_task.reason <> 'pause' then
             return 'skipped-paused';

@@ -156,17 +156,17 @@ begin
     -- Their numbers begin anew when their steps are reached again.
     delete from dacapo.attempt where run_id = p_run and key = any (removed);
     delete from dacapo.step where run_id = p_run and key = any (removed);
-    -- What encloses a row that is gone or open is not over, either.
+    -- A fork around a row that is gone or open is not over, either; its payload says how many branches it has.
     update dacapo.step
     set outcome = null, finished_at = null,
-        payload = case when kind = 'fork' then (payload::jsonb - 'winner')::text end,
+        payload = case when kind = 'fork' then payload end,
         due = case when key = opened then clock_timestamp() end
     where run_id = p_run and outcome is not null
-        and (key = opened or key in (
-            select array_to_string(parts[:depth], '/')
+        and (key = opened or kind = 'fork' and key in (
+            select array_to_string(parts[:level], '/')
             from unnest(v_dropped) as dropped
             cross join lateral (select string_to_array(dropped, '/') as parts) as split
-            cross join lateral generate_series(1, cardinality(parts) - 1) as depth
+            cross join lateral generate_series(1, cardinality(parts) - 1) as level
         ));
     insert into dacapo.intervention (run_id, action, who, details)
     values (p_run, 'retry', p_who, json_build_object('opened', opened, 'removed', to_json(removed), 'failure', v_run.failure::json)::text);

@@ -310,7 +310,9 @@ impl RunExport {
         for (index, step) in self.journal.iter().enumerate() {
             let has_payload = match step.outcome.as_deref() {
                 Some("ok" | "failed") => true,
-                None | Some("timed-out" | "cancelled") => false,
+                Some("timed-out" | "cancelled") => false,
+                // What is open may say what it waits for.
+                None => step.payload.is_some(),
                 Some(other) => {
                     return damaged(format!(
                         "journal[{index}].outcome: expected ok, failed, timed-out or cancelled, got {other:?}"

@@ -1,6 +1,6 @@
 -- Starts runs again, each as a new run with the input and the labels of the old one: $1 their ids, $2 those of the old runs, $3 their
 -- deployments. With a key $4 the new run's journal begins with all that the old one had reached before that step, and with the events that
--- were taken there; what encloses a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
+-- were taken there; a fork around a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
 -- asks for it.
 -- Called by: clients. Answers one row for each: `rerun` (also when it was done before: a new run's id is nobody else's), `not-active`,
 -- `no-step`, `not-found`, or the status that does not allow it: a run that goes on would do the same beside the new one.
@@ -57,12 +57,12 @@ timed as (
     select id, deadline from created where deadline is not null
 ),
 enclosing as materialized (
-    select distinct old.new_id, array_to_string(parts[:depth], '/') as key
+    select distinct old.new_id, array_to_string(parts[:level], '/') as key
     from old
     join judged on judged.new_id = old.new_id
     join dacapo.step on step.run_id = old.id and step.position >= judged.from_position
     cross join lateral (select string_to_array(step.key, '/') as parts) as split
-    cross join lateral generate_series(1, cardinality(parts) - 1) as depth
+    cross join lateral generate_series(1, cardinality(parts) - 1) as level
 ),
 kept as materialized (
     select old.new_id, old.id as old_id, step.key, enclosing.key is not null as is_opened
@@ -70,15 +70,15 @@ kept as materialized (
     join old on old.new_id = created.id
     join judged on judged.new_id = old.new_id
     join dacapo.step on step.run_id = old.id and step.position < judged.from_position
-    left join enclosing on step.kind not in ('step', 'wait', 'sleep', 'pause')
+    left join enclosing on step.kind = 'fork'
         and enclosing.new_id = old.new_id and enclosing.key = step.key
 ),
 steps as (
     insert into dacapo.step (run_id, key, position, kind, outcome, payload, due, started_at, finished_at)
     select
         kept.new_id, step.key, step.position, step.kind,
-        case when not is_opened then step.outcome end,
-        case when not is_opened then step.payload when step.kind = 'fork' then (step.payload::jsonb - 'winner')::text end,
+        -- The payload of a fork says how many branches it has, also while it is open.
+        case when not is_opened then step.outcome end, step.payload,
         step.due, step.started_at,
         case when not is_opened then step.finished_at end
     from kept
