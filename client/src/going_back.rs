@@ -520,19 +520,20 @@ impl Client {
             })
         };
         match chosen {
-            Some(row) if matches!(row.kind, Kind::Sleep | Kind::Pause) => {
-                if options.value.is_some() {
-                    return bad_value(format!(
-                        "{} is a {}, which has no value: leave it out",
-                        row.key, row.kind
-                    ));
-                }
+            Some(row)
+                if matches!(row.kind, Kind::Sleep | Kind::Pause) && options.value.is_some() =>
+            {
+                return bad_value(format!(
+                    "{} is a {}, which has no value: leave it out",
+                    row.key, row.kind
+                ));
             }
             Some(row) if row.kind == Kind::Wait => {
                 let waits_for = run.waiting_for.as_ref();
                 let events = waits_for.map_or(&[][..], |waits_for| waits_for.events.as_slice());
-                // A wait for one event goes by the event's name.
+                // A wait for one event goes by the event's name, and one for a child takes any output.
                 if !events.is_empty()
+                    && !events.iter().any(|event| event.starts_with("child/"))
                     && !events.iter().any(|event| event == row.key.name())
                     && !is_event_of(value.as_str(), events)
                 {

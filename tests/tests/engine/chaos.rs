@@ -98,9 +98,9 @@ async fn workers_that_are_killed_at_random_lose_nothing_and_repeat_nothing() {
         > 0
     {
         if Instant::now() > deadline {
-            let left: Vec<(String, String, String, Option<String>, Option<String>)> = sqlx::query_as(
-                "select run.id::text, run.workflow, run_status.status, coalesce(blocked, waiting_for || ' ' || coalesce(waiting_for_events::text, '')),
-                    (select string_agg(key || ' ' || coalesce(outcome, 'open'), ', ' order by position) from dacapo.step where step.run_id = run.id)
+            let left: Vec<String> = sqlx::query_scalar(
+                "select concat_ws(' ', run.id, run.workflow, run_status.status, blocked, waiting_for, waiting_for_events::text,
+                    (select string_agg(key || ' ' || coalesce(outcome, 'open'), ', ' order by position) from dacapo.step where step.run_id = run.id))
                 from dacapo.run_status join dacapo.run on run.id = run_status.run_id
                 where run.status = 'active' limit 10",
             )
