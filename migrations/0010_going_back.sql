@@ -19,6 +19,8 @@ create table dacapo.intervention (
 -- The run from whose journal a run goes on (the first one of several): what its code was told of time and randomness outside of
 -- attempts, it must be told again. Null: it began with an empty journal.
 alter table dacapo.run
+    -- How often it was retried.
+    add column retries smallint not null default 0,
     add column origin_id uuid,
     add column origin_created_at timestamptz,
     add constraint run_origin_whole check ((origin_id is null) = (origin_created_at is null));
@@ -71,7 +73,7 @@ begin
     );
 end $$;
 
--- Lets a failed run go on from its failed step: the same run, with the attempts that it has made.
+-- Lets a failed run go on from its failed step: the same run, with the attempts that it has made, in the queue that it was in.
 -- retried | nothing-failed | or the status that does not allow it | not-found
 -- `opened` and `removed` are what the run went back to. Locks the run's row; a run that has ended has no task.
 create function dacapo.retry(p_run uuid, p_who text, out answer text, out opened text, out removed text[])
@@ -119,14 +121,15 @@ begin
         insert into dacapo.deadline (run_id, at) values (p_run, v_run.deadline)
         on conflict (run_id) do update set at = excluded.at;
     end if;
-    update dacapo.run set status = 'active', failure = null, finished_at = null, deadline = v_run.deadline where id = p_run;
-    insert into dacapo.task_ready (run_id, started_at, inbox_seq, signal)
-    values (
-        p_run, v_run.started_at,
-        coalesce((select max(seq) from dacapo.event where run_id = p_run), 0),
-        case when v_run.cancel_requested_at is not null then 'cancel' end
-    );
-    perform pg_notify('dacapo_ready', '');
+    update dacapo.run set status = 'active', failure = null, finished_at = null, deadline = v_run.deadline,
+        retries = retries + 1
+    where id = p_run;
+    insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq, queue, queue_key, priority)
+    select p_run, 'boundary', true, v_run.started_at, coalesce((select max(seq) from dacapo.event where run_id = p_run), 0),
+        queue.id, case when queue.id is not null then coalesce(v_run.concurrency_key, '') end, v_run.priority
+    from (select v_run.queue as name) as named
+    left join dacapo.queue on queue.namespace = v_run.namespace and queue.name = named.name;
+    perform dacapo.wake(p_run, 0, null);
     answer := 'retried';
 end $$;
 

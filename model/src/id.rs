@@ -42,11 +42,19 @@ impl RunId {
         Self::hashed(&["schedule", namespace, workflow, schedule, &tick])
     }
 
-    /// The id of the one child that `parent` starts at this place.
+    /// The id of the one child that `parent` starts at this place. After a retry of the parent it is another one: what the code did behind
+    /// its failed step does not count any more.
     #[must_use]
-    pub fn of_child(parent: RunId, key: &StepKey) -> Self {
+    pub fn of_child(parent: RunId, key: &StepKey, retries: u16) -> Self {
+        let parent = parent.to_string();
         // Neither three parts, like a key's, nor five, like a tick's.
-        Self::hashed(&["child", "of", &parent.to_string(), key.as_str()])
+        match retries {
+            0 => Self::hashed(&["child", "of", &parent, key.as_str()]),
+            retries => {
+                let retries = retries.to_string();
+                Self::hashed(&["child", "of", &parent, key.as_str(), "retry", &retries])
+            }
+        }
     }
 
     fn hashed(parts: &[&str]) -> Self {
@@ -221,10 +229,11 @@ mod tests {
     fn ids_of_children_are_stable_across_releases_and_the_same_for_the_same_place_only() {
         let parent = RunId::keyed("default", "shop:orders/api.fulfil", "order-7");
         let (first, second) = (StepKey::new("", "ship", 1), StepKey::new("", "ship", 2));
-        let id = RunId::of_child(parent, &first);
+        let id = RunId::of_child(parent, &first, 0);
         assert_eq!(id.to_string(), "307b100c-b965-82cf-b8aa-774880ed474f");
-        assert_ne!(id, RunId::of_child(parent, &second));
-        assert_ne!(id, RunId::of_child(id, &first));
+        assert_ne!(id, RunId::of_child(parent, &second, 0));
+        assert_ne!(id, RunId::of_child(id, &first, 0));
+        assert_ne!(id, RunId::of_child(parent, &first, 1));
     }
 
     /// The function is stored in primary keys, so its results must never change: a tick would be started again.

@@ -56,7 +56,9 @@ pub async fn child_state(
     child: RunId,
 ) -> Result<ChildState, StoreError> {
     let outcome = sqlx::query_scalar!(
-        "select dacapo.outcome_of(run) from dacapo.run where id = $1 and parent = $2",
+        "select dacapo.outcome_of(run)
+        from dacapo.run
+        where id = $1 and exists (select from dacapo.child where child.parent = $2 and child.run_id = $1)",
         child.0,
         parent.0
     )

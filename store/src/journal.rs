@@ -560,10 +560,15 @@ pub async fn find_flush(
     worker: WorkerId,
     writes: &[RunWrites],
 ) -> Result<Option<FlushResult>, StoreError> {
-    // A flush is written whole or not at all, so any one of its rows tells.
-    let witness = writes
-        .iter()
-        .find_map(|one| one.records.first().map(|record| (one.run, record)));
+    // A flush is written whole or not at all, so any one of its rows tells, but for an open one that is still open.
+    let tells = |record: &&RecordRow| {
+        let open = matches!(record.recorded.state, RecordedState::Open { .. });
+        !(record.updates_open && open && record.failed_attempt.is_none())
+    };
+    let witness = writes.iter().find_map(|one| {
+        let record = one.records.iter().find(tells)?;
+        Some((one.run, record))
+    });
     let line = writes
         .iter()
         .find_map(|one| one.logs.first().map(|line| (one.run, line.id)));

@@ -26,6 +26,8 @@ pub struct Claimed {
     pub labels: Vec<(String, String)>,
     /// The run that its randomness outside of attempts is derived from: itself, or the one from whose journal it goes on.
     pub seed: RunId,
+    /// How often it was retried after it had failed.
+    pub retries: u16,
     /// When that was started.
     pub created_at: Timestamp,
     /// When it is to be ended.
@@ -129,6 +131,7 @@ pub async fn claim(
             input: Payload::from_trusted(row.input),
             labels: labels_of(&row.labels)?,
             seed: RunId(row.seed),
+            retries: u16::try_from(row.retries).unwrap_or(0),
             created_at: row.created_at.0,
             deadline: row.deadline.map(|deadline| deadline.0),
             claimed_at: row.claimed_at.0,

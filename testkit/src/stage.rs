@@ -119,6 +119,7 @@ impl Stage {
             workflow: self.workflow.name.clone(),
             input: self.input.clone(),
             seed: self.run_id,
+            retries: 0,
             created_at: self.start,
             labels: self.labels.clone(),
             recorded: journal.begin(),

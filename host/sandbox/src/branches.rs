@@ -11,7 +11,7 @@ use dacapo_model::{Failure, Kind, Recorded, RecordedState, StepKey, Workflow};
 use tokio::task::JoinSet;
 
 use crate::ending::Ending;
-use crate::go::Go;
+use crate::go::{Child, Go};
 use crate::history::{BranchState, ForkPlan, History};
 use crate::journal::{Signal, Stop, SuspendReason, Suspended, Suspension};
 use crate::run::{Call, Played};
@@ -259,19 +259,20 @@ impl Branches {
             let message = "a fault in the host ended the run: its branches neither run nor wait";
             return Some(Ending::Failed(Failure::new("internal", message)));
         }
-        let mut suspension = all_of(self.parked.values());
-        match self.player.go.journal.boundary() {
-            Some(Signal::Stop(stop)) => return Some(Ending::Stopped(stop)),
-            // They waited already when it came.
-            Some(Signal::Pause) => suspension = held(),
-            Some(Signal::Cancel) => {
-                self.unpark_awaited(history);
-                if !self.ready.is_empty() {
-                    return None;
-                }
-            }
-            None => {}
+        let signal = self.player.go.journal.boundary();
+        if let Some(Signal::Stop(stop)) = signal {
+            return Some(Ending::Stopped(stop));
         }
+        // Whatever came in since they began to wait.
+        self.unpark_awaited(history);
+        if !self.ready.is_empty() {
+            return None;
+        }
+        let suspension = match signal {
+            // They waited already when it came.
+            Some(Signal::Pause) => held(),
+            _ => all_of(self.parked.values()),
+        };
         match self.player.go.journal.suspend(suspension).await {
             Ok(Suspended::Gone) => Some(Ending::Suspended),
             Err(stop) => Some(Ending::Stopped(stop)),
@@ -284,7 +285,8 @@ impl Branches {
 
     /// How long until somebody has to look whether branches that wait may go on.
     fn until_look(&self) -> Duration {
-        if self.parked.is_empty() {
+        let paused = matches!(self.player.go.journal.boundary(), Some(Signal::Pause));
+        if self.parked.is_empty() || paused {
             return LOOK_EVERY;
         }
         let next_due = self
@@ -363,6 +365,13 @@ fn is_awaited(go: &Go, history: &History, branch: &StepKey, parked: &Suspension)
     parked.reason == SuspendReason::Paused
         || parked.wake_at.is_some_and(|due| due <= go.journal.now())
         || go.journal.has_event(&parked.events)
+        || parked.events.iter().any(|event| is_known_end(go, event))
+}
+
+/// Whether the event is the end of a child that another branch has been told of.
+fn is_known_end(go: &Go, event: &str) -> bool {
+    let child = event.strip_prefix("child/").and_then(|id| id.parse().ok());
+    child.is_some_and(|child| matches!(go.child(child), Some(Child::Ended(_))))
 }
 
 /// The run is held from outside.

@@ -19,6 +19,8 @@ pub struct RunSpec {
     pub seed: RunId,
     /// When that was started: where the journal's time begins.
     pub created_at: Timestamp,
+    /// How often it was retried after it had failed.
+    pub retries: u16,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
     /// The journal so far, in any order.

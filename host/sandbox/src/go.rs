@@ -17,6 +17,7 @@ pub(crate) struct Go {
     pub(crate) run_id: RunId,
     /// What its randomness is derived from.
     pub(crate) seed: RunId,
+    pub(crate) retries: u16,
     pub(crate) workflow: String,
     pub(crate) created_at: Timestamp,
     /// Sorted by name.
@@ -59,6 +60,7 @@ impl Go {
         let go = Go {
             run_id: spec.run_id,
             seed: spec.seed,
+            retries: spec.retries,
             workflow: spec.workflow,
             created_at: spec.created_at,
             labels,

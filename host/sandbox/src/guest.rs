@@ -337,10 +337,13 @@ impl Guest {
         let attempt = write.failed_attempt.as_ref();
         let attempt = attempt.map_or(0, |attempt| attempt.failure.bytes());
         self.go.add_journal_bytes(write.recorded.bytes() + attempt);
-        if let Some(history) = &self.go.history {
-            history.note(&write.recorded);
-        }
+        let history = self.go.history.as_ref();
+        let noted = history.map(|history| (history, write.recorded.clone()));
         self.journal.append(Write::Record(write));
+        // In this order: what others conclude from it must come after it in the journal.
+        if let Some((history, row)) = noted {
+            history.note(row);
+        }
     }
 }
 

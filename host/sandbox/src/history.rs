@@ -91,10 +91,10 @@ impl History {
     }
 
     /// A row was written, or one that was open is written anew.
-    pub(crate) fn note(&self, row: &Recorded) {
+    pub(crate) fn note(&self, row: Recorded) {
         match &mut *self.lock() {
-            Rows::Loose(_, since) => since.push(row.clone()),
-            Rows::Sorted(scopes) => note(scopes, row),
+            Rows::Loose(_, since) => since.push(row),
+            Rows::Sorted(scopes) => note(scopes, &row),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dacapo_model::{Failure, Recorded, StepKey, Workflow, from_json};
+use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -133,6 +133,15 @@ impl Sandbox {
             None => played(returned, guest, workflow),
         };
         match played {
+            // Its code had no place for being cancelled, which is no reason to end the others.
+            Played::Ended(Ending::Failed(failure))
+                if guest.is_branch()
+                    && guest.cancel_delivered
+                    && failure.code == dacapo_model::CANCELLED =>
+            {
+                guest.end_branch(Outcome::Failed(failure));
+                Played::BranchEnded
+            }
             Played::Ended(ending) if guest.cancel_delivered && !guest.has_lost() => {
                 Played::Ended(after_cancel(ending))
             }

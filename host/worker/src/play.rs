@@ -159,6 +159,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         workflow: claimed.workflow,
         input: claimed.input,
         seed: claimed.seed,
+        retries: claimed.retries,
         created_at: claimed.created_at,
         labels: claimed.labels,
         recorded: claimed.recorded,

@@ -37,7 +37,16 @@ impl Relatives {
 
     /// Passes on all that is there to be. Each parent and each child is a transaction of its own, so that no two of them are locked at once.
     async fn tick(&self) -> Result<(), StoreError> {
+        let (told, cancelled) = (self.tell().await, self.cancel().await);
+        told.and(cancelled)
+    }
+
+    async fn tell(&self) -> Result<(), StoreError> {
         while dacapo_store::tell_parent(&self.store).await? {}
+        Ok(())
+    }
+
+    async fn cancel(&self) -> Result<(), StoreError> {
         while dacapo_store::cancel_child(&self.store).await? {}
         Ok(())
     }

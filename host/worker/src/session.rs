@@ -182,11 +182,10 @@ impl Session {
         state.refused.take()
     }
 
-    /// What the database answered; the run stops if it did not.
+    /// What the database answered. If it did not the run is handed back, with all that it has recorded: the writers may well reach it.
     fn answer<T>(&self, what: &str, answer: Result<T, StoreError>) -> Result<T, Stop> {
         answer.map_err(|error| {
             tracing::warn!(run = %self.run, %error, "cannot look for {what} of a run");
-            self.stop(Stop::Unavailable);
             Stop::Unavailable
         })
     }
@@ -324,7 +323,7 @@ impl Journal for Session {
                     Failpoint::AfterBody.reach();
                 }
                 state.appended += 1;
-                state.records.push(RecordRow {
+                let mut row = RecordRow {
                     recorded: write.recorded,
                     updates_open: write.updates_open,
                     takes_event: write.takes_event,
@@ -340,7 +339,19 @@ impl Journal for Session {
                             detached: child.detached,
                         })
                     }),
-                });
+                };
+                // A statement that inserts an open row cannot complete it, too: only what the row has come to is handed over.
+                if row.updates_open
+                    && let Some(at) = state
+                        .records
+                        .iter()
+                        .rposition(|known| known.recorded.key == row.recorded.key)
+                {
+                    let open = state.records.remove(at);
+                    row.updates_open = open.updates_open;
+                    row.failed_attempt = row.failed_attempt.or(open.failed_attempt);
+                }
+                state.records.push(row);
             }
             Write::Log(line) => {
                 let fields = (!line.fields.is_empty()).then(|| {

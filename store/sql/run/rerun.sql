@@ -84,6 +84,14 @@ steps as (
     from kept
     join dacapo.step on step.run_id = kept.old_id and step.key = kept.key
 ),
+-- Children that had been started are its own, too, but do not end with it.
+children as (
+    insert into dacapo.child (parent, run_id, detached)
+    select kept.new_id, (step.payload::json ->> 'run')::uuid, true
+    from kept
+    join dacapo.step on step.run_id = kept.old_id and step.key = kept.key
+    where step.kind = 'child' and step.outcome = 'ok'
+),
 attempts as (
     insert into dacapo.attempt (run_id, key, number, started_at, finished_at, failure, worker)
     select kept.new_id, attempt.key, attempt.number, attempt.started_at, attempt.finished_at, attempt.failure, attempt.worker

@@ -87,6 +87,7 @@ select
     coalesce(run.origin_id, run.id) as "seed!",
     coalesce(run.origin_created_at, run.created_at) as "created_at!: Time",
     run.deadline as "deadline: Time",
+    run.retries as "retries!",
     clock_timestamp() as "claimed_at!: Time",
     journal.keys as "keys?", journal.kinds as "kinds?", journal.outcomes as "outcomes?", journal.payloads as "payloads?",
     journal.positions as "positions?: Integers",

@@ -31,6 +31,17 @@ async fn children(database: &Database, parent: RunId) -> Vec<RunId> {
     ids.into_iter().map(RunId).collect()
 }
 
+/// The child of a run, once that waits for it, and the child for a person.
+async fn waiting_child(database: &Database, parent: RunId) -> RunId {
+    database
+        .until(
+            "the parent waits for its child, and the child for a person",
+            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
+        )
+        .await;
+    children(database, parent).await[0]
+}
+
 async fn start(database: &Database, workflow: &str, input: &str) -> RunId {
     database.start(&format!("children.{workflow}"), input).await
 }
@@ -91,13 +102,7 @@ async fn children_that_trap_or_are_cancelled_are_failures_of_their_own() {
     assert!(trapped.starts_with("trap: "), "{trapped}");
 
     let parent = start(&database, "runs-child", &plan("durable.pauses", "null")).await;
-    database
-        .until(
-            "the parent waits for its child, and the child for a person",
-            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
-        )
-        .await;
-    let child = children(&database, parent).await[0];
+    let child = waiting_child(&database, parent).await;
     database.client.cancel(child).await.unwrap();
     let cancelled = said(&database.done(parent).await);
     assert_eq!(
@@ -138,26 +143,14 @@ async fn a_child_does_not_outlive_its_parent_unless_it_is_detached() {
 
     // The parent is cancelled while it waits: the child is told at once, and the parent of its own cancel.
     let parent = start(&database, "runs-child", &waits).await;
-    database
-        .until(
-            "the parent waits for its child, and the child for a person",
-            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
-        )
-        .await;
-    let child = children(&database, parent).await[0];
+    let child = waiting_child(&database, parent).await;
     database.client.cancel(parent).await.unwrap();
     assert_eq!(database.done(parent).await.status, Status::Cancelled);
     assert_eq!(database.done(child).await.status, Status::Cancelled);
 
     // The parent is ended by force.
     let parent = start(&database, "runs-child", &waits).await;
-    database
-        .until(
-            "the parent waits for its child, and the child for a person",
-            "select count(*) = 2 from dacapo.task_suspended where reason in ('child', 'pause')",
-        )
-        .await;
-    let child = children(&database, parent).await[0];
+    let child = waiting_child(&database, parent).await;
     database.client.kill(parent).await.unwrap();
     assert_eq!(database.done(child).await.status, Status::Cancelled);
 

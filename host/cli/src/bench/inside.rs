@@ -163,6 +163,7 @@ fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
         workflow: workflow.name.clone(),
         input: Payload::from_trusted(input.to_owned()),
         seed: run_id,
+        retries: 0,
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
         recorded,

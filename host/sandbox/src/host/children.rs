@@ -16,6 +16,9 @@ use crate::journal::{ChildStart, ChildState, ChildWorkflow, SuspendReason};
 /// Runs that may have started each other on the way to one.
 const DEPTH_MAX: u16 = 32;
 
+/// The longest deadline of a child.
+const DEADLINE_MAX_MS: u64 = 10 * 366 * 86_400_000;
+
 /// Code of a failure whose input was not what the workflow takes.
 const INPUT: &str = "input";
 /// Code of a failure for runs that start each other without end.
@@ -94,7 +97,7 @@ impl Guest {
         };
         match self.check_child(&found, input) {
             Ok(input) => {
-                let id = RunId::of_child(self.go.run_id, &slot.key);
+                let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
                 let workflow = found.workflow.name;
                 let value = serde_json::json!({ "run": id.to_string(), "workflow": workflow });
                 let outcome = Outcome::Ok(Payload::from_trusted(value.to_string()));
@@ -284,8 +287,10 @@ impl HostOptions for Guest {
     }
 
     fn set_deadline(&mut self, options: Resource<Options>, ms: u64) -> wasmtime::Result<()> {
-        if ms == 0 {
-            let message = "deadline of a child: expected at least 1 ms, got 0 ms";
+        if !(1..=DEADLINE_MAX_MS).contains(&ms) {
+            let message = format!(
+                "deadline of a child: expected 1 to {DEADLINE_MAX_MS} ms (ten years), got {ms} ms"
+            );
             return Err(Interrupt::misuse(message).into());
         }
         self.table.get_mut(&options)?.deadline_ms = Some(ms);

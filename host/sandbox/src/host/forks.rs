@@ -49,6 +49,7 @@ impl Host for Guest {
             Asked::Recorded { key, outcome } => match outcome {
                 Outcome::Ok(plan) => {
                     let plan = same_plan(&key, ForkPlan::read(&plan), &asked)?;
+                    self.know_of_cancel_below(&key);
                     return Ok(Ok(Side::Joined(self.join(&key, &plan)?)));
                 }
                 _ => return Ok(Err(cancelled().into())),
@@ -83,9 +84,8 @@ impl Host for Guest {
         }
         if let Some(history) = &self.go.history {
             plan.winner = history.winner(&slot.key);
-            // Whoever was told in a branch knows behind the fork, too.
-            self.cancel_delivered |= history.was_cancelled_below(&slot.key);
         }
+        self.know_of_cancel_below(&slot.key);
         let key = slot.key.clone();
         let outcome = Outcome::Ok(plan.payload());
         self.record_done(slot, row.started_at, outcome, None, None);
@@ -128,21 +128,32 @@ impl Host for Guest {
                 )
             }
         };
-        let now = self.journal.now();
-        let history = self.go.history.as_ref();
-        let began = history.and_then(|history| history.began(&self.scope));
-        let slot = Slot {
-            key,
-            kind: Kind::Branch,
-            position: self.go.positions.take(),
-            open: None,
-        };
-        self.record_done(slot, began.unwrap_or(now), outcome, None, None);
+        self.end_branch(outcome);
         Err(Interrupt::BranchEnded.into())
     }
 }
 
 impl Guest {
+    /// Whoever was told of a cancel in a branch knows behind the fork, too.
+    fn know_of_cancel_below(&mut self, fork: &StepKey) {
+        let history = self.go.history.as_ref();
+        self.cancel_delivered |= history.is_some_and(|history| history.was_cancelled_below(fork));
+    }
+
+    /// Records how this instance's branch came out.
+    pub(crate) fn end_branch(&mut self, outcome: Outcome) {
+        let now = self.journal.now();
+        let history = self.go.history.as_ref();
+        let began = history.and_then(|history| history.began(&self.scope));
+        let slot = Slot {
+            key: StepKey::from_trusted(self.scope.clone()),
+            kind: Kind::Branch,
+            position: self.go.positions.take(),
+            open: None,
+        };
+        self.record_done(slot, began.unwrap_or(now), outcome, None, None);
+    }
+
     fn join(&self, fork: &StepKey, plan: &ForkPlan) -> Result<Joined, Interrupt> {
         let history = self.go.history.as_ref();
         let mut ended = history

@@ -104,6 +104,7 @@ impl Run {
             workflow: self.workflow.clone(),
             input: Payload::from_trusted(self.input.clone()),
             seed: self.id,
+            retries: 0,
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
             recorded: self.journal.rows(),
