@@ -71,6 +71,8 @@ pub struct Claim {
     /// Where from, in this order: named queues, and none for the runs that are in no named queue. Each with the place in line from which
     /// on it is looked at.
     pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
+    /// Some workflow is paused.
+    pub has_paused_workflows: bool,
 }
 
 /// What a claim brought.
@@ -82,36 +84,10 @@ pub struct ClaimedRuns {
     pub put_aside: Vec<(Option<i32>, Timestamp)>,
 }
 
-/// Leases runs, the first in line first. See `sql/task_ready/claim.sql`.
-pub async fn claim(
-    connection: &mut StoreConnection,
-    worker: WorkerId,
-    fence: i16,
-    claim: &Claim,
-) -> Result<ClaimedRuns, StoreError> {
-    // 'epoch' stands for "from the very first": no run of ours is older.
-    let time = |floor: Option<Timestamp>| Time(floor.unwrap_or(Timestamp::from_micros(0)));
-    let (queues, floors): (Vec<Option<i32>>, Vec<Time>) = claim
-        .sources
-        .iter()
-        .map(|(queue, floor)| (*queue, time(*floor)))
-        .unzip();
-    let rows = sqlx::query_file!(
-        "sql/task_ready/claim.sql",
-        worker.0,
-        fence,
-        i64::from(claim.max),
-        &queues as _,
-        &floors as _
-    )
-    .fetch_all(&mut connection.0)
-    .await?;
-    let mut claimed = ClaimedRuns::default();
-    for row in rows {
-        if row.put_aside {
-            claimed.put_aside.push((row.queue, row.ready_at.0));
-            continue;
-        }
+/// A [`Claimed`] from a row of a statement that claims, and the queue that the run is in.
+macro_rules! claimed {
+    ($row:expr, $queue:expr) => {{
+        let row = $row;
         let recorded = journal_of(&JournalColumns {
             keys: row.keys.unwrap_or_default(),
             kinds: row.kinds.unwrap_or_default(),
@@ -123,7 +99,7 @@ pub async fn claim(
             open_dues: row.open_dues.unwrap_or_default().0,
             open_failed_attempts: row.open_failed_attempts.unwrap_or_default().0,
         })?;
-        claimed.leased.push(Claimed {
+        Claimed {
             run: RunId(row.run_id),
             namespace: row.namespace,
             workflow: row.workflow,
@@ -138,11 +114,61 @@ pub async fn claim(
             ready_at: row.ready_at.0,
             inbox_seq: row.inbox_seq,
             signal: row.signal,
-            queue: row.queue,
+            queue: $queue,
             takeovers: row.takeovers,
             recorded,
             inbox: inbox_of(row.seqs, row.names, row.event_payloads, row.received_ats),
-        });
+        }
+    }};
+}
+
+/// Leases runs, the first in line first. See `sql/task_ready/claim.sql` and `claim_sources.sql`.
+pub async fn claim(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    fence: i16,
+    claim: &Claim,
+) -> Result<ClaimedRuns, StoreError> {
+    // 'epoch' stands for "from the very first": no run of ours is older.
+    let time = |floor: Option<Timestamp>| Time(floor.unwrap_or(Timestamp::from_micros(0)));
+    let mut claimed = ClaimedRuns::default();
+    if let ([(None, floor)], false) = (claim.sources.as_slice(), claim.has_paused_workflows) {
+        let rows = sqlx::query_file!(
+            "sql/task_ready/claim.sql",
+            worker.0,
+            fence,
+            i64::from(claim.max),
+            time(*floor) as _
+        )
+        .fetch_all(&mut connection.0)
+        .await?;
+        for row in rows {
+            claimed.leased.push(claimed!(row, None));
+        }
+        return Ok(claimed);
+    }
+    let (queues, floors): (Vec<Option<i32>>, Vec<Time>) = claim
+        .sources
+        .iter()
+        .map(|(queue, floor)| (*queue, time(*floor)))
+        .unzip();
+    let rows = sqlx::query_file!(
+        "sql/task_ready/claim_sources.sql",
+        worker.0,
+        fence,
+        i64::from(claim.max),
+        &queues as _,
+        &floors as _
+    )
+    .fetch_all(&mut connection.0)
+    .await?;
+    for row in rows {
+        if row.put_aside {
+            claimed.put_aside.push((row.queue, row.ready_at.0));
+            continue;
+        }
+        let queue = row.queue;
+        claimed.leased.push(claimed!(row, queue));
     }
     Ok(claimed)
 }

@@ -70,6 +70,27 @@ pub async fn start_runs<'e>(
         .iter()
         .map(|start| Some(i64::try_from(start.deadline?.as_millis()).unwrap_or(i64::MAX)))
         .collect();
+    if starts
+        .iter()
+        .all(|start| start.placing == Placing::default())
+    {
+        let rows = sqlx::query_file!(
+            "sql/run/start.sql",
+            &ids,
+            &workflows as _,
+            &inputs as _,
+            &deployments,
+            &labels,
+            &deadlines as _
+        )
+        .fetch_all(executor)
+        .await?;
+        let results = rows.into_iter().map(|row| {
+            let result = start_result(row.created, true, row.input, row.workflow);
+            (row.id, result)
+        });
+        return Ok(in_order(&ids, results.collect()));
+    }
     let queues: Vec<Option<&str>> = starts.iter().map(|start| start.placing.queue).collect();
     // Zero is stored as null, which takes no room.
     let priorities: Vec<Option<i16>> = starts
@@ -95,7 +116,7 @@ pub async fn start_runs<'e>(
         delays.push(delay);
     }
     let rows = sqlx::query_file!(
-        "sql/run/start.sql",
+        "sql/run/start_placed.sql",
         &ids,
         &workflows as _,
         &inputs as _,
@@ -110,26 +131,34 @@ pub async fn start_runs<'e>(
     )
     .fetch_all(executor)
     .await?;
-    let mut results: HashMap<Uuid, StartResult> = rows
-        .into_iter()
-        .map(|row| {
-            let result = if row.created {
-                StartResult::Started
-            } else if !row.has_queue && row.input.is_none() {
-                StartResult::UnknownQueue
-            } else {
-                StartResult::Exists {
-                    input: row.input.unwrap_or_default(),
-                    workflow: row.workflow.unwrap_or_default(),
-                }
-            };
-            (row.id, result)
-        })
-        .collect();
-    Ok(ids
-        .iter()
+    let results = rows.into_iter().map(|row| {
+        let result = start_result(row.created, row.has_queue, row.input, row.workflow);
+        (row.id, result)
+    });
+    Ok(in_order(&ids, results.collect()))
+}
+
+fn start_result(
+    created: bool,
+    has_queue: bool,
+    input: Option<String>,
+    workflow: Option<String>,
+) -> StartResult {
+    match input {
+        _ if created => StartResult::Started,
+        None if !has_queue => StartResult::UnknownQueue,
+        input => StartResult::Exists {
+            input: input.unwrap_or_default(),
+            workflow: workflow.unwrap_or_default(),
+        },
+    }
+}
+
+/// The results in the order of the runs. One that has none belongs to a deployment that is not active.
+fn in_order(ids: &[Uuid], mut results: HashMap<Uuid, StartResult>) -> Vec<StartResult> {
+    ids.iter()
         .map(|id| results.remove(id).unwrap_or(StartResult::NotActive))
-        .collect())
+        .collect()
 }
 
 /// A run as it stands.

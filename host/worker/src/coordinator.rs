@@ -405,7 +405,8 @@ impl Coordinator {
         for playing in self.playing.values() {
             dacapo_sandbox::Journal::nudge(playing.session.as_ref());
         }
-        self.lines.beat(beat.queues);
+        self.lines
+            .beat(beat.queues, !beat.paused_workflows.is_empty());
         self.standstill = beat.standstill;
         self.take_up |= beat.resumed;
         if beat.promotes {

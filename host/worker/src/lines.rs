@@ -32,6 +32,7 @@ pub(crate) struct Lines {
     wanted: BTreeSet<i32>,
     /// When they may have it, where that is known.
     again: BTreeMap<i32, Timestamp>,
+    has_paused_workflows: bool,
 }
 
 impl Lines {
@@ -43,12 +44,14 @@ impl Lines {
             first: 0,
             wanted: BTreeSet::new(),
             again: BTreeMap::new(),
+            has_paused_workflows: false,
         }
     }
 
     /// What a heartbeat has brought.
-    pub(crate) fn beat(&mut self, queues: Vec<QueueBeat>) {
+    pub(crate) fn beat(&mut self, queues: Vec<QueueBeat>, has_paused_workflows: bool) {
         self.named = queues;
+        self.has_paused_workflows = has_paused_workflows;
         if let Some(serves) = &self.serves {
             self.named.retain(|queue| serves.contains(&queue.name));
         }
@@ -151,7 +154,11 @@ impl Lines {
             .into_iter()
             .map(|id| (id, self.floors.get(&id).copied()))
             .collect();
-        Some(Claim { max, sources })
+        Some(Claim {
+            max,
+            sources,
+            has_paused_workflows: self.has_paused_workflows,
+        })
     }
 
     /// What a claim has brought. True: some source should be looked at from its beginning before the worker rests.
@@ -208,7 +215,7 @@ mod tests {
     #[test]
     fn each_line_comes_first_in_turn() {
         let mut lines = Lines::new(None);
-        lines.beat(vec![queue(1, "a"), queue(2, "b")]);
+        lines.beat(vec![queue(1, "a"), queue(2, "b")], false);
         assert_eq!(sources(&mut lines), [None, Some(1), Some(2)]);
         assert_eq!(sources(&mut lines), [Some(1), Some(2), None]);
         assert_eq!(sources(&mut lines), [Some(2), None, Some(1)]);
@@ -219,7 +226,7 @@ mod tests {
     fn only_what_is_served_and_not_paused_is_claimed() {
         let mut lines = Lines::new(Some(vec!["b".to_owned()]));
         assert!(lines.claim(10).is_none());
-        lines.beat(vec![queue(1, "a"), queue(2, "b")]);
+        lines.beat(vec![queue(1, "a"), queue(2, "b")], false);
         assert_eq!(sources(&mut lines), [Some(2)]);
         lines.look_at(1);
         assert!(!lines.is_wanted());
@@ -227,7 +234,7 @@ mod tests {
             paused: true,
             ..queue(2, "b")
         };
-        lines.beat(vec![queue(1, "a"), paused]);
+        lines.beat(vec![queue(1, "a"), paused], false);
         assert!(lines.claim(10).is_none() && lines.is_paused(2));
     }
 
@@ -255,7 +262,7 @@ mod tests {
     #[test]
     fn a_queue_is_looked_at_again_when_its_rate_allows_more() {
         let mut lines = Lines::new(None);
-        lines.beat(vec![queue(1, "a")]);
+        lines.beat(vec![queue(1, "a")], false);
         lines.look_at(1);
         let now = Timestamp::from_micros(1_000);
         assert_eq!(lines.take_wanted(now), BTreeSet::from([1]));

@@ -1,74 +1,39 @@
--- Leases up to $3 runs to a worker, together with all that is needed to play them: from the sources $4, one after the other, each the first
--- in line first. A source is a named queue, or null: the runs that are in none. Runs whose workflow is paused are put aside instead.
--- Called by: a worker's claim tick. Zero rows: nothing is ready, all is at a standstill, or the worker's fence is closed.
--- $5 are lower bounds of `ready_at` from which the indexes are read, so that a claim does not walk over entries of rows that are
--- gone but still visible to somebody's old snapshot; the caller goes back to the very first now and then.
+-- Leases up to $3 runs that are in no named queue to a worker, the first in line first, together with all that is needed to play them.
+-- A statement of its own beside claim_sources.sql, which takes a fifth longer to set up: most databases have no named queues.
+-- Called by: the claim tick of a worker that knows of no named queues and no paused workflows. Zero rows: nothing is ready, the worker's
+-- fence is closed, or somebody has paused a workflow or everything, of which the worker will hear.
+-- $4 is a lower bound of `ready_at` from which the index is read, so that a claim does not walk over entries of rows that are
+-- gone but still visible to somebody's old snapshot; the caller goes back to '-infinity' now and then.
 -- Locks: the connection's own fence row (share), the task_ready rows (skipping those locked by others).
--- Indexes: task_ready_in_order, task_ready_by_queue, run_pkey, step_pkey, attempt_pkey, event_pkey.
+-- Indexes: task_ready_in_order, run_pkey, step_pkey, attempt_pkey, event_pkey.
 -- A task row that is visible has not moved since, so its journal in the same snapshot is whole; what was sent to the run
 -- after the snapshot shows when the worker compares `inbox_seq`.
 with fence as materialized (
     select worker_id
     from dacapo.fence
-    where worker_id = $1 and connection = $2 and open and not exists (select from dacapo.standstill)
+    where worker_id = $1 and connection = $2 and open
+        and not exists (select from dacapo.standstill)
+        and not exists (select from dacapo.paused_workflow where not resumed)
     for share of fence
 ),
 claimed as (
     delete from dacapo.task_ready
     using fence
     where run_id = any (array(
-        select ready.run_id
-        from unnest($4::integer[], $5::timestamptz[]) as source (id, floor)
-        cross join lateral (
-            select run_id
-            from (
-                select run_id
-                from dacapo.task_ready
-                where queue is null and ready_at >= source.floor
-                    and source.id is null and exists (select from fence)
-                order by ready_at, run_id
-                limit $3
-                for update skip locked
-            ) as unnamed
-            union all
-            select run_id
-            from (
-                select run_id
-                from dacapo.task_ready
-                where task_ready.queue = source.id and ready_at >= source.floor
-                    and exists (select from dacapo.queue where queue.id = source.id and not queue.paused) and exists (select from fence)
-                order by ready_at, run_id
-                limit $3
-                for update skip locked
-            ) as named
-        ) as ready
+        select run_id
+        from dacapo.task_ready
+        where queue is null and ready_at >= $4 and exists (select from fence)
+        order by ready_at, run_id
         limit $3
+        for update skip locked
     ))
-    returning run_id, ready_at, started_at, inbox_seq, signal, takeovers, takeover_progress, queue, queue_key, priority
-),
-put_aside as materialized (
-    select claimed.run_id
-    from claimed
-    join dacapo.run on run.id = claimed.run_id
-    join dacapo.paused_workflow as paused on paused.namespace = run.namespace and paused.workflow = run.workflow
-    where exists (select from dacapo.paused_workflow)
-        and not paused.resumed
-        -- These are to be ended, and their code is not asked.
-        and coalesce(claimed.signal, '') not in ('kill', 'deadline')
-),
-aside as (
-    insert into dacapo.task_suspended (run_id, reason, started_at, inbox_seq, queue, queue_key, priority)
-    select run_id, 'workflow', started_at, inbox_seq, queue, queue_key, priority
-    from claimed
-    where run_id in (select run_id from put_aside)
+    returning run_id, ready_at, coalesce(started_at, clock_timestamp()) as started_at, inbox_seq, signal, takeovers, takeover_progress,
+        priority
 ),
 leased as (
-    insert into dacapo.task_leased (
-        run_id, worker_id, started_at, inbox_seq, signal, takeovers, takeover_progress, queue, queue_key, priority
-    )
-    select run_id, $1, coalesce(started_at, clock_timestamp()), inbox_seq, signal, takeovers, takeover_progress, queue, queue_key, priority
+    insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, signal, takeovers, takeover_progress, priority)
+    select run_id, $1, started_at, inbox_seq, signal, takeovers, takeover_progress, priority
     from claimed
-    where run_id not in (select run_id from put_aside)
 )
 select
     claimed.run_id as "run_id!",
@@ -76,8 +41,6 @@ select
     seen.inbox_seq as "inbox_seq!",
     claimed.signal,
     claimed.takeovers as "takeovers!",
-    claimed.queue as "queue?",
-    claimed.run_id in (select run_id from put_aside) as "put_aside!",
     run.namespace as "namespace!",
     run.workflow as "workflow!",
     run.deployment_id as "deployment_id!",

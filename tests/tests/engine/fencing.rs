@@ -30,6 +30,7 @@ async fn a_fenced_worker_writes_nothing() {
     let ten = Claim {
         max: 10,
         sources: vec![(None, None)],
+        has_paused_workflows: false,
     };
     let claimed = dacapo_store::claim(&mut connection, worker, 0, &ten)
         .await
