@@ -6,7 +6,7 @@ use dacapo_client::RunId;
 use dacapo_model::Status;
 use dacapo_tests::{Dacapo, Database, database};
 
-use crate::check::{bodies_once, effects, sound, worker};
+use crate::check::{bodies_once, effects, journal, sound, worker};
 
 async fn rows(database: &Database, run: RunId, kind: &str) -> i64 {
     sqlx::query_scalar(
@@ -117,6 +117,71 @@ async fn each_branch_takes_its_own_event_in_any_order() {
     assert_eq!(
         done.output.as_ref().map(|output| output.as_str()),
         Some(r#"["0","1","2"]"#)
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_that_is_over_before_it_is_durable_is_recorded_as_over() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("only-computes", "null").await;
+    database
+        .until(
+            "the run waits",
+            "select count(*) = 1 from dacapo.task_suspended where 'go' = any (events)",
+        )
+        .await;
+    let mut rows = journal(&database, run).await;
+    rows.sort();
+    assert_eq!(
+        rows,
+        [
+            "go#1 wait open",
+            "pure#1 fork ok {\"branches\":2}",
+            "pure#1/0 branch ok 2",
+            "pure#1/1 branch ok 3",
+            "sum#1 step ok 5",
+        ]
+    );
+    database
+        .client
+        .send_event(run, "go", "null", None)
+        .await
+        .unwrap();
+    let done = database.done(run).await;
+    assert_eq!(
+        done.output.as_ref().map(|output| output.as_str()),
+        Some("5"),
+        "{done:?}"
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_up_behind_a_fork_runs_through_retries_and_branches_of_its_own() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("makes-up", "null").await;
+    database
+        .until(
+            "the branch waits",
+            "select count(*) = 1 from dacapo.task_suspended where 'never' = any (events)",
+        )
+        .await;
+    database.client.cancel(run).await.unwrap();
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Cancelled, "{done:?}");
+    let mut effects = effects(&database, run).await;
+    effects.sort();
+    assert_eq!(
+        effects,
+        ["effect undo", "effect undo 0", "effect undo 1"],
+        "{done:?}"
     );
     worker.drain().await.unwrap();
     sound(&database).await;

@@ -164,6 +164,35 @@ impl Guest for Probe {
         Ok(())
     }
 
+    fn only_computes() -> Result<u32, String> {
+        let sums = map("pure", &[1u32, 2]).run(|number| Ok(number + 1))?;
+        let sum: u32 = step("sum").run(|| Ok(sums.iter().sum()))?;
+        wait_for::<()>("go").recv()?;
+        Ok(sum)
+    }
+
+    fn makes_up() -> Result<(), String> {
+        let Err(failure) = map("one", &[0u32]).run(|_| wait_for::<()>("never").recv()) else {
+            return Ok(());
+        };
+        step("undo")
+            .backoff(Duration::from_millis(20), 1.0, Duration::from_millis(20))
+            .run_with(|attempt| {
+                if attempt == 1 {
+                    return Err(Retry("once more").into());
+                }
+                info!("effect undo");
+                Ok(())
+            })?;
+        map("undo-more", &[0u32, 1]).run(|number| {
+            step("undo").run(|| {
+                info!("effect undo {number}");
+                Ok(())
+            })
+        })?;
+        Err(failure.message)
+    }
+
     fn sees() -> Result<Vec<String>, String> {
         let look = |number: u32| {
             let millis = now()
