@@ -72,6 +72,22 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
     );
     assert_eq!(journal(&database, child).await, ["square#1 step ok 144"]);
 
+    // It is as urgent as its parent.
+    let urgent = dacapo_client::StartOptions {
+        priority: 5,
+        ..Default::default()
+    };
+    let input = plan("test:probe/children.square", "2");
+    let client = &database.client;
+    let parent = client
+        .start_by_name("children.runs-child", &input, urgent)
+        .await
+        .unwrap();
+    assert_eq!(said(&database.done(parent.id).await), r#""4""#);
+    let child = children(&database, parent.id).await[0];
+    let child = client.get(child).await.unwrap();
+    assert_eq!((child.priority, child.parent), (5, Some(parent.id)));
+
     // An end of the name is enough where it is unique; an output of `null` is one.
     for (workflow, input, expected) in [
         ("square", "3", r#""9""#),
