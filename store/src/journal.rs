@@ -6,6 +6,7 @@ use dacapo_model::{
     DeploymentId, FailedAttempt, Failure, Outcome, Payload, Recorded, RecordedState, RunId,
     StepKey, Timestamp, WorkerId,
 };
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::{StoreConnection, StoreError, Time};
@@ -103,6 +104,8 @@ pub struct RunWrites {
     pub logs: Vec<LogRow>,
     /// The run is given up.
     pub end: Option<End>,
+    /// The run has started children, now or before: what is left of them is to be cancelled when it has ended.
+    pub is_parent: bool,
 }
 
 impl RunWrites {
@@ -180,6 +183,24 @@ pub async fn flush(
             FlushResult::Written { gone: Vec::new() }
         });
     }
+    if c.children.is_empty() {
+        return flush_all(&mut connection.0, worker, fence, &c).await;
+    }
+    let mut transaction = connection.0.begin().await?;
+    let result = flush_all(&mut transaction, worker, fence, &c).await?;
+    if result != FlushResult::Fenced {
+        start_children(&mut transaction, &c.children).await?;
+    }
+    transaction.commit().await?;
+    Ok(result)
+}
+
+async fn flush_all(
+    connection: &mut PgConnection,
+    worker: WorkerId,
+    fence: i16,
+    c: &Columns<'_>,
+) -> Result<FlushResult, StoreError> {
     let row = sqlx::query_file!(
         "sql/journal/flush.sql",
         worker.0,
@@ -229,16 +250,8 @@ pub async fn flush(
         &c.attempts.started_at as _,
         &c.attempts.finished_at as _,
         &c.attempts.failure,
-        &c.children.parent,
-        &c.children.id,
-        &c.children.workflow as _,
-        &c.children.deployment,
-        &c.children.input as _,
-        &c.children.labels as _,
-        &c.children.deadline_ms as _,
-        &c.children.detached,
     )
-    .fetch_one(&mut connection.0)
+    .fetch_one(&mut *connection)
     .await?;
     Ok(if row.fenced {
         FlushResult::Fenced
@@ -247,6 +260,28 @@ pub async fn flush(
             gone: row.gone.into_iter().map(RunId).collect(),
         }
     })
+}
+
+/// What a flush does for the children of its runs, in the same transaction: `sql/child/start.sql`.
+async fn start_children(
+    connection: &mut PgConnection,
+    children: &Children<'_>,
+) -> Result<(), StoreError> {
+    sqlx::query_file!(
+        "sql/child/start.sql",
+        &children.parent,
+        &children.id,
+        &children.workflow as _,
+        &children.deployment,
+        &children.input as _,
+        &children.labels as _,
+        &children.deadline_ms as _,
+        &children.detached,
+        &children.left_over,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
 }
 
 #[derive(Default)]
@@ -305,6 +340,14 @@ struct Children<'a> {
     labels: Vec<Option<String>>,
     deadline_ms: Vec<Option<i64>>,
     detached: Vec<bool>,
+    /// Parents that end.
+    left_over: Vec<Uuid>,
+}
+
+impl Children<'_> {
+    fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.left_over.is_empty()
+    }
 }
 
 #[derive(Default)]
@@ -359,6 +402,10 @@ impl<'a> Columns<'a> {
             }
             if let Some(end) = &one.end {
                 columns.end(run, end);
+                let is_over = !matches!(end, End::Suspended { .. } | End::Blocked(_));
+                if is_over && one.is_parent {
+                    columns.children.left_over.push(run);
+                }
             }
         }
         let finished: Vec<String> = columns.finished.run.iter().map(Uuid::to_string).collect();
@@ -394,7 +441,7 @@ impl<'a> Columns<'a> {
     fn are_new_steps_only(&self) -> bool {
         self.open.run.is_empty()
             && self.attempts.run.is_empty()
-            && self.children.id.is_empty()
+            && self.children.is_empty()
             && self.taken.run.is_empty()
             && self.log.run.is_empty()
             && self.finished.run.is_empty()

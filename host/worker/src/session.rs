@@ -73,6 +73,8 @@ struct State {
     refused: Option<String>,
     /// What still plays the run is to have no effect any more.
     closed: bool,
+    /// The run has started children.
+    is_parent: bool,
 }
 
 /// How a hand-over went.
@@ -102,6 +104,10 @@ impl Session {
             stop: None,
             refused: None,
             closed: false,
+            is_parent: claimed
+                .recorded
+                .iter()
+                .any(|row| row.kind == dacapo_model::Kind::Child),
         };
         Self {
             run: claimed.run,
@@ -248,6 +254,7 @@ impl Session {
             records: std::mem::take(&mut state.records),
             logs: std::mem::take(&mut state.logs),
             end,
+            is_parent: state.is_parent,
         };
         self.incarnation.submit(Submission {
             writes,
@@ -323,6 +330,7 @@ impl Journal for Session {
                     Failpoint::AfterBody.reach();
                 }
                 state.appended += 1;
+                state.is_parent |= write.starts_child.is_some();
                 let mut row = RecordRow {
                     recorded: write.recorded,
                     updates_open: write.updates_open,

@@ -4,7 +4,7 @@
 -- runs that were given up as asked. A run that asked to be suspended and is not in `gone` has something new in its inbox
 -- (or a new signal): it stays leased.
 -- Locks, in this order: the connection's own fence row (share), the task rows of its runs, their run rows.
--- Indexes: fence_pkey, step_pkey, attempt_pkey, event_pkey, task_leased_pkey, run_pkey, child_pkey.
+-- Indexes: fence_pkey, step_pkey, attempt_pkey, event_pkey, task_leased_pkey, run_pkey.
 with fence as materialized (
     select worker_id
     from dacapo.fence
@@ -37,39 +37,6 @@ failed_attempts as (
     from fence, unnest($42::uuid[], $43::text[], $44::integer[], $45::timestamptz[], $46::timestamptz[], $47::text[])
         as a (run_id, key, number, started_at, finished_at, failure)
 ),
--- A child that is there already was started by an earlier life of its parent.
-children as (
-    insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline, priority, parent, depth)
-    select c.id, parent.namespace, c.workflow, c.deployment_id, c.input,
-        coalesce(
-            c.labels::jsonb,
-            (select jsonb_object_agg(name, value) from jsonb_each(parent.labels) as l (name, value) where name not like 'dacapo.%'),
-            '{}'
-        ),
-        clock_timestamp() + c.deadline_ms * interval '1 millisecond',
-        parent.priority, c.parent, parent.depth + 1
-    from fence, unnest(
-        $48::uuid[], $49::uuid[], $50::text[], $51::bigint[], $52::text[], $53::text[], $54::bigint[], $55::boolean[]
-    ) as c (parent, id, workflow, deployment_id, input, labels, deadline_ms, detached)
-    join dacapo.run as parent on parent.id = c.parent
-    on conflict (id) do nothing
-    returning id, deadline, priority
-),
-child_links as (
-    insert into dacapo.child (parent, run_id, detached)
-    select c.parent, c.id, c.detached
-    from fence, unnest($48::uuid[], $49::uuid[], $55::boolean[]) as c (parent, id, detached)
-    on conflict do nothing
-),
-child_deadlines as (
-    insert into dacapo.deadline (run_id, at)
-    select id, deadline from children where deadline is not null
-),
-child_tasks as (
-    insert into dacapo.task_ready (run_id, ready_at, priority)
-    select id, dacapo.place_in_line(priority), priority from children
-    returning priority
-),
 taken as (
     update dacapo.event
     set taken_by = t.key
@@ -97,40 +64,6 @@ ended as (
     where run.id = finished.run_id
     returning run.id
 ),
--- What is left of a completed run's children is to be cancelled.
-children_left as (
-    insert into dacapo.child_cancel (parent)
-    select ended.id
-    from ended
-    -- Those that were started by this very statement are not to be seen yet.
-    where ended.id = any ($48::uuid[]) or exists (select from dacapo.child where child.parent = ended.id)
-    on conflict do nothing
-    returning parent
-),
-given_up as (
-    delete from dacapo.task_leased
-    using fence, unnest(
-        $33::uuid[], $34::text[], $35::text[], $36::timestamptz[], $37::boolean[], $38::text[], $39::integer[], $40::text[]
-    ) as s (run_id, reason, events, wake_at, paused, blocked, inbox_seq, signal)
-    where task_leased.run_id = s.run_id
-        and task_leased.worker_id = fence.worker_id
-        and (
-            -- A run that is to be ended at once must not be kept instead: its worker hands it back, and it is ended by the next claim.
-            (s.reason = 'blocked' and coalesce(task_leased.signal, '') not in ('kill', 'deadline'))
-            or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
-        )
-    returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,
-        task_leased.started_at, task_leased.inbox_seq, task_leased.queue, task_leased.queue_key, task_leased.priority
-),
-suspended as (
-    insert into dacapo.task_suspended (
-        run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq, queue, queue_key, priority
-    )
-    select run_id, reason, string_to_array(events, '#'),
-        wake_at,
-        paused, blocked, started_at, inbox_seq, queue, queue_key, priority
-    from given_up
-),
 told as (
     select pg_notify('dacapo_run', n.payload)
     from fence, unnest($41::text[]) as n (payload)
@@ -138,9 +71,4 @@ told as (
 select
     not exists (select from fence) as "fenced!",
     array(select run_id from given_up) || array(select id from ended) as "gone!",
-    (select count(*) from told)
-        + (
-            select count(pg_notify('dacapo_ready', case when priority > 0 then 'first' else '' end))
-            from (select max(priority) as priority from child_tasks having count(*) > 0) as first_of_them
-        )
-        + (select count(pg_notify('dacapo_children', '')) from (select from children_left limit 1) as any_of_them) as "told!"
+    (select count(*) from told) as "told!"

@@ -72,6 +72,7 @@ async fn a_fenced_worker_writes_nothing() {
         }],
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),
+        is_parent: false,
     }];
     // Also by the statement for new rows alone.
     let mut rows_only = writes.clone();

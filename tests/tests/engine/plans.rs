@@ -72,7 +72,7 @@ async fn timers_are_found_by_their_time() {
 async fn a_flush_finds_every_row_by_its_key() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";
-    let arrays = vec!["'{}'"; 53].join(", ");
+    let arrays = vec!["'{}'"; 45].join(", ");
     let plan = plan(
         &database,
         "journal/flush.sql",
@@ -89,6 +89,15 @@ async fn a_flush_finds_every_row_by_its_key() {
         assert!(plan.contains(index), "{index} is not used:\n{plan}");
     }
     assert!(!plan.contains("Seq Scan"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_are_started_by_the_keys_of_their_parents() {
+    let database = database().await;
+    let arrays = ["'{}'"; 9].join(", ");
+    let plan = plan(&database, "child/start.sql", &arrays).await;
+    assert!(plan.contains("run_pkey"), "{plan}");
+    assert!(!plan.contains("Seq Scan on run "), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
