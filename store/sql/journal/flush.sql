@@ -64,6 +64,30 @@ ended as (
     where run.id = finished.run_id
     returning run.id
 ),
+given_up as (
+    delete from dacapo.task_leased
+    using fence, unnest(
+        $33::uuid[], $34::text[], $35::text[], $36::timestamptz[], $37::boolean[], $38::text[], $39::integer[], $40::text[]
+    ) as s (run_id, reason, events, wake_at, paused, blocked, inbox_seq, signal)
+    where task_leased.run_id = s.run_id
+        and task_leased.worker_id = fence.worker_id
+        and (
+            -- A run that is to be ended at once must not be kept instead: its worker hands it back, and it is ended by the next claim.
+            (s.reason = 'blocked' and coalesce(task_leased.signal, '') not in ('kill', 'deadline'))
+            or (task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal)
+        )
+    returning task_leased.run_id, s.reason, s.events, s.wake_at, s.paused, s.blocked,
+        task_leased.started_at, task_leased.inbox_seq, task_leased.queue, task_leased.queue_key, task_leased.priority
+),
+suspended as (
+    insert into dacapo.task_suspended (
+        run_id, reason, events, wake_at, paused, blocked, started_at, inbox_seq, queue, queue_key, priority
+    )
+    select run_id, reason, string_to_array(events, '#'),
+        wake_at,
+        paused, blocked, started_at, inbox_seq, queue, queue_key, priority
+    from given_up
+),
 told as (
     select pg_notify('dacapo_run', n.payload)
     from fence, unnest($41::text[]) as n (payload)
