@@ -406,6 +406,22 @@ fn expectation(mismatch: &str) -> String {
     format!("{before}{form}")
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn white_space_around_a_number_is_no_part_of_it() {
+    let database = database().await;
+    let schema = serde_json::to_string(&workflow(&Type::U8)).unwrap();
+    for text in [" 0", "0\n", "\t7 "] {
+        let problem: Option<String> =
+            sqlx::query_scalar("select dacapo.input_problem($1, $2::text::jsonb)")
+                .bind(text)
+                .bind(&schema)
+                .fetch_one(database.store.pool())
+                .await
+                .unwrap();
+        assert_eq!(problem, None, "{text:?}");
+    }
+}
+
 /// The two checkers are one: the same texts pass, and what does not is refused at the same places with the same expectation.
 #[test]
 fn the_checker_in_sql_and_the_one_in_rust_agree_on_random_types_and_texts() {
