@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The journal of a run that may fork, kept up to date while it is played.
-pub(crate) struct History(Mutex<Rows>);
+pub(crate) struct History {
+    rows: Mutex<Rows>,
+    /// Somebody was told of a cancel: nearly no run is, and who asks for it asks again and again.
+    cancelled: AtomicBool,
+}
 
 /// They are put in order when they are first asked for: most runs do not fork.
 enum Rows {
@@ -87,11 +92,16 @@ pub(crate) fn route(scope: &str) -> Vec<Turn> {
 impl History {
     /// Over rows by position.
     pub(crate) fn new(recorded: Arc<Vec<Recorded>>) -> History {
-        History(Mutex::new(Rows::Loose(recorded, Vec::new())))
+        History {
+            cancelled: AtomicBool::new(recorded.iter().any(is_cancelled)),
+            rows: Mutex::new(Rows::Loose(recorded, Vec::new())),
+        }
     }
 
     /// A row was written, or one that was open is written anew.
     pub(crate) fn note(&self, row: Recorded) {
+        self.cancelled
+            .fetch_or(is_cancelled(&row), Ordering::Relaxed);
         match &mut *self.lock() {
             Rows::Loose(_, since) => since.push(row),
             Rows::Sorted(scopes) => note(scopes, &row),
@@ -206,11 +216,14 @@ impl History {
 
     /// Whether who plays this scope was told of a cancel, there or on the way.
     pub(crate) fn was_told(&self, scope: &str) -> bool {
-        self.path(scope).iter().any(is_cancelled)
+        self.cancelled.load(Ordering::Relaxed) && self.path(scope).iter().any(is_cancelled)
     }
 
     /// Whether a cancel of the run, and not of a race's losers, was delivered in a branch of this fork.
     pub(crate) fn was_cancelled_below(&self, fork: &StepKey) -> bool {
+        if !self.cancelled.load(Ordering::Relaxed) {
+            return false;
+        }
         let scopes = self.scopes();
         let below = format!("{fork}/");
         scopes
@@ -220,7 +233,7 @@ impl History {
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows by scope.
