@@ -3,6 +3,7 @@
 //!
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
+mod changes;
 mod check_type;
 mod events;
 mod export;
@@ -28,6 +29,7 @@ mod to_json;
 mod value;
 mod workflow_name;
 
+pub use changes::Changes;
 pub use check_type::*;
 pub use events::EventError;
 pub use export::*;

@@ -63,7 +63,7 @@ impl Stage {
             Err(error) => Err(Error::BadEvent {
                 name: name.to_owned(),
                 workflow: self.workflow.name.clone(),
-                error,
+                error: Box::new(error),
             }),
         }
     }
@@ -135,6 +135,7 @@ impl Stage {
             retries: 0,
             created_at: self.start,
             labels: self.labels.clone(),
+            changes: None,
             recorded: journal.begin(),
         };
         let component = &self.component.inner;

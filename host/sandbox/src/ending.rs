@@ -1,8 +1,9 @@
 //! What goes into one go at a run, and how it can end.
 
 use std::fmt;
+use std::sync::Arc;
 
-use dacapo_model::{Failure, Payload, PayloadError, Recorded, RunId, Timestamp};
+use dacapo_model::{Changes, Failure, Payload, PayloadError, Recorded, RunId, Timestamp};
 
 use crate::journal::Stop;
 
@@ -23,6 +24,8 @@ pub struct RunSpec {
     pub retries: u16,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
+    /// How the code differs from what the run may have begun with, as the deployment says.
+    pub changes: Option<Arc<Changes>>,
     /// The journal so far, in any order.
     pub recorded: Vec<Recorded>,
 }

@@ -5,7 +5,8 @@
 
 use async_trait::async_trait;
 use dacapo_model::{
-    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, StepKey, Timestamp, Workflow,
+    DeploymentId, FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RunId, StepKey,
+    Timestamp, Workflow,
 };
 
 /// A run's journal, as the sandbox sees it.
@@ -60,11 +61,42 @@ pub trait Journal: Send + Sync + 'static {
         None
     }
 
+    /// Whether somebody looks on, who wants to see what the code does while it is replayed, too.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// The code makes a durable call, and this is what the journal says to it.
+    fn observe(&self, _seen: Seen<'_>) {}
+
     /// Makes everything appended durable and gives the run up until there is something to do.
     ///
     /// # Errors
     /// The reason why this process must stop advancing the run.
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop>;
+}
+
+/// A durable call, as whoever looks on sees it.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// It is answered by what is recorded.
+    Recorded {
+        /// Its key.
+        key: &'a StepKey,
+        /// What it is.
+        kind: Kind,
+        /// What was recorded.
+        outcome: &'a Outcome,
+    },
+    /// It has no outcome yet.
+    Reached {
+        /// Its key.
+        key: &'a StepKey,
+        /// What it is.
+        kind: Kind,
+        /// It was reached before, and waits, or is to be tried again.
+        was_open: bool,
+    },
 }
 
 /// One thing to be written.

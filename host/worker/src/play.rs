@@ -162,6 +162,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         retries: claimed.retries,
         created_at: claimed.created_at,
         labels: claimed.labels,
+        changes: None,
         recorded: claimed.recorded,
     };
     let journal: Arc<Session> = Arc::clone(session);

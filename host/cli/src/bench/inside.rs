@@ -166,6 +166,7 @@ fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
         retries: 0,
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
+        changes: None,
         recorded,
     }
 }

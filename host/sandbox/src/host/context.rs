@@ -25,6 +25,10 @@ impl Host for Guest {
     fn labels(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
         Ok(self.go.labels.clone())
     }
+
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
+    }
 }
 
 /// Times before 1970 have no form in the interface, and no run was started then.
