@@ -134,7 +134,13 @@ impl Database {
 
     /// Waits until a query over this database answers true; for what no notification tells.
     pub async fn until(&self, what: &str, query: &'static str) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        self.until_within(Duration::from_secs(30), what, query)
+            .await;
+    }
+
+    /// The same for what takes longer.
+    pub async fn until_within(&self, patience: Duration, what: &str, query: &'static str) {
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let answer: bool = sqlx::query_scalar(query)
                 .fetch_one(self.store.pool())
