@@ -98,6 +98,12 @@ fn clear_leftovers() {
     }
 }
 
+/// What the server of this process has logged so far.
+pub fn server_log() -> String {
+    let cluster = CLUSTER.get().expect("a database was made before");
+    String::from_utf8_lossy(&std::fs::read(cluster.log_file()).unwrap()).into_owned()
+}
+
 impl Database {
     /// Deploys a guest that `./x guests` has built.
     pub async fn deploy(&self, guest: &str) {
