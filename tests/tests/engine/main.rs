@@ -9,6 +9,7 @@ mod chaos;
 mod check;
 mod children;
 mod command;
+mod conformance;
 mod crash;
 mod deadlines;
 mod deploys;
@@ -23,6 +24,7 @@ mod house;
 mod incident;
 mod isolation;
 mod outage;
+mod parents;
 mod plans;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
