@@ -358,8 +358,13 @@ impl Client {
             status: Some(status),
             ..filter.clone()
         };
-        let limit = PAGE;
-        self.list(ListFilter { runs, limit, after }).await
+        let filter = ListFilter {
+            runs,
+            limit: PAGE,
+            after,
+            before: None,
+        };
+        self.list(filter).await
     }
 
     /// Fails only if the rest need not be tried.

@@ -47,8 +47,9 @@ pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Overlap, PassedOver,
-    PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
+    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Overlap, PRIORITY_LEVELS,
+    PassedOver, PassedOverReason, Payload, PayloadLimits, PriorityError, RunExport, RunId, Status,
+    Timestamp, parse_priority,
 };
 pub use dacapo_store::{
     Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,

@@ -36,7 +36,7 @@ pub use code::{
 pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
-pub use find::{FindRuns, count_runs, list_runs};
+pub use find::{FindRuns, PageAt, count_runs, list_runs};
 pub use going_back::{
     InterventionRow, OpenRow, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
     count_retriable, count_with_step, deployment_of, interventions, note, open_rows, plan_retry,

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod backoff;
 mod branches;
 mod broadcast;
 mod chaos;
 mod check;
 mod children;
 mod command;
+mod conformance;
 mod crash;
 mod deadlines;
 mod deploys;
@@ -23,6 +25,7 @@ mod house;
 mod incident;
 mod isolation;
 mod outage;
+mod parents;
 mod plans;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
