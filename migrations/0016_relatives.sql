@@ -205,8 +205,8 @@ begin
         ));
 end $$;
 
--- Lets a run that has ended go on, in the queue that it was in. Called by: those that have locked its row.
-create function dacapo.go_on(p_run dacapo.run) returns void
+-- Lets a run that has ended go on, in the queue that it was in; one that was cancelled is so no more. Called by: those that have locked its row.
+create function dacapo.go_on(p_run dacapo.run, p_is_cancelled boolean default false) returns void
 language plpgsql volatile as $$
 declare
     v_deadline timestamptz := p_run.deadline;
@@ -220,7 +220,7 @@ begin
         on conflict (run_id) do update set at = excluded.at;
     end if;
     update dacapo.run set status = 'active', failure = null, finished_at = null, deadline = v_deadline,
-        retries = retries + 1
+        cancel_requested_at = case when not p_is_cancelled then cancel_requested_at end, retries = retries + 1
     where id = p_run.id;
     insert into dacapo.task_suspended (run_id, reason, paused, started_at, inbox_seq, queue, queue_key, priority)
     select p_run.id, 'boundary', true, p_run.started_at, coalesce((select max(seq) from dacapo.event where run_id = p_run.id), 0),
@@ -321,8 +321,7 @@ begin
         update dacapo.child set cancelled = false where parent = p_parent and run_id = v_id;
         insert into dacapo.intervention (run_id, action, who, details)
         values (v_id, 'retry', p_who, json_build_object('parent', p_parent, 'removed', to_json(v_removed))::text);
-        update dacapo.run set cancel_requested_at = null where id = v_id;
-        perform dacapo.go_on(v_child);
+        perform dacapo.go_on(v_child, true);
         perform dacapo.bring_back(v_id, p_who);
     end loop;
 end $$;

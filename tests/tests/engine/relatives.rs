@@ -296,6 +296,31 @@ async fn a_child_that_has_made_up_for_what_it_did_begins_anew_when_its_parent_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_a_person_has_cancelled_stays_so_when_its_parent_is_retried() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let client = &database.client;
+    let (parent, child) = failed_parent(&database, "step-wait-step", "null").await;
+    suspended(&database, child, "event").await;
+    client.cancel(child).await.unwrap();
+    ended(&database, child, Status::Cancelled).await;
+    shut_gate(&database, parent).await;
+    client.retry(parent, ANN).await.unwrap();
+    let failure = ended(&database, parent, Status::Failed)
+        .await
+        .failure
+        .unwrap();
+    assert!(
+        failure.message.starts_with("child-cancelled: "),
+        "{failure:?}"
+    );
+    assert_eq!(client.get(child).await.unwrap().status, Status::Cancelled);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn children_of_children_go_on_when_the_first_parent_is_retried() {
     let database = database().await;
     database.deploy("probe").await;
