@@ -19,7 +19,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has ended; [`ClientError::BadArgument`],
-    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if it cannot be an event.
+    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if it cannot be an event; [`ClientError::BadEvent`] if the workflow declares
+    /// its events, and none like this.
     pub async fn send_event(
         &self,
         run: RunId,
@@ -42,7 +43,7 @@ impl Client {
             let mut connection = self.live_connection().await?;
             dacapo_store::send_event(&mut *connection, event).await?
         };
-        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+        sent.map_err(|reason| ClientError::not_sent(reason, run, name))
     }
 
     /// Sends an event inside the caller's transaction: it is there if and when that commits. Until then it holds the run up.
@@ -65,7 +66,7 @@ impl Client {
             delivery_id,
         };
         let sent = dacapo_store::send_event(transaction, event).await?;
-        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+        sent.map_err(|reason| ClientError::not_sent(reason, run, name))
     }
 
     /// Sends an event with a value that has a serde form.

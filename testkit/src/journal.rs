@@ -548,6 +548,7 @@ impl Journal for MemoryJournal {
             param: None,
             result: None,
             docs: None,
+            events: Vec::new(),
         });
         let mut state = self.lock();
         let Some(script) = state.child_script(&workflow.name) else {

@@ -19,6 +19,8 @@ pub(crate) struct Go {
     pub(crate) seed: RunId,
     pub(crate) retries: u16,
     pub(crate) workflow: String,
+    /// The events that the workflow declares; none: any will do.
+    pub(crate) events: Vec<String>,
     pub(crate) created_at: Timestamp,
     /// Sorted by name.
     pub(crate) labels: Vec<(String, String)>,
@@ -45,6 +47,7 @@ impl Go {
     /// The rows are answered beside, by position, for the instance that is played first.
     pub(crate) fn new(
         spec: RunSpec,
+        events: Vec<String>,
         journal: Arc<dyn Journal>,
         config: Arc<SandboxConfig>,
         forks: bool,
@@ -62,6 +65,7 @@ impl Go {
             seed: spec.seed,
             retries: spec.retries,
             workflow: spec.workflow,
+            events,
             created_at: spec.created_at,
             labels,
             journal,

@@ -58,9 +58,22 @@ pub(crate) fn describe_outcome(described: &Described, outcome: &DeployOutcome) -
             .descriptor
             .workflows
             .iter()
-            .map(|workflow| format!("  {}", signature(workflow))),
+            .map(|workflow| format!("  {}{}", signature(workflow), events(workflow))),
     );
     lines.join("\n")
+}
+
+/// The events that it declares, as WIT would have them.
+pub(crate) fn events(workflow: &dacapo_model::Workflow) -> String {
+    if workflow.events.is_empty() {
+        return String::new();
+    }
+    let event = |event: &dacapo_model::Case| match &event.ty {
+        Some(ty) => format!("{}({ty})", event.name),
+        None => event.name.clone(),
+    };
+    let events: Vec<String> = workflow.events.iter().map(event).collect();
+    format!(", takes the events {}", events.join(", "))
 }
 
 /// The workflows of other packages that it calls, each with what may be wrong with it. Nothing of that keeps it from being deployed: the

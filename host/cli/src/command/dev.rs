@@ -358,6 +358,7 @@ mod tests {
                 ty,
             }),
             result: None,
+            events: Vec::new(),
             docs: None,
         };
         workflow

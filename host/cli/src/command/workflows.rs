@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::arguments::Global;
-use crate::command::deploy::signature;
+use crate::command::deploy::{events, signature};
 use crate::connect;
 use crate::error::Result;
 use crate::ui::{Ui, table};
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 .unwrap_or_default();
             vec![
                 info.name.clone(),
-                types.to_owned(),
+                format!("{types}{}", events(&info.workflow)),
                 info.deployment.number.to_string(),
                 match paused.iter().find(|paused| paused.workflow == info.name) {
                     Some(paused) => format!("paused since {}", paused.since),
