@@ -108,7 +108,7 @@ pub enum Error {
         /// The workflow's full name.
         workflow: String,
         /// What is wrong with it.
-        error: EventError,
+        error: Box<EventError>,
     },
     /// A step or pause was scripted twice.
     #[error("{0} is scripted twice; to tell uses of a name apart, script keys: `name#1`, `name#2`")]

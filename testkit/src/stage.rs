@@ -64,7 +64,7 @@ impl Stage {
             Err(error) => Err(Error::BadEvent {
                 name: name.to_owned(),
                 workflow: self.workflow.name.clone(),
-                error,
+                error: Box::new(error),
             }),
         }
     }

@@ -229,7 +229,8 @@ impl Scheduler {
             if results.contains(&StartResult::NotActive)
                 || results.contains(&StartResult::UnknownQueue)
             {
-                // A newer deployment was activated since, or a queue deleted; dropping the transaction undoes everything, and the next look finds it.
+                // A newer deployment was activated since, or a queue deleted; dropping the transaction undoes everything, and the next look
+                // finds it.
                 return Ok(());
             }
         }

@@ -260,7 +260,7 @@ async fn a_child_that_has_made_up_for_what_it_did_begins_anew_when_its_parent_is
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let client = &database.client;
-    let (parent, child) = failed_parent(&database, "children.makes-up", "null").await;
+    let (parent, child) = failed_parent(&database, "children.releases", "null").await;
     suspended(&database, child, "event").await;
     shut_gate(&database, parent).await;
     ended(&database, child, Status::Cancelled).await;

@@ -146,7 +146,7 @@ async fn what_sql_is_given_is_checked_and_nothing_is_written_when_it_is_wrong() 
         ),
         (
             "'process', '1', '{\"prio\": 1}'",
-            "options.prio: unknown option; expected one of at, concurrencyKey, debounce, debounceFor, debounceMax, delay, key, labels, namespace, onConflict, priority, queue, singleton",
+            "options.prio: unknown option; expected one of at, concurrencyKey, deadline, debounce, debounceFor, debounceMax, delay, key, labels, namespace, onConflict, priority, queue, singleton",
             "",
         ),
         (

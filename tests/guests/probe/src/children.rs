@@ -103,7 +103,7 @@ impl Guest for Probe {
         Ok(child.output().map_err(text)?.to_string())
     }
 
-    fn makes_up() -> Result<String, String> {
+    fn releases() -> Result<String, String> {
         step("reserve").run(|| {
             info!("effect reserve");
             Ok(())
