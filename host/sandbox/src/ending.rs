@@ -71,6 +71,8 @@ pub enum BlockCode {
     JournalLimit,
     /// The workflow of a child is not deployed.
     UnknownWorkflow,
+    /// There is no such queue as a child is to wait in.
+    UnknownQueue,
 }
 
 impl BlockCode {
@@ -82,6 +84,7 @@ impl BlockCode {
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
+            BlockCode::UnknownQueue => "unknown-queue",
         }
     }
 }

@@ -50,6 +50,12 @@ pub trait Journal: Send + Sync + 'static {
     /// The reason why this process must stop advancing the run.
     async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop>;
 
+    /// Whether there is a named queue that a child can wait in.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run.
+    async fn has_queue(&self, name: &str) -> Result<bool, Stop>;
+
     /// How a child stands that was not started in this go. Its end comes as an event, too, whose name is `child/` and its id.
     ///
     /// # Errors
@@ -140,6 +146,12 @@ pub struct ChildStart {
     pub deadline_ms: Option<u64>,
     /// It outlives its parent.
     pub detached: bool,
+    /// The named queue that it waits in; none: the one without limits.
+    pub queue: Option<String>,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<String>,
+    /// Its priority; none: its parent's.
+    pub priority: Option<i16>,
 }
 
 /// A workflow that a child may be a run of.
@@ -149,6 +161,8 @@ pub struct ChildWorkflow {
     pub deployment: DeploymentId,
     /// The workflow.
     pub workflow: Workflow,
+    /// Whether its types are known. Only in a test they may not be: then its input is any JSON.
+    pub is_typed: bool,
     /// How many runs have started each other on the way to the one that is played.
     pub depth: u16,
 }

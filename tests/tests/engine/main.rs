@@ -31,6 +31,7 @@ mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;
 mod readme;
+mod relatives;
 mod requests;
 mod retention;
 mod retries;

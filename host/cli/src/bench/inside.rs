@@ -55,6 +55,10 @@ impl Journal for Stops {
         Err(Stop::Drained)
     }
 
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Err(Stop::Drained)
+    }
+
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
         Err(Stop::Drained)
     }

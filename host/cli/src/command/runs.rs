@@ -441,8 +441,18 @@ fn details(intervention: &Intervention) -> String {
         (" from", "from"),
         (" from", "opened"),
         (" of", "step"),
+        (" with its parent", "parent"),
     ] {
-        if let Some(value) = details[name].as_str() {
+        // An older retry opened one step.
+        let values: Vec<&str> = match &details[name] {
+            serde_json::Value::Array(values) => values
+                .iter()
+                .filter_map(serde_json::Value::as_str)
+                .collect(),
+            value => value.as_str().into_iter().collect(),
+        };
+        if !values.is_empty() {
+            let value = cut(&values.join(", "), 100);
             let before = match (intervention.action.as_str(), name) {
                 ("rerun-of", "run") => "",
                 _ => before,
