@@ -150,6 +150,20 @@ async fn a_run_that_kills_its_workers_is_blocked_after_the_third_and_others_go_o
     database.client.resume(run).await.unwrap();
     assert_eq!(database.done(run).await.status, Status::Completed);
     worker.kill().await;
+
+    // One that each of its workers brings further is not.
+    let run = database.start("effects", "6").await;
+    for _ in 0..4 {
+        let doomed = quick(Dacapo::on(&database))
+            .dying_at("before-body:2")
+            .worker()
+            .await;
+        assert!(!doomed.ended().await.success());
+    }
+    assert_eq!(journal(&database, run).await.len(), 4);
+    let worker = quick(Dacapo::on(&database)).worker().await;
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
