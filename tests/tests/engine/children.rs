@@ -191,6 +191,14 @@ async fn a_child_does_not_outlive_its_parent_unless_it_is_detached() {
     database.client.kill(parent).await.unwrap();
     assert_eq!(database.done(child).await.status, Status::Cancelled);
 
+    // The parent fails by its deadline.
+    let options = StartOptions::default().deadline(std::time::Duration::from_secs(2));
+    let parent = client.start_by_name("children.runs-child", &waits, options);
+    let parent = parent.await.unwrap().id;
+    let child = waiting_child(&database, parent).await;
+    assert_eq!(database.done(parent).await.status, Status::Failed);
+    assert_eq!(database.done(child).await.status, Status::Cancelled);
+
     let parent = start(&database, "detaches-child", &waits).await;
     assert_eq!(database.done(parent).await.status, Status::Completed);
     let child = children(&database, parent).await[0];
@@ -311,6 +319,21 @@ async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
     let database = database().await;
     database.deploy("probe").await;
     let run = start(&database, "runs-many", "60").await;
+    // While the children are being started, nobody knows whether they are.
+    for failpoint in [
+        "flush-sent:1",
+        "flush-sent:2",
+        "flush-sent:3",
+        "committed:2",
+    ] {
+        let doomed = Dacapo::on(&database)
+            .arg("--lease=1500ms")
+            .arg("--heartbeat=300ms")
+            .dying_at(failpoint)
+            .worker()
+            .await;
+        assert!(!doomed.ended().await.success());
+    }
     let mut worker = Dacapo::on(&database).worker().await;
     for ended in [5, 20, 40] {
         loop {

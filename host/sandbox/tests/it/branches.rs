@@ -124,9 +124,14 @@ async fn a_run_cut_after_any_row_plays_only_what_is_missing() {
         assert_eq!(sorted(&run), sorted(&whole));
         // The journal itself refuses to take a row twice; what was done is not even looked at again.
         let written = run.journal.trace();
+        let logs = run.journal.logs();
         for row in &writes[..cut] {
             if matches!(row.state, RecordedState::Done { .. }) {
                 assert!(!written.contains(&format!("{} ok", row.key)), "{written:?}");
+                let again = logs
+                    .iter()
+                    .find(|line| line.step.as_ref() == Some(&row.key));
+                assert_eq!(again, None, "its body ran again");
             }
         }
     }

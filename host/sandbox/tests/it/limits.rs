@@ -75,6 +75,8 @@ async fn what_goes_wrong_in_a_step_is_a_failed_attempt_with_a_backtrace() {
             ..PayloadLimits::default()
         },
         memory_max_bytes: 128 << 20,
+        // So much takes its time.
+        cpu_between_calls_max_ms: 30_000,
         instances_max: 1,
         ..config()
     })

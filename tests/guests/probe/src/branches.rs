@@ -82,7 +82,12 @@ impl Guest for Probe {
 
     fn nested() -> Result<u32, String> {
         let outer = map("outer", &[1u32, 2]).run(|&a| {
-            let inner = map("inner", &[10u32, 20]).run(|&b| step("add").run(|| Ok(a + b)))?;
+            let inner = map("inner", &[10u32, 20]).run(|&b| {
+                step("add").run(|| {
+                    info!("effect add {a} {b}");
+                    Ok(a + b)
+                })
+            })?;
             step("sum").run(|| Ok(inner.iter().sum::<u32>()))
         })?;
         Ok(outer.iter().sum())
