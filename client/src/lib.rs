@@ -63,9 +63,10 @@ pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::{Debounce, Singleton, StartOptions};
 pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
+pub use requests::By;
 pub use run::{
-    Deployment, FailedAttempt, Intervention, Progress, Run, RunSummary, Step, StepOutcome,
-    StepStatus, StepsDone, WaitingFor,
+    Deployment, FailedAttempt, Intervention, Progress, Run, RunProgress, RunSummary, Step,
+    StepOutcome, StepStatus, WaitingFor,
 };
 pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,

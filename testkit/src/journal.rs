@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use dacapo_model::{
-    Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+    Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, SaidProgress, StepKey,
+    Timestamp,
 };
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop, Suspended,
@@ -58,6 +59,7 @@ struct State {
     clock: Clock,
     rows: Vec<Recorded>,
     logs: Vec<LogLine>,
+    progress: Option<SaidProgress>,
     inbox: Vec<Received>,
     /// What somebody will do, by its time and the order in which the test said so.
     pending: BTreeMap<(Timestamp, usize), Action>,
@@ -108,6 +110,7 @@ impl MemoryJournal {
                 clock: Clock::new(start),
                 rows: Vec::new(),
                 logs: Vec::new(),
+                progress: None,
                 inbox: Vec::new(),
                 pending: BTreeMap::new(),
                 said: 0,
@@ -170,6 +173,11 @@ impl MemoryJournal {
 
     pub(crate) fn logs(&self) -> Vec<LogLine> {
         self.lock().logs.clone()
+    }
+
+    /// How far the run is, as its code said last.
+    pub(crate) fn progress(&self) -> Option<SaidProgress> {
+        self.lock().progress.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -398,6 +406,7 @@ impl Journal for MemoryJournal {
         match write {
             Write::Record(write) => state.record(write),
             Write::Log(line) => state.log(line),
+            Write::Progress(said) => state.progress = Some(said),
         }
     }
 

@@ -24,6 +24,7 @@ mod isolation;
 mod manifests;
 mod outage;
 mod plans;
+mod progress;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;
