@@ -1,7 +1,7 @@
 //! One event for all runs that a filter finds.
 
 use dacapo_model::{RunId, Status};
-use dacapo_store::SentEvent;
+use dacapo_store::{NotSent, SentEvent};
 use serde::Serialize;
 
 use crate::retry::retried;
@@ -20,6 +20,11 @@ pub struct SentToMany {
     pub sent: u64,
     /// Runs that had received it before.
     pub duplicates: u64,
+    /// Runs whose workflows declare their events, and not this one.
+    pub refused: u64,
+    /// What is wrong with it for the first of these.
+    #[serde(skip)]
+    pub refusal: Option<ClientError>,
     /// What kept the rest from receiving it, if anything did.
     #[serde(skip)]
     pub stopped: Option<ClientError>,
@@ -45,6 +50,8 @@ impl Client {
             delivery_id: delivery_id.map_or_else(|| RunId::new().to_string(), str::to_owned),
             sent: 0,
             duplicates: 0,
+            refused: 0,
+            refusal: None,
             stopped: None,
         };
         let pool = self.store().pool();
@@ -79,12 +86,17 @@ impl Client {
                     }
                 }
             };
-            for (_, answer) in answers {
+            for (run, answer) in answers {
                 match answer {
                     Ok(SentEvent::Sent) => done.sent += 1,
                     Ok(SentEvent::Duplicate) => done.duplicates += 1,
                     // It has ended since it was found.
-                    Err(_) => {}
+                    Err(NotSent::Refused(_)) => {}
+                    Err(reason) => {
+                        done.refused += 1;
+                        let refusal = || ClientError::not_sent(reason, run, name);
+                        done.refusal.get_or_insert_with(refusal);
+                    }
                 }
             }
             after = page.next;

@@ -7,7 +7,7 @@ use dacapo_model::{
     ExportError, ExportedDeployment, Failure, InputError, ManifestError, Overlap, PayloadError,
     RunId, Status,
 };
-use dacapo_store::{MigrateError, Refusal, SchemaState, StoreError};
+use dacapo_store::{MigrateError, NotSent, Refusal, SchemaState, StoreError};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -55,6 +55,16 @@ pub enum ClientError {
         what: String,
         /// What is wrong with it.
         error: PayloadError,
+    },
+    /// It is none of the events that the run's workflow declares, or its payload is not of that event's type. Nothing was written.
+    #[error("event {name:?} for run {run}: {problem}")]
+    BadEvent {
+        /// The run.
+        run: RunId,
+        /// The event's name.
+        name: String,
+        /// What is wrong, with its place.
+        problem: String,
     },
     /// A payload is longer than the limit. Nothing was written.
     #[error("{what}: {error}")]
@@ -294,6 +304,7 @@ impl ClientError {
             Self::AmbiguousWorkflow { .. } => "ambiguous-workflow",
             Self::BadInput { .. } => "bad-input",
             Self::BadPayload { .. } => "bad-payload",
+            Self::BadEvent { .. } => "bad-event",
             Self::TooLarge { .. } => "too-large",
             Self::BadArgument { .. } => "bad-argument",
             Self::BadManifest(_) => "bad-manifest",
@@ -335,6 +346,9 @@ impl ClientError {
             Self::UnknownWorkflow { .. } => "`dacapo workflows` shows what is deployed".to_owned(),
             Self::AmbiguousWorkflow { .. } => "use a full name".to_owned(),
             Self::BadInput { workflow, expected, .. } => format!("{workflow} takes {expected}"),
+            Self::BadEvent { .. } => {
+                "the workflow declares its events in its WIT; `dacapo workflows` shows them".to_owned()
+            }
             Self::TooLarge { .. } => {
                 "keep large data elsewhere and pass a reference to it, or raise the limit here and on the workers".to_owned()
             }
@@ -415,6 +429,17 @@ impl ClientError {
                 run,
                 action,
                 status,
+            },
+        }
+    }
+
+    pub(crate) fn not_sent(reason: NotSent, run: RunId, name: &str) -> Self {
+        match reason {
+            NotSent::Refused(refusal) => Self::refused(refusal, run, Action::SendEvent),
+            NotSent::Undeclared(problem) => Self::BadEvent {
+                run,
+                name: name.to_owned(),
+                problem,
             },
         }
     }

@@ -23,6 +23,7 @@ mod announce;
 mod broadcast;
 mod client;
 mod error;
+mod event;
 mod gather;
 mod going_back;
 pub mod json;
@@ -55,6 +56,7 @@ pub use dacapo_store::{
     Store, migrate,
 };
 pub use error::{Action, ClientError};
+pub use event::Event;
 pub use going_back::{
     Change, Changed, InBulk, OnDeployment, RerunOptions, SkipOptions, SkippedStep,
 };
@@ -72,7 +74,7 @@ pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,
 };
 pub use start::Started;
-pub use workflows::{ValueInfo, WorkflowInfo};
+pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 
 /// What the code that [`refs!`] generates needs, so that its crate needs no dependency but this one.
 #[doc(hidden)]

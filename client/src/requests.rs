@@ -32,7 +32,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has ended; [`ClientError::BadArgument`],
-    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if it cannot be an event.
+    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if it cannot be an event; [`ClientError::BadEvent`] if the workflow declares
+    /// its events, and none like this.
     pub async fn send_event(
         &self,
         run: RunId,
@@ -55,7 +56,7 @@ impl Client {
             let mut connection = self.live_connection().await?;
             dacapo_store::send_event(&mut *connection, event).await?
         };
-        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+        sent.map_err(|reason| ClientError::not_sent(reason, run, name))
     }
 
     /// Sends an event inside the caller's transaction: it is there if and when that commits. Until then it holds the run up.
@@ -78,7 +79,7 @@ impl Client {
             delivery_id,
         };
         let sent = dacapo_store::send_event(transaction, event).await?;
-        sent.map_err(|refusal| ClientError::refused(refusal, run, Action::SendEvent))
+        sent.map_err(|reason| ClientError::not_sent(reason, run, name))
     }
 
     /// Sends an event with a value that has a serde form.
@@ -182,7 +183,7 @@ impl Client {
     /// Those of [`Client::kill`], and of [`Client::pause_by`] for who asks.
     pub async fn kill_by(&self, run: RunId, by: By<'_>) -> Result<Killed, ClientError> {
         let asked = self
-            .ask(run, Request::ForceCancel, Action::Cancel, by)
+            .ask_by(run, Request::ForceCancel, Action::Cancel, by)
             .await?;
         Ok(match asked {
             Requested::Now => Killed::Now,

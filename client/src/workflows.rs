@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use dacapo_model::{RetryPolicy, Timestamp, Type, Workflow};
+use dacapo_model::{Case, RetryPolicy, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ pub struct WorkflowInfo {
     pub input: Option<ValueInfo>,
     /// What it returns; none if it returns nothing.
     pub output: Option<ValueInfo>,
+    /// The events that it declares; empty if any will do.
+    pub events: Vec<EventInfo>,
     /// How steps are tried again that do not say so themselves, where the deployment's manifest says it; none: as workers are configured.
     pub retry: Option<RetryPolicy>,
     /// What its WIT says about it.
@@ -46,12 +48,34 @@ pub struct ValueInfo {
     pub schema: serde_json::Value,
 }
 
+/// An event that a workflow declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventInfo {
+    /// Its name.
+    pub name: String,
+    /// What its payload is; none if it has none, which is `null` in JSON.
+    pub payload: Option<ValueInfo>,
+    /// What its WIT says about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+}
+
 impl ValueInfo {
     fn new(name: Option<String>, ty: &Type) -> Self {
         Self {
             name,
             ty: ty.to_string(),
             schema: dacapo_model::json_schema(ty),
+        }
+    }
+}
+
+impl EventInfo {
+    fn new(event: &Case) -> Self {
+        Self {
+            name: event.name.clone(),
+            payload: event.ty.as_ref().map(|ty| ValueInfo::new(None, ty)),
+            docs: event.docs.clone(),
         }
     }
 }
@@ -72,6 +96,7 @@ impl WorkflowInfo {
                 .as_ref()
                 .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
+            events: workflow.events.iter().map(EventInfo::new).collect(),
             retry: row.manifest.retry_of(&workflow.name),
             docs: workflow.docs.clone(),
             workflow,

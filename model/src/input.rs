@@ -65,6 +65,7 @@ mod tests {
                 ty,
             }),
             result: None,
+            events: Vec::new(),
             docs: None,
         }
     }

@@ -4,6 +4,7 @@
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
 mod check_type;
+mod events;
 mod export;
 mod failure;
 mod from_json;
@@ -30,6 +31,7 @@ mod value;
 mod workflow_name;
 
 pub use check_type::*;
+pub use events::EventError;
 pub use export::*;
 pub use failure::*;
 pub use from_json::from_json;

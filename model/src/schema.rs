@@ -41,6 +41,9 @@ pub struct Workflow {
     /// The result, if the function has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Type>,
+    /// The events that it declares, with the types of their payloads. None: any event will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Case>,
     /// What the WIT says about the function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docs: Option<String>,

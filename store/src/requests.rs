@@ -27,6 +27,15 @@ pub enum Refusal {
     Status(Status),
 }
 
+/// Why an event was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSent {
+    /// The run is not there, or has ended.
+    Refused(Refusal),
+    /// It is none of the events that the run's workflow declares: why.
+    Undeclared(String),
+}
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SentEvent {
@@ -81,7 +90,7 @@ pub(crate) fn refusal(answer: &str) -> Result<Refusal, StoreError> {
 pub async fn send_event<'e>(
     executor: impl sqlx::Executor<'e, Database = Postgres>,
     event: SendEvent<'_>,
-) -> Result<Result<SentEvent, Refusal>, StoreError> {
+) -> Result<Result<SentEvent, NotSent>, StoreError> {
     let answer = sqlx::query_scalar!(
         r#"select dacapo.send_event($1, $2, $3, $4) as "answer!""#,
         event.run.0,
@@ -91,11 +100,18 @@ pub async fn send_event<'e>(
     )
     .fetch_one(executor)
     .await?;
-    match answer.as_str() {
-        "sent" => Ok(Ok(SentEvent::Sent)),
-        "duplicate" => Ok(Ok(SentEvent::Duplicate)),
-        other => refusal(other).map(Err),
-    }
+    sent(&answer)
+}
+
+fn sent(answer: &str) -> Result<Result<SentEvent, NotSent>, StoreError> {
+    Ok(match answer {
+        "sent" => Ok(SentEvent::Sent),
+        "duplicate" => Ok(SentEvent::Duplicate),
+        other => Err(match other.strip_prefix("bad-event: ") {
+            Some(problem) => NotSent::Undeclared(problem.to_owned()),
+            None => NotSent::Refused(refusal(other)?),
+        }),
+    })
 }
 
 /// Sends an event to several runs in one statement, and tells for each what became of it. It may be repeated: under its delivery id it is
@@ -106,7 +122,7 @@ pub async fn send_event_to_many<'e>(
     name: &str,
     payload: &Payload,
     delivery_id: &str,
-) -> Result<Vec<(RunId, Result<SentEvent, Refusal>)>, StoreError> {
+) -> Result<Vec<(RunId, Result<SentEvent, NotSent>)>, StoreError> {
     let ids: Vec<uuid::Uuid> = runs.iter().map(|run| run.0).collect();
     let rows = sqlx::query_file!(
         "sql/event/send_many.sql",
@@ -118,14 +134,7 @@ pub async fn send_event_to_many<'e>(
     .fetch_all(executor)
     .await?;
     rows.into_iter()
-        .map(|row| {
-            let answer = match row.answer.as_str() {
-                "sent" => Ok(SentEvent::Sent),
-                "duplicate" => Ok(SentEvent::Duplicate),
-                other => Err(refusal(other)?),
-            };
-            Ok((RunId(row.run), answer))
-        })
+        .map(|row| Ok((RunId(row.run), sent(&row.answer)?)))
         .collect()
 }
 

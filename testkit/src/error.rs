@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dacapo_model::{InputError, NameError, PayloadError};
+use dacapo_model::{EventError, InputError, NameError, PayloadError};
 use dacapo_sandbox::{DescribeError, PrepareError, SandboxError};
 
 use crate::clock;
@@ -99,6 +99,16 @@ pub enum Error {
         what: String,
         /// What is wrong with it.
         error: PayloadError,
+    },
+    /// The workflow declares its events, and none like this.
+    #[error("event {name:?} for {workflow}: {error}")]
+    BadEvent {
+        /// The event's name.
+        name: String,
+        /// The workflow's full name.
+        workflow: String,
+        /// What is wrong with it.
+        error: EventError,
     },
     /// A step or pause was scripted twice.
     #[error("{0} is scripted twice; to tell uses of a name apart, script keys: `name#1`, `name#2`")]

@@ -109,6 +109,7 @@ impl Run {
         let item = check_name(name)
             .map_err(|error| bad_name("event", error))
             .and_then(|()| self.payload(&format!("event `{name}`"), &payload))
+            .and_then(|payload| self.stage.check_event(name, payload))
             .map(|payload| {
                 let name = name.to_owned();
                 Item::At(after, Action::Send { name, payload })

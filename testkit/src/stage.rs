@@ -55,6 +55,19 @@ impl Stage {
         &self.component
     }
 
+    /// The payload again, if the event is one that the workflow takes.
+    pub(crate) fn check_event(&self, name: &str, payload: Payload) -> Result<Payload, Error> {
+        let limits = &self.component.inner.sandbox.config().payload;
+        match self.workflow.check_event(name, payload.as_str(), limits) {
+            Ok(()) => Ok(payload),
+            Err(error) => Err(Error::BadEvent {
+                name: name.to_owned(),
+                workflow: self.workflow.name.clone(),
+                error,
+            }),
+        }
+    }
+
     pub(crate) fn workflow(&self) -> &str {
         &self.workflow.name
     }

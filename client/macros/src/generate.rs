@@ -45,6 +45,7 @@ fn modules(resolve: &Resolve, main: PackageId) -> Result<String, String> {
         for function in interface.functions.values() {
             references.push(reference(&mut shapes, id, interface, function)?);
         }
+        references.extend(events(resolve, id));
         modules.entry(module).or_default().extend(references);
     }
     let words = resolve.packages[main].interfaces.values().copied();
@@ -196,6 +197,28 @@ fn reference(
         );
     }
     Ok(code)
+}
+
+/// What makes events of the types that declare them: the variant or enum `events` of the interface, and `<function>-events`.
+fn events(resolve: &Resolve, id: InterfaceId) -> Vec<String> {
+    let interface = &resolve.interfaces[id];
+    let own = interface.functions.values();
+    let own = own.map(|function| format!("{}-events", function.name));
+    std::iter::once("events".to_owned())
+        .chain(own)
+        .filter(|name| {
+            interface.types.get(name).is_some_and(|ty| {
+                let kind = &resolve.types[*ty].kind;
+                matches!(kind, TypeDefKind::Variant(_) | TypeDefKind::Enum(_))
+            })
+        })
+        .map(|name| {
+            format!(
+                "impl ::dacapo_client::Event for {} {{}}\n",
+                upper_camel(&name)
+            )
+        })
+        .collect()
 }
 
 /// `ns:pkg/interface`, without a version.

@@ -24,6 +24,7 @@ use proc_macro::{TokenStream, TokenTree};
 ///
 /// A function `process: func(payment: payment) -> result<receipt, problem>` of the interface `payments` becomes
 /// `payments::PROCESS`, a `WorkflowRef<Payment, Receipt>`; its error type goes by `payments::ProcessError` too.
+/// The events that it declares, `variant events { … }` or `variant process-events { … }`, are an `Event`, which `Client::send` takes.
 /// A workflow is a function of an interface that a world exports; where no world exports anything, of any interface of the package.
 ///
 /// | WIT | Rust |

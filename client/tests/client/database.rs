@@ -145,6 +145,7 @@ pub fn workflow(name: &str, param: Option<Param>, result: Option<Type>) -> Workf
         function: function.to_owned(),
         param,
         result,
+        events: Vec::new(),
         docs: None,
     }
 }

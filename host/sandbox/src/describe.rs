@@ -8,11 +8,12 @@ mod types;
 
 pub use error::DescribeError;
 
-use dacapo_model::{Descriptor, Param, Workflow};
+use dacapo_model::{Case, Descriptor, Param, Type, Workflow};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{
-    Function, FunctionKind, Interface, PackageName, Resolve, World, WorldId, WorldItem, WorldKey,
+    Function, FunctionKind, Interface, PackageName, Resolve, Type as WitType, TypeDefKind, World,
+    WorldId, WorldItem, WorldKey,
 };
 
 use crate::host::typed_children::is_foreign;
@@ -185,7 +186,9 @@ fn add_workflows(
                 });
             }
         }
-        workflows.push(workflow(resolve, interface_name, name, function)?);
+        let mut workflow = workflow(resolve, interface_name, name, function)?;
+        workflow.events = events(resolve, interface, &workflow.name, function)?;
+        workflows.push(workflow);
     }
     Ok(())
 }
@@ -220,6 +223,42 @@ fn workflow(
         function: function.name.clone(),
         param,
         result,
+        events: Vec::new(),
         docs: types::docs(&function.docs),
+    })
+}
+
+/// The events that a workflow of this interface declares: the cases of its variant, or enum, `<function>-events`, or else of the
+/// interface's `events`. Other types of these names declare nothing.
+fn events(
+    resolve: &Resolve,
+    interface: &Interface,
+    workflow: &str,
+    function: &Function,
+) -> Result<Vec<Case>, DescribeError> {
+    let own = format!("{}-events", function.name);
+    let declared = [own.as_str(), "events"].into_iter().find_map(|name| {
+        let id = interface.types.get(name)?;
+        let cases = matches!(
+            resolve.types[*id].kind,
+            TypeDefKind::Variant(_) | TypeDefKind::Enum(_)
+        );
+        cases.then_some((name, *id))
+    });
+    let Some((name, id)) = declared else {
+        return Ok(Vec::new());
+    };
+    let ty = Types::new(resolve, workflow).lower(&WitType::Id(id), name)?;
+    Ok(match ty {
+        Type::Variant(variant) => variant.cases,
+        Type::Enum(names) => {
+            let case = |name| Case {
+                name,
+                ty: None,
+                docs: None,
+            };
+            names.cases.into_iter().map(case).collect()
+        }
+        _ => Vec::new(),
     })
 }

@@ -21,6 +21,8 @@ pub(crate) struct Go {
     /// How steps are tried again that do not say so themselves.
     pub(crate) retry: RetryPolicy,
     pub(crate) workflow: String,
+    /// The events that the workflow declares; none: any will do.
+    pub(crate) events: Vec<String>,
     pub(crate) created_at: Timestamp,
     /// Sorted by name.
     pub(crate) labels: Vec<(String, String)>,
@@ -47,6 +49,7 @@ impl Go {
     /// The rows are answered beside, by position, for the instance that is played first.
     pub(crate) fn new(
         spec: RunSpec,
+        events: Vec<String>,
         journal: Arc<dyn Journal>,
         config: Arc<SandboxConfig>,
         forks: bool,
@@ -65,6 +68,7 @@ impl Go {
             retries: spec.retries,
             retry: spec.retry.unwrap_or(config.retry),
             workflow: spec.workflow,
+            events,
             created_at: spec.created_at,
             labels,
             journal,

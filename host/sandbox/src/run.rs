@@ -51,7 +51,14 @@ impl Sandbox {
             }
         };
         let config = Arc::clone(&self.inner.config);
-        let (go, recorded) = Go::new(spec, journal, config, prepared.inner.forks);
+        let events = workflow.events.iter().map(|event| event.name.clone());
+        let (go, recorded) = Go::new(
+            spec,
+            events.collect(),
+            journal,
+            config,
+            prepared.inner.forks,
+        );
         let go = Arc::new(go);
         let Some(history) = &go.history else {
             let played = self.play(prepared, workflow, &call, &go, recorded, ROOT);

@@ -162,6 +162,29 @@ async fn people_and_time_together_approve_a_request() {
 }
 
 #[tokio::test]
+async fn events_that_the_workflow_does_not_declare_cannot_be_sent_to_it() {
+    let input =
+        json!({ "employee": "Ada", "purpose": "a book", "amountCents": 1, "coolingOffSeconds": 0 });
+    for (name, payload, message) in [
+        (
+            "manager-decison",
+            json!(null),
+            "there is no event manager-decison",
+        ),
+        (
+            "manager-decision",
+            json!({ "by": "Grace", "approved": 1 }),
+            "payload.approved: expected bool, got 1",
+        ),
+    ] {
+        let mut run = guest("approval").run("approve", &input).unwrap();
+        let refused = run.send_event(name, payload).run_to_completion().await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(message), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn logs_name_their_step_and_their_virtual_time() {
     let mut run = probe("step-wait-step", Value::Null);
     run.send_event_at(Duration::from_secs(7), "go", 1);

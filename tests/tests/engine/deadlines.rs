@@ -91,7 +91,10 @@ async fn a_run_that_ends_in_time_is_not_touched_by_its_deadline() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    let run = with_deadline(&database, "counted-steps", "3", 1_000).await;
+    // The component is compiled for this one.
+    let first = database.start("counted-steps", "3").await;
+    database.done(first).await;
+    let run = with_deadline(&database, "counted-steps", "3", 3_000).await;
     assert_eq!(database.done(run).await.status, Status::Completed);
     database
         .until(

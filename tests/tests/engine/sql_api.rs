@@ -359,6 +359,7 @@ fn workflow(ty: &Type) -> Workflow {
             ty: ty.clone(),
         }),
         result: None,
+        events: Vec::new(),
         docs: None,
     }
 }

@@ -93,7 +93,8 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         (true, None) => format!("deployment {number} of {package} is active"),
     }];
     let workflows = descriptor.workflows.iter();
-    lines.extend(workflows.map(|workflow| format!("  {}", signature(workflow))));
+    lines
+        .extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
     if let Some(file) = &one.manifest_file {
         let set = manifest::describe(&one.manifest);
         let file = file.display();
@@ -104,6 +105,19 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         lines.extend(set.iter().map(|set| format!("    {set}")));
     }
     lines.join("\n")
+}
+
+/// The events that it declares, as WIT would have them.
+pub(crate) fn events(workflow: &Workflow) -> String {
+    if workflow.events.is_empty() {
+        return String::new();
+    }
+    let event = |event: &dacapo_model::Case| match &event.ty {
+        Some(ty) => format!("{}({ty})", event.name),
+        None => event.name.clone(),
+    };
+    let events: Vec<String> = workflow.events.iter().map(event).collect();
+    format!(", takes the events {}", events.join(", "))
 }
 
 /// The workflows of other packages that it calls, each with what may be wrong with it. Nothing of that keeps it from being deployed: the

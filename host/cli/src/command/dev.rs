@@ -375,6 +375,7 @@ mod tests {
                 ty,
             }),
             result: None,
+            events: Vec::new(),
             docs: None,
         };
         workflow

@@ -113,6 +113,15 @@ async fn to_many(
             done.delivery_id
         )
     });
+    if let Some(refusal) = done.refusal {
+        let mut failed = Failed::from(refusal);
+        failed.message = format!(
+            "{} did not take it, the first because: {}",
+            runs_in_words(done.refused),
+            failed.message
+        );
+        return Err(failed);
+    }
     if let Some(error) = done.stopped {
         let mut failed = Failed::from(error);
         failed.message = format!("the rest was not reached: {}", failed.message);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::arguments::Global;
-use crate::command::deploy::signature;
+use crate::command::deploy::{events, signature};
 use crate::connect;
 use crate::error::Result;
 use crate::manifest::retry_text;
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 .unwrap_or_default();
             vec![
                 info.name.clone(),
-                types.to_owned(),
+                format!("{types}{}", events(&info.workflow)),
                 info.deployment.number.to_string(),
                 info.retry.map_or_else(String::new, retry_text),
                 match paused.iter().find(|paused| paused.workflow == info.name) {

@@ -89,6 +89,44 @@ fn resources_are_found_wherever_they_are() {
 }
 
 #[test]
+fn events_are_the_cases_of_a_variant_of_that_name() {
+    let names = |items: &str| -> Vec<Vec<(String, Option<Type>)>> {
+        let workflows = of_interface(items).unwrap().workflows.into_iter();
+        let events = workflows.map(|workflow| workflow.events.into_iter());
+        events
+            .map(|events| events.map(|event| (event.name, event.ty)).collect())
+            .collect()
+    };
+    let event = |name: &str, ty| (name.to_owned(), ty);
+    assert_eq!(
+        names(
+            "variant events { paid(u32), nudge } enum stop-events { hurry } run: func(); stop: func();"
+        ),
+        [
+            vec![event("paid", Some(Type::U32)), event("nudge", None)],
+            vec![event("hurry", None)],
+        ],
+        "its own come before those of the interface"
+    );
+    // Such a name may mean something else.
+    assert_eq!(
+        names("type events = list<string>; run: func(all: events);"),
+        [vec![]]
+    );
+}
+
+#[test]
+fn an_event_of_a_type_without_a_json_form_is_refused_with_its_place() {
+    let error = of_interface("variant events { paid(stream<u8>) } run: func();").unwrap_err();
+    let expected = DescribeError::UnsupportedType {
+        function: "a:b/i.run".to_owned(),
+        path: "events.paid".to_owned(),
+        what: "stream",
+    };
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn async_functions_are_refused() {
     assert_eq!(
         of_interface("run: async func();"),

@@ -23,6 +23,7 @@ impl Host for Guest {
             Asked::Recorded { outcome, .. } => return Ok(received(outcome)),
             Asked::Live(slot) => slot,
         };
+        self.check_declared(&event)?;
         let events = [event];
         let waited =
             self.wait_until_received(slot, &events, None, timeout_ms, |event| event.payload);
@@ -50,6 +51,9 @@ impl Host for Guest {
             Asked::Recorded { outcome, .. } => return any_received(outcome),
             Asked::Live(slot) => slot,
         };
+        for event in &events {
+            self.check_declared(event)?;
+        }
         let plan = serde_json::to_string(&events)
             .ok()
             .map(Payload::from_trusted);
@@ -100,6 +104,18 @@ fn named(event: Event) -> Payload {
 }
 
 impl Guest {
+    /// A wait for an event that nobody could send would never end.
+    fn check_declared(&self, event: &str) -> Result<(), Interrupt> {
+        let declared = &self.go.events;
+        if declared.is_empty() || declared.iter().any(|name| name == event) {
+            return Ok(());
+        }
+        Err(Interrupt::misuse(format!(
+            "the workflow waits for the event `{event}`, which is none of those that its WIT declares: {}",
+            declared.join(", ")
+        )))
+    }
+
     /// Takes the oldest of these events, waiting for one if need be, and records what the wait makes of it.
     async fn wait_until_received(
         &mut self,

@@ -47,6 +47,12 @@ impl Guest for Probe {
         Ok(())
     }
 
+    fn waits_undeclared() -> Result<(), String> {
+        wait_for_text("known")?;
+        wait_for_text("knwon")?;
+        Ok(())
+    }
+
     fn record_text(text: String) -> Result<String, String> {
         let recorded = match steps::step_run("s", None).map_err(Failure::from)? {
             State::Recorded(outcome) => outcome,
