@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dacapo_model::{
-    Failure, NameError, Payload, PayloadLimits, Recorded, RunId, Timestamp, check_name,
+    Failure, NameError, Payload, PayloadLimits, Recorded, RunId, SaidProgress, Timestamp,
+    check_name,
 };
 use dacapo_sandbox::LogLine;
 use serde::Serialize;
@@ -296,6 +297,11 @@ impl Run {
         self.journal
             .as_ref()
             .map_or_else(Vec::new, |journal| journal.children())
+    }
+
+    /// How far the run is, as its code said last; none: it has said nothing.
+    pub fn progress(&self) -> Option<SaidProgress> {
+        self.journal.as_ref()?.progress()
     }
 
     /// The names of events that no wait has taken, of all that were sent or are still to be sent.

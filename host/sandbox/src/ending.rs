@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dacapo_model::{Changes, Failure, Payload, PayloadError, Recorded, RunId, Timestamp};
+use dacapo_model::{
+    Changes, Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp,
+};
 
 use crate::journal::Stop;
 
@@ -22,6 +24,8 @@ pub struct RunSpec {
     pub created_at: Timestamp,
     /// How often it was retried after it had failed.
     pub retries: u16,
+    /// How steps are tried again that do not say so themselves; none: as [`SandboxConfig::retry`](crate::SandboxConfig::retry) says.
+    pub retry: Option<RetryPolicy>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
     /// How the code differs from what the run may have begun with, as the deployment says.

@@ -24,9 +24,11 @@ mod going_back;
 mod house;
 mod incident;
 mod isolation;
+mod manifests;
 mod outage;
 mod parents;
 mod plans;
+mod progress;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;
