@@ -322,7 +322,7 @@ async fn a_failed_run_goes_on_from_its_failed_step_with_the_attempts_that_it_has
     );
     // It fails once more.
     let plan = database.client.retry(run, ANN).await.unwrap();
-    assert_eq!(plan.opened.unwrap().as_str(), "flaky#1");
+    assert_eq!(plan.opened[0].as_str(), "flaky#1");
     assert_eq!(plan.removed.len(), 1);
     failed(&database, run).await;
     assert_eq!(
@@ -351,7 +351,7 @@ async fn a_failed_run_goes_on_from_its_failed_step_with_the_attempts_that_it_has
     assert_eq!(done.len(), 2);
     for word in [
         "retry by ann@desk",
-        "\"opened\" : \"flaky#1\"",
+        "\"opened\" : [\"flaky#1\"]",
         "[\"undo#1\"]",
         "\"busy\"",
     ] {
@@ -412,7 +412,7 @@ async fn a_retry_removes_nothing_that_did_not_lead_to_the_end_of_the_run() {
     let run = database.start("fails-and-goes-on", "null").await;
     failed(&database, run).await;
     let plan = database.client.retry(run, ANN).await.unwrap();
-    assert_eq!((plan.opened, plan.removed.len()), (None, 0));
+    assert_eq!((plan.opened.len(), plan.removed.len()), (0, 0));
     failed(&database, run).await;
     assert_eq!(
         effects(&database, run).await,
@@ -443,7 +443,7 @@ async fn a_branch_is_retried_and_run_again_without_those_beside_it() {
 
     let plan = database.client.retry(run, ANN).await.unwrap();
     assert_eq!(
-        plan.opened.as_ref().map(ToString::to_string).as_deref(),
+        plan.opened.first().map(ToString::to_string).as_deref(),
         Some("three#1/1/work#1")
     );
     // It cannot be mended, and so fails again: what matters is that nothing else was done again.

@@ -529,10 +529,18 @@ async fn sql_starts_in_queues_later_and_with_regard_to_other_starts() {
         ),
         (
             r#"{"priority": 1.5}"#,
-            "options.priority: expected a whole number from -100 to 100, got 1.5",
+            "options.priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got 1.5",
         ),
         (
-            r#"{"priority": "high"}"#,
+            r#"{"priority": "urgent"}"#,
+            "options.priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got \"urgent\"",
+        ),
+        (
+            r#"{"priority": "Infinity"}"#,
+            "options.priority: expected a whole number",
+        ),
+        (
+            r#"{"priority": true}"#,
             "options.priority: expected a whole number",
         ),
         (
@@ -729,8 +737,8 @@ async fn the_command_line_starts_later_and_with_regard_to_other_starts() {
             vec!["--debounce", "d", "--for", "5s", "--key", "k"],
             "cannot be used with",
         ),
-        (vec!["--priority", "high"], "--priority"),
-        (vec!["--priority", "101"], "expected -100 to 100"),
+        (vec!["--priority", "urgent"], "low, normal, high"),
+        (vec!["--priority", "101"], "from -100 to 100"),
     ] {
         let output = run(
             &database,
@@ -746,4 +754,41 @@ async fn the_command_line_starts_later_and_with_regard_to_other_starts() {
     }
     assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_of_priority_is_the_same_for_sql_and_the_command_line() {
+    let database = database().await;
+    database.deploy("probe").await;
+    for (level, priority) in dacapo_client::PRIORITY_LEVELS {
+        let options = format!(r#"{{"priority": "{level}"}}"#);
+        let by_sql: uuid::Uuid =
+            sqlx::query_scalar("select dacapo.start('nothing', 'null', $1::text::jsonb)")
+                .bind(options)
+                .fetch_one(database.store.pool())
+                .await
+                .unwrap();
+        let by_command = run(&database, &["start", "nothing", "--priority", level]).await;
+        let by_command: RunId = text(&by_command.stdout).trim().parse().unwrap();
+        for run in [RunId(by_sql), by_command] {
+            let seen = database.client.get(run).await.unwrap();
+            assert_eq!(seen.priority, priority, "{level}");
+        }
+    }
+    let refused = run(&database, &["start", "nothing", "--priority", "NaN"]).await;
+    fails(&refused, 2, &["lowest, low, normal, high or highest"]);
+    let durations = run(
+        &database,
+        &[
+            "start",
+            "nothing",
+            "--delay",
+            "2 days 12 hours",
+            "-o",
+            "json",
+        ],
+    )
+    .await;
+    let delayed: serde_json::Value = serde_json::from_slice(&durations.stdout).unwrap();
+    assert_eq!(delayed["status"], "suspended");
 }

@@ -40,6 +40,10 @@ impl Host for Guest {
         }
         Ok(())
     }
+
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
+    }
 }
 
 /// Times before 1970 have no form in the interface, and no run was started then.

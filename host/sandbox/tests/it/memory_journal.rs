@@ -303,6 +303,10 @@ impl Journal for MemoryJournal {
         Ok(Err(format!("no workflow `{name}` is deployed")))
     }
 
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Ok(false)
+    }
+
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
         Ok(ChildState::Unknown)
     }

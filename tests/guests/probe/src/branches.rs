@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dacapo_guest::raw::forks;
 use dacapo_guest::tracing::info;
-use dacapo_guest::{Failure, Fatal, Retry, join, map, now, race, sleep, step, wait_for};
+use dacapo_guest::{Failure, Fatal, Retry, join, map, now, pause, race, sleep, step, wait_for};
 
 use crate::Probe;
 use crate::bindings::exports::test::probe::branches::{Fan, Guest};
@@ -25,6 +25,49 @@ where
 }
 
 impl Guest for Probe {
+    fn many_fail() -> Result<u32, String> {
+        let once = |name: &str| {
+            step(name).run_with(|attempt| {
+                info!("effect {name} {attempt}");
+                if attempt == 1 {
+                    return Err(Failure::fatal("shut", "the gate is shut").into());
+                }
+                Ok(1)
+            })
+        };
+        let done = map("many", &[0, 1, 2, 3]).run(|number| match number {
+            0 => once("first"),
+            1 => {
+                let charged: Result<u32, Failure> =
+                    step("second").run(|| Err(Failure::fatal("no", "never").into()));
+                Ok(u32::from(charged.is_err()))
+            }
+            2 => {
+                let inner = map("inner", &[0, 1]).run(|_| once("third"))?;
+                Ok(u32::from(inner.len() == 2))
+            }
+            _ => step("fourth").run(|| {
+                info!("effect fourth");
+                Ok(1)
+            }),
+        })?;
+        step("after").run(|| Ok(()))?;
+        Ok(done.iter().sum())
+    }
+
+    fn pauses_beside(ms: u64) -> Result<u32, String> {
+        let done = map("beside", &[0, 1]).run(|number| {
+            if *number == 0 {
+                pause("hold")?;
+            } else {
+                sleep("nap", Duration::from_millis(ms))?;
+                step("woke").run(|| Ok(()))?;
+            }
+            Ok(1)
+        })?;
+        Ok(done.iter().sum())
+    }
+
     fn squares(plan: Fan) -> Result<u64, String> {
         let squares = fan(&plan, |number| {
             step("square").run(|| {
