@@ -118,6 +118,18 @@ async fn filters_hold_together() {
         ..all.clone()
     };
     assert!(found(&client, none).await.is_empty());
+    for (status, expected) in [
+        (Status::Cancelled, vec![cancelled]),
+        (Status::Queued, vec![ping]),
+        (Status::Completed, vec![]),
+    ] {
+        let filter = RunFilter {
+            status: Some(status),
+            workflow: Some(PING.to_owned()),
+            ..all.clone()
+        };
+        assert_eq!(found(&client, filter).await, expected, "{status}");
+    }
     assert!(
         found(&client.clone().with_namespace("other"), all)
             .await

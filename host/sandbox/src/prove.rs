@@ -161,6 +161,10 @@ impl Journal for Still {
         Err(HERE)
     }
 
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Err(HERE)
+    }
+
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
         Err(HERE)
     }

@@ -345,8 +345,31 @@ fn texts() -> impl Strategy<Value = (Type, String)> {
             prop_oneof![Just(Type::U64), Just(Type::S64), Just(Type::S32), Just(Type::U8)],
             "-?(92233720368547758|184467440737095516|21474836|2)[0-9]{2}",
         ),
+        1 => ends(),
         1 => "[A-Za-z0-9+/]{0,6}={0,3}".prop_map(|text| (Type::Bytes, format!("\"{text}\""))),
     ]
+}
+
+/// The ends of each type of whole numbers, and what lies beside them.
+fn ends() -> impl Strategy<Value = (Type, String)> {
+    let types = proptest::sample::select(vec![
+        (Type::U8, 0, 8),
+        (Type::S8, 7, 7),
+        (Type::U16, 0, 16),
+        (Type::S16, 15, 15),
+        (Type::U32, 0, 32),
+        (Type::S32, 31, 31),
+        (Type::U64, 0, 64),
+        (Type::S64, 63, 63),
+    ]);
+    (types, any::<bool>(), -1..=1_i128).prop_map(|((ty, below, above), is_least, beside)| {
+        let end = match (is_least, below) {
+            (true, 0) => 0,
+            (true, bits) => -(1_i128 << bits),
+            (false, _) => (1_i128 << above) - 1,
+        };
+        (ty, (end + beside).to_string())
+    })
 }
 
 fn workflow(ty: &Type) -> Workflow {

@@ -72,6 +72,9 @@ impl Guest for Probe {
         let squares = fan(&plan, |number| {
             step("square").run(|| {
                 info!("effect square {number}");
+                if plan.ms > 0 {
+                    std::thread::sleep(Duration::from_millis(plan.ms));
+                }
                 Ok(u64::from(number) * u64::from(number))
             })
         })?;
@@ -122,7 +125,12 @@ impl Guest for Probe {
 
     fn nested() -> Result<u32, String> {
         let outer = map("outer", &[1u32, 2]).run(|&a| {
-            let inner = map("inner", &[10u32, 20]).run(|&b| step("add").run(|| Ok(a + b)))?;
+            let inner = map("inner", &[10u32, 20]).run(|&b| {
+                step("add").run(|| {
+                    info!("effect add {a} {b}");
+                    Ok(a + b)
+                })
+            })?;
             step("sum").run(|| Ok(inner.iter().sum::<u32>()))
         })?;
         Ok(outer.iter().sum())
@@ -244,7 +252,8 @@ impl Guest for Probe {
                 .as_millis();
             let map: HashMap<u32, ()> = (0..20).map(|key| (key, ())).collect();
             let order: Vec<u32> = map.into_keys().collect();
-            format!("{number} {millis} {order:?}")
+            let drawn = getrandom::u64().unwrap_or_default();
+            format!("{number} {millis} {order:?} {drawn}")
         };
         let first = look(9);
         let mut seen = map("look", &[0u32, 1]).run(|&number| {
