@@ -21,4 +21,4 @@ alter table dacapo.intervention
     );
 
 -- An older worker would not keep to a manifest.
-update dacapo.compatibility set breaking = 15;
+update dacapo.compatibility set breaking = greatest(breaking, 15);
