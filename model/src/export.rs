@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, present};
 use crate::id::RunId;
-use crate::journal::Kind;
+use crate::journal::{Kind, Outcome, Recorded, RecordedState};
 use crate::key::StepKey;
 use crate::payload::Payload;
 use crate::status::Status;
@@ -157,6 +157,47 @@ pub struct ExportedStep {
     pub failed_attempts: Vec<ExportedAttempt>,
 }
 
+impl ExportedStep {
+    fn recorded(&self) -> Result<Recorded, ExportError> {
+        let damaged = |what: &str| ExportError::Damaged(format!("{}: {what}", self.key));
+        let payload = || {
+            self.payload
+                .clone()
+                .ok_or_else(|| damaged("a payload is missing"))
+        };
+        let outcome = match self.outcome.as_deref() {
+            None => None,
+            Some("ok") => Some(Outcome::Ok(payload()?)),
+            Some("failed") => {
+                let failure = Failure::from_json(payload()?.as_str());
+                Some(Outcome::Failed(
+                    failure.map_err(|error| damaged(&error.to_string()))?,
+                ))
+            }
+            Some("timed-out") => Some(Outcome::TimedOut),
+            Some(_) => Some(Outcome::Cancelled),
+        };
+        let state = match outcome {
+            Some(outcome) => RecordedState::Done {
+                outcome,
+                finished_at: self.finished_at.unwrap_or(self.started_at),
+            },
+            None => RecordedState::Open {
+                due: self.due,
+                failed_attempts: u32::try_from(self.failed_attempts.len()).unwrap_or(u32::MAX),
+                plan: self.payload.clone(),
+            },
+        };
+        Ok(Recorded {
+            key: self.key.clone(),
+            kind: self.kind,
+            position: u32::try_from(self.position).map_err(|_| damaged("a place below 0"))?,
+            started_at: self.started_at,
+            state,
+        })
+    }
+}
+
 /// A failed attempt in an exported journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -295,6 +336,14 @@ impl RunExport {
     /// A payload is not JSON: the database is damaged.
     pub fn to_json(&self) -> Result<String, ExportError> {
         serde_json::to_string_pretty(self).map_err(|error| ExportError::Damaged(error.to_string()))
+    }
+
+    /// Its journal as a worker would read it.
+    ///
+    /// # Errors
+    /// [`ExportError::Damaged`] when a failure in it is none.
+    pub fn recorded(&self) -> Result<Vec<Recorded>, ExportError> {
+        self.journal.iter().map(ExportedStep::recorded).collect()
     }
 
     /// What its types do not say.

@@ -127,6 +127,12 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Whether it has an outcome.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, RecordedState::Done { .. })
+    }
+
     /// About what it takes to keep and to hand over, in bytes: its key and its outcome.
     #[must_use]
     pub fn bytes(&self) -> usize {

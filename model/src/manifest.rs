@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, RetryPolicy, RetryPolicyError, is_short_for};
+use crate::{Changes, Descriptor, RetryPolicy, RetryPolicyError, is_short_for};
 
 /// What a deployment says about its workflows. Empty: nothing, so all is as the workers' own configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct WorkflowSettings {
     /// How its steps are tried again that do not say so themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySettings>,
+    /// How its code differs from the code that runs in flight began with.
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    pub changes: Changes,
 }
 
 /// Parts of a [`RetryPolicy`]. What is not said is as the component's settings say, and then as [`RetryPolicy::default`] has it.
@@ -107,6 +110,12 @@ impl Manifest {
             (None, all) => all,
             (Some(own), all) => Some(own.over(all.unwrap_or_default())),
         }
+    }
+
+    /// How the code of this workflow, named in full, differs from what runs in flight began with, if it says so.
+    pub fn changes_of(&self, workflow: &str) -> Option<&Changes> {
+        let changes = &self.workflows.get(workflow)?.changes;
+        (!changes.is_empty()).then_some(changes)
     }
 
     /// How steps are tried again in the workflows for which the manifest says nothing of their own.
@@ -214,6 +223,7 @@ mod tests {
                 name.to_string(),
                 WorkflowSettings {
                     retry: Some(*retry),
+                    ..WorkflowSettings::default()
                 },
             )
         };

@@ -15,6 +15,7 @@ mod going_back;
 mod journal;
 mod listen;
 mod migrate;
+mod moves;
 mod queue;
 mod queues;
 mod recorded;
@@ -46,6 +47,7 @@ pub use going_back::{
 pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
 pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
+pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
     Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
     TakeOver, Woken, claim, close_expired_fences, close_own_fences, expire, hand_back, heartbeat,

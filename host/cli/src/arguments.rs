@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, dev, doctor, event, going_back, queue, request, retention, runs, schedule, start, test,
-    worker, workflows,
+    deploy, dev, doctor, event, going_back, queue, replay, request, retention, runs, schedule,
+    start, test, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Workflows(workflows::Args),
     /// Run a workflow of a .wasm file here, in memory, on a clock that skips what it waits for: no database is needed
     Test(test::Args),
+    /// Play exported runs over a component, without any effect, and show what it does with them: no database is needed
+    Replay(replay::Args),
     /// Start a run
     Start(start::Args),
     /// Look at runs

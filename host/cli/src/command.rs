@@ -6,7 +6,9 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod going_back;
 pub(crate) mod migrate;
+pub(crate) mod proof;
 pub(crate) mod queue;
+pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
@@ -35,6 +37,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Workflows(args) => workflows::run(args, global, ui).await,
+        Command::Replay(args) => replay::run(args, global, ui).await,
         Command::Test(args) => test::run(args, global, ui).await,
         Command::Start(args) => start::run(args, global, ui).await,
         Command::Runs(command) => runs::run(command, global, ui).await,

@@ -58,7 +58,22 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
             retry_text(retry)
         ))
     });
-    of_all.into_iter().chain(single).collect()
+    let changes = manifest.workflows.iter().flat_map(|(name, settings)| {
+        let changes = &settings.changes;
+        let list = |what: &str, names: Vec<String>| {
+            (!names.is_empty()).then(|| format!("{what} in {name}: {}", names.join(", ")))
+        };
+        let renamed = changes.renamed.iter();
+        let renamed = renamed.map(|(old, new)| format!("{old} to {new}"));
+        [
+            list("inserted", changes.inserted.iter().cloned().collect()),
+            list("renamed", renamed.collect()),
+            list("dropped", changes.dropped.iter().cloned().collect()),
+        ]
+        .into_iter()
+        .flatten()
+    });
+    of_all.into_iter().chain(single).chain(changes).collect()
 }
 
 /// A policy as people say it.
@@ -94,6 +109,10 @@ fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, M
             in_our_words(error.message()),
         )
     })?;
+    let mut all = file.workflows.values();
+    if let Some(mistake) = all.find_map(|own| own.changes.mistake()) {
+        return Err(mistake);
+    }
     let manifest = file.manifest();
     manifest
         .checked(descriptor)
@@ -114,6 +133,57 @@ struct File {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct PerWorkflow {
     retry: Option<Spanned<Retry>>,
+    #[serde(default)]
+    changes: Changes,
+}
+
+/// How a workflow's code differs from what runs in flight began with.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Changes {
+    inserted: Vec<Spanned<String>>,
+    renamed: BTreeMap<Spanned<String>, Spanned<String>>,
+    dropped: Vec<Spanned<String>>,
+}
+
+impl Changes {
+    fn settings(&self) -> dacapo_model::Changes {
+        let names = |names: &[Spanned<String>]| {
+            let names = names.iter().map(|name| name.get_ref().clone());
+            names.collect()
+        };
+        let renamed = self.renamed.iter();
+        let renamed = renamed.map(|(old, new)| (old.get_ref().clone(), new.get_ref().clone()));
+        dacapo_model::Changes {
+            inserted: names(&self.inserted),
+            renamed: renamed.collect(),
+            dropped: names(&self.dropped),
+        }
+    }
+
+    /// The first name that no step or wait can have, or that is said to be two things.
+    fn mistake(&self) -> Option<Mistake> {
+        let old = self.renamed.keys();
+        let all = self.inserted.iter().chain(&self.dropped);
+        for name in all.chain(old.clone()).chain(self.renamed.values()) {
+            if let Err(error) = dacapo_model::check_name(name.get_ref()) {
+                return Some((name.span(), error.to_string()));
+            }
+        }
+        let gone = |name: &str| {
+            let dropped = self.dropped.iter().any(|dropped| dropped.get_ref() == name);
+            dropped.then_some("dropped")
+        };
+        let said_twice = self.inserted.iter().chain(old).find_map(|name| {
+            let what = gone(name.get_ref())?;
+            let message = format!(
+                "expected one thing to be said of `{}`, got {what}, too",
+                name.get_ref()
+            );
+            Some((name.span(), message))
+        });
+        said_twice
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -152,8 +222,11 @@ impl File {
         let settings =
             |retry: &Option<Spanned<Retry>>| retry.as_ref().map(|retry| retry.get_ref().settings());
         let workflows = self.workflows.iter().map(|(name, own)| {
-            let retry = settings(&own.retry);
-            (name.get_ref().clone(), WorkflowSettings { retry })
+            let settings = WorkflowSettings {
+                retry: settings(&own.retry),
+                changes: own.changes.settings(),
+            };
+            (name.get_ref().clone(), settings)
         });
         Manifest {
             retry: settings(&self.retry),

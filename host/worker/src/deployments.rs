@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_model::{DeploymentId, Descriptor, Manifest, Workflow};
+use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
 use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
 use dacapo_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -14,9 +14,16 @@ pub(crate) struct Deployed {
     pub(crate) prepared: Prepared,
     descriptor: Descriptor,
     pub(crate) manifest: Manifest,
+    /// How workflows differ from what their runs may have begun with, by full name.
+    changes: HashMap<String, Arc<Changes>>,
 }
 
 impl Deployed {
+    /// How a workflow differs from what its runs may have begun with, if its manifest says so.
+    pub(crate) fn changes(&self, workflow: &str) -> Option<Arc<Changes>> {
+        self.changes.get(workflow).cloned()
+    }
+
     /// The workflow with this full name.
     pub(crate) fn workflow(&self, name: &str) -> Option<&Workflow> {
         self.descriptor
@@ -124,9 +131,19 @@ async fn load(
     );
     Ok(Arc::new(Deployed {
         prepared,
+        changes: changes_of(&row.descriptor, &row.manifest),
         descriptor: row.descriptor,
         manifest: row.manifest,
     }))
+}
+
+fn changes_of(descriptor: &Descriptor, manifest: &Manifest) -> HashMap<String, Arc<Changes>> {
+    let workflows = descriptor.workflows.iter();
+    let changes = workflows.filter_map(|workflow| {
+        let changes = manifest.changes_of(&workflow.name)?;
+        Some((workflow.name.clone(), Arc::new(changes.clone())))
+    });
+    changes.collect()
 }
 
 /// Loading takes microseconds, compiling up to many seconds of a core: neither on a thread that the runtime needs.

@@ -29,6 +29,7 @@ mod health;
 mod incarnation;
 mod lines;
 mod play;
+mod proof;
 mod relatives;
 mod retention;
 mod scheduler;
@@ -59,6 +60,7 @@ use crate::writer::Writer;
 pub use crate::config::{ConfigError, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
+pub use crate::proof::{Candidate, Finding, Findings, Judged, Verdict, move_proven};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
 

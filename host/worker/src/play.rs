@@ -155,6 +155,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         return Ok(Some(blocked("missing-workflow", &message, None)));
     };
     let retry = deployed.manifest.retry_of(&claimed.workflow);
+    let changes = deployed.changes(&claimed.workflow);
     let spec = RunSpec {
         run_id: claimed.run,
         workflow: claimed.workflow,
@@ -164,7 +165,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         retry,
         created_at: claimed.created_at,
         labels: claimed.labels,
-        changes: None,
+        changes,
         recorded: claimed.recorded,
     };
     let journal: Arc<Session> = Arc::clone(session);

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dacapo_client::{Client, DeployOutcome};
-use dacapo_model::{Manifest, Workflow};
+use dacapo_model::{DeploymentId, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use serde_json::json;
 
+use dacapo_worker::Candidate;
+
 use crate::arguments::Global;
+use crate::command::proof::{self, Upgrade};
+use crate::command::who;
 use crate::connect;
 use crate::error::{Failed, Kind, Result, chain};
 use crate::manifest;
@@ -21,6 +25,8 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
     #[command(flatten)]
     manifest: ManifestArgs,
+    #[command(flatten)]
+    proof: proof::Args,
 }
 
 /// Where the manifest is.
@@ -33,8 +39,8 @@ pub(crate) struct ManifestArgs {
 
 /// A component that can be deployed.
 pub(crate) struct Deployable {
-    described: Described,
-    manifest: Manifest,
+    pub(crate) described: Described,
+    pub(crate) manifest: Manifest,
     /// Where the manifest was read from, if there is one.
     manifest_file: Option<PathBuf>,
 }
@@ -156,6 +162,83 @@ pub(crate) fn signature(workflow: &Workflow) -> String {
     format!("{}({param}){result}", workflow.name)
 }
 
+/// Says what would become of the runs in flight, and deploys nothing.
+async fn check(
+    client: &Client,
+    deployable: &[Deployable],
+    args: &proof::Args,
+    global: &Global,
+    ui: Ui,
+) -> Result<ExitCode> {
+    let (mut all, mut is_fine) = (Vec::new(), true);
+    for one in deployable {
+        let package = &one.described.descriptor.package;
+        let candidate = proof::candidate(one, global.payload_limits()).await?;
+        let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
+        is_fine &= proven.all_go_on();
+        if !ui.is_json() {
+            ui.line(&proven.text(package));
+        }
+        all.push(json!({ "package": package, "proof": proven.json() }));
+    }
+    if ui.is_json() {
+        ui.data(&all, |_| String::new());
+    }
+    match is_fine {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Proves a component before it is deployed, if that is asked for. None: nobody asked.
+async fn prove_first(
+    client: &Client,
+    one: &Deployable,
+    args: &proof::Args,
+    global: &Global,
+    ui: Ui,
+) -> Result<Option<Candidate>> {
+    if args.upgrade == Upgrade::None && !args.require_all {
+        return Ok(None);
+    }
+    let package = &one.described.descriptor.package;
+    let candidate = proof::candidate(one, global.payload_limits()).await?;
+    if args.require_all {
+        let proven = proof::prove(client, &candidate, package, None, None, ui).await?;
+        if !proven.all_go_on() {
+            if !ui.is_json() {
+                ui.line(&proven.text(package));
+            }
+            return Err(Failed::request(format!(
+                "{package} was not deployed: not all runs in flight would go on with it"
+            ))
+            .hint("mend the code, say in dacapo.toml what was inserted, renamed or dropped, or deploy without --require-all: the others then stay where they are"));
+        }
+    }
+    Ok(Some(candidate))
+}
+
+/// Moves the runs in flight that go on with a deployment, and says what becomes of the others.
+async fn upgrade(
+    client: &Client,
+    candidate: &Candidate,
+    package: &str,
+    to: DeploymentId,
+    ui: Ui,
+) -> Result<serde_json::Value> {
+    let proven = proof::prove(client, candidate, package, Some(to), None, ui).await?;
+    let (json, text) = (proven.json(), proven.text(package));
+    let (moved, busy) = proof::upgrade(client, candidate, to, proven, &who(None)).await?;
+    if !ui.is_json() {
+        ui.line(&text);
+        ui.line(&match busy {
+            0 => format!("{moved} of them go on with it now"),
+            busy => format!("{moved} of them go on with it now; {busy} were busy and stay where they are: the same command moves them later"),
+        });
+    }
+    Ok(json!({ "moved": moved, "busy": busy, "proof": json }))
+}
+
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     // All files are read before any is deployed.
     let deployable = args
@@ -164,8 +247,12 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         .map(|file| read(file, &args.manifest))
         .collect::<Result<Vec<_>>>()?;
     let client = connect::client(global).await?;
+    if args.proof.check {
+        return check(&client, &deployable, &args.proof, global, ui).await;
+    }
     let mut outcomes = Vec::new();
     for one in &deployable {
+        let candidate = prove_first(&client, one, &args.proof, global, ui).await?;
         let outcome = put(&client, one).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
@@ -175,6 +262,13 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             calls.iter().for_each(|line| ui.line(line));
         }
         let described = &one.described;
+        let upgraded = match &candidate {
+            Some(candidate) if args.proof.upgrade == Upgrade::Proven => {
+                let package = &described.descriptor.package;
+                Some(upgrade(&client, candidate, package, outcome.id, ui).await?)
+            }
+            _ => None,
+        };
         let names = |workflows: &[Workflow]| -> Vec<String> {
             workflows
                 .iter()
@@ -188,6 +282,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             "digest": described.digest,
             "workflows": names(&described.descriptor.workflows),
             "calls": names(&described.descriptor.children),
+            "upgrade": upgraded,
             "manifest": one.manifest_file.as_ref().map(|file| json!({ "file": file, "sets": one.manifest })),
         }));
     }

@@ -1,0 +1,217 @@
+//! Replay proof: what a new component would do to the runs in flight, before and when it is deployed.
+
+use std::path::PathBuf;
+
+use dacapo_client::{Client, RunId, Store};
+use dacapo_model::{DeploymentId, PayloadLimits};
+use dacapo_sandbox::{Sandbox, SandboxConfig};
+use dacapo_store::Move;
+use dacapo_worker::{Candidate, Finding, Findings};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::command::deploy::Deployable;
+use crate::command::worker::default_cache_dir;
+use crate::error::{Failed, Result};
+use crate::ui::{Ui, cut, table};
+
+/// What becomes of runs in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Upgrade {
+    /// They stay on the deployment that they were started on
+    None,
+    /// Those go on with the new one whose journals it has been proven to agree with; the others stay
+    Proven,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Deploy nothing: play the journals of all runs in flight over each component, without any effect, and say what would become of them;
+    /// the exit code says whether all would go on
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Whether runs in flight go on with the new deployment
+    #[arg(long, value_enum, default_value_t = Upgrade::None)]
+    pub(crate) upgrade: Upgrade,
+    /// Deploy only if all runs in flight would go on with it
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) require_all: bool,
+    /// With --check: try no more than so many runs, chosen at random
+    #[arg(long, value_name = "RUNS", requires = "check", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) sample: Option<u32>,
+}
+
+/// Goes at a run that is busy, or whose journal grows, before it is left where it is.
+const TRIES: u32 = 5;
+
+/// What was found out about the runs of a package.
+pub(crate) struct Proven {
+    findings: Findings,
+    /// How many there are in flight, if not all of them were tried.
+    of: Option<usize>,
+    moves: Vec<Move>,
+}
+
+impl Proven {
+    pub(crate) fn all_go_on(&self) -> bool {
+        self.findings.totals().1 == 0
+    }
+
+    /// As data.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let (proven, not) = self.findings.totals();
+        json!({ "proven": proven, "notProven": not, "sampledOf": self.of, "findings": self.findings.all() })
+    }
+
+    /// For people.
+    pub(crate) fn text(&self, package: &str) -> String {
+        let (proven, not) = self.findings.totals();
+        let tried = proven + not;
+        if tried == 0 {
+            return format!("no runs of {package} are in flight");
+        }
+        let of = self
+            .of
+            .map_or_else(String::new, |of| format!(" (a sample of {of})"));
+        let findings = self.findings.all();
+        let rows = findings.iter().map(|finding: &Finding| {
+            let example = match finding.is_proven {
+                true => String::new(),
+                false => format!("{}, such as {}", cut(&finding.reason, 300), finding.example),
+            };
+            vec![
+                finding.workflow.clone(),
+                finding.runs.to_string(),
+                words(finding.verdict).to_owned(),
+                example,
+            ]
+        });
+        format!(
+            "{proven} of {tried} runs in flight would go on{of}\n{}",
+            table(&["workflow", "runs", "", ""], rows)
+        )
+    }
+}
+
+/// A verdict for people.
+pub(crate) fn words(verdict: &str) -> &str {
+    match verdict {
+        "goes-on" => "go on",
+        "completes" => "complete",
+        "fails" => "would fail",
+        "diverges" => "diverge",
+        "input" => "their input does not fit",
+        "event" => "an event does not fit",
+        "no-workflow" => "have no workflow any more",
+        other => other,
+    }
+}
+
+/// A component that runs are to be tried with, compiled.
+pub(crate) async fn candidate(one: &Deployable, payload: PayloadLimits) -> Result<Candidate> {
+    let described = &one.described;
+    let (digest, component) = (described.digest.clone(), described.component.clone());
+    let (descriptor, manifest) = (described.descriptor.clone(), one.manifest.clone());
+    let compiled = tokio::task::spawn_blocking(move || -> Result<Candidate> {
+        let sandbox = Sandbox::new(SandboxConfig {
+            cache_dir: default_cache_dir().filter(|dir: &PathBuf| dir.is_dir()),
+            payload,
+            ..SandboxConfig::default()
+        })
+        .map_err(Failed::new)?;
+        Candidate::new(sandbox, &digest, &component, &descriptor, &manifest).map_err(Failed::new)
+    });
+    compiled.await.map_err(Failed::new)?
+}
+
+/// Tries the runs in flight of a package with a component, but for those of one deployment.
+pub(crate) async fn prove(
+    client: &Client,
+    candidate: &Candidate,
+    package: &str,
+    except: Option<DeploymentId>,
+    sample: Option<u32>,
+    ui: Ui,
+) -> Result<Proven> {
+    let store = client.store();
+    let in_flight = dacapo_store::runs_in_flight(store, client.namespace(), package, except);
+    let in_flight = in_flight.await.map_err(dacapo_client::ClientError::from)?;
+    let mut runs: Vec<RunId> = in_flight.into_iter().map(|(run, _)| run).collect();
+    let mut of = None;
+    if let Some(sample) = sample.map(|sample| sample as usize)
+        && sample < runs.len()
+    {
+        of = Some(runs.len());
+        // The end of an id is random.
+        runs.sort_unstable_by_key(|run| run.0.as_u128().reverse_bits());
+        runs.truncate(sample);
+    }
+    let (findings, moves) = judge(store, candidate, &runs, ui).await?;
+    Ok(Proven {
+        findings,
+        of,
+        moves,
+    })
+}
+
+async fn judge(
+    store: &Store,
+    candidate: &Candidate,
+    runs: &[RunId],
+    ui: Ui,
+) -> Result<(Findings, Vec<Move>)> {
+    let (mut findings, mut moves) = (Findings::default(), Vec::new());
+    let bar = match ui.is_json() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new(runs.len() as u64),
+    };
+    if let Ok(style) = ProgressStyle::with_template("replaying [{bar:30}] {pos}/{len} {per_sec}") {
+        bar.set_style(style);
+    }
+    let judging = candidate.judge_all(store, runs, |judged| {
+        bar.inc(1);
+        if judged.has_ended {
+            return;
+        }
+        findings.add(&judged);
+        if judged.verdict.is_proven() {
+            moves.push(judged.at);
+        }
+    });
+    let judged = judging.await;
+    bar.finish_and_clear();
+    judged.map_err(dacapo_client::ClientError::from)?;
+    Ok((findings, moves))
+}
+
+/// Moves the runs that were proven, and judges those again that were busy or have gone on meanwhile. Answers how many were moved, and how many
+/// were left because they were busy.
+pub(crate) async fn upgrade(
+    client: &Client,
+    candidate: &Candidate,
+    to: DeploymentId,
+    proven: Proven,
+    who: &str,
+) -> Result<(u64, u64)> {
+    let store = client.store();
+    let (mut moved, mut moves) = (0, proven.moves);
+    let mut left = 0;
+    for attempt in 1..=TRIES {
+        let answer = dacapo_worker::move_proven(store, to, &moves, who).await;
+        let (now, again) = answer.map_err(dacapo_client::ClientError::from)?;
+        moved += now;
+        left = again.len() as u64;
+        if again.is_empty() || attempt == TRIES {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        moves.clear();
+        let judging = candidate.judge_all(store, &again, |judged| {
+            if !judged.has_ended && judged.verdict.is_proven() {
+                moves.push(judged.at);
+            }
+        });
+        judging.await.map_err(dacapo_client::ClientError::from)?;
+    }
+    Ok((moved, left))
+}

@@ -1,0 +1,302 @@
+//! Replay proof: what would become of runs with another component, found by playing their journals over it without any effect.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dacapo_model::{
+    Changes, DeploymentId, Descriptor, Failure, Manifest, PayloadLimits, RunId, Workflow,
+};
+use dacapo_sandbox::{
+    BlockCode, Ending, Observer, PrepareError, Prepared, Proof, RunSpec, Sandbox,
+};
+use dacapo_store::{Move, Moved, Store, StoreError, WholeRun};
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+/// Runs that are read in one statement.
+const BATCH: usize = 200;
+
+/// What would become of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It would go on where it is.
+    GoesOn,
+    /// It would complete without doing anything new.
+    Completes,
+    /// It would fail.
+    Fails(Failure),
+    /// The code contradicts its journal, or cannot read what is recorded; both sides, in words.
+    Diverges(String),
+    /// Its input is not what the workflow takes.
+    Input(String),
+    /// An event that it was sent and has not taken is not what the workflow takes.
+    Event(String),
+    /// The component has no such workflow.
+    NoWorkflow,
+}
+
+impl Verdict {
+    /// Whether the component may take the run over.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        matches!(self, Self::GoesOn | Self::Completes)
+    }
+
+    /// The verdict as one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::GoesOn => "goes-on",
+            Self::Completes => "completes",
+            Self::Fails(_) => "fails",
+            Self::Diverges(_) => "diverges",
+            Self::Input(_) => "input",
+            Self::Event(_) => "event",
+            Self::NoWorkflow => "no-workflow",
+        }
+    }
+
+    /// Why, in words.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::GoesOn | Self::Completes => String::new(),
+            Self::Fails(failure) => format!("{}: {}", failure.code, failure.message),
+            Self::Diverges(reason) | Self::Input(reason) | Self::Event(reason) => reason.clone(),
+            Self::NoWorkflow => "the component has no such workflow".to_owned(),
+        }
+    }
+}
+
+/// A component that runs are tried with.
+#[derive(Clone)]
+pub struct Candidate {
+    sandbox: Sandbox,
+    prepared: Prepared,
+    workflows: Arc<HashMap<String, (Workflow, Option<Arc<Changes>>)>>,
+    limits: PayloadLimits,
+}
+
+impl Candidate {
+    /// Compiles a component, or finds it compiled. Takes up to many seconds of a core.
+    ///
+    /// # Errors
+    /// The component cannot be run.
+    pub fn new(
+        sandbox: Sandbox,
+        digest: &str,
+        component: &[u8],
+        descriptor: &Descriptor,
+        manifest: &Manifest,
+    ) -> Result<Self, PrepareError> {
+        let prepared = match sandbox.prepare_cached(digest)? {
+            Some(prepared) => prepared,
+            None => sandbox.prepare(digest, component)?,
+        };
+        let workflows = descriptor.workflows.iter().map(|workflow| {
+            let changes = manifest.changes_of(&workflow.name);
+            let changes = changes.map(|changes| Arc::new(changes.clone()));
+            (workflow.name.clone(), (workflow.clone(), changes))
+        });
+        Ok(Self {
+            limits: sandbox.config().payload,
+            workflows: Arc::new(workflows.collect()),
+            prepared,
+            sandbox,
+        })
+    }
+
+    /// What would become of a run. It is not touched.
+    pub async fn judge(&self, run: WholeRun, observer: Option<Arc<dyn Observer>>) -> Verdict {
+        let Some((workflow, changes)) = self.workflows.get(&run.workflow) else {
+            return Verdict::NoWorkflow;
+        };
+        for (name, payload) in &run.inbox {
+            if let Err(error) = workflow.check_event(name, payload.as_str(), &self.limits) {
+                return Verdict::Event(format!("event {name}: {error}"));
+            }
+        }
+        let spec = RunSpec {
+            run_id: run.run,
+            workflow: run.workflow,
+            input: run.input,
+            seed: run.seed,
+            created_at: run.created_at,
+            retries: run.retries,
+            retry: None,
+            labels: run.labels,
+            changes: changes.clone(),
+            recorded: run.recorded,
+        };
+        let proof = self
+            .sandbox
+            .prove(&self.prepared, workflow, spec, observer)
+            .await;
+        match proof {
+            Proof::GoesOn | Proof::Ends(Ending::Suspended | Ending::Stopped(_)) => Verdict::GoesOn,
+            Proof::Ends(Ending::Completed(_) | Ending::Cancelled(_)) => Verdict::Completes,
+            Proof::Ends(Ending::Failed(failure)) => Verdict::Fails(failure),
+            Proof::Ends(Ending::Blocked(reason)) | Proof::Diverges(reason) => match reason.code {
+                BlockCode::Input => Verdict::Input(reason.message),
+                _ => Verdict::Diverges(reason.message),
+            },
+        }
+    }
+
+    /// What would become of each of these runs, in any order; those that are not there are left out. `on` is called for each as soon as it is
+    /// known. They are played on all cores.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn judge_all(
+        &self,
+        store: &Store,
+        runs: &[RunId],
+        mut on: impl FnMut(Judged),
+    ) -> Result<(), StoreError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let batches = runs.chunks(BATCH).map(|batch| {
+            let (store, candidate, batch) = (store.clone(), self.clone(), batch.to_vec());
+            async move {
+                // A task of its own, so that batches are played on different cores.
+                let judging = tokio::spawn(async move {
+                    let mut judged = Vec::with_capacity(batch.len());
+                    for run in dacapo_store::look_whole(&store, &batch).await? {
+                        let (at, workflow) = (Move::of(&run), run.workflow.clone());
+                        let has_ended = run.ended.is_some();
+                        judged.push(Judged {
+                            verdict: candidate.judge(run, None).await,
+                            workflow,
+                            has_ended,
+                            at,
+                        });
+                    }
+                    Ok(judged)
+                });
+                judging
+                    .await
+                    .unwrap_or_else(|error| Err(StoreError::Unreadable(error.to_string())))
+            }
+        });
+        let mut batches = stream::iter(batches).buffer_unordered(cores + 1);
+        while let Some(batch) = batches.next().await {
+            batch?.into_iter().for_each(&mut on);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate").finish_non_exhaustive()
+    }
+}
+
+/// A run and what would become of it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What would become of it.
+    pub verdict: Verdict,
+    /// Full name of its workflow.
+    pub workflow: String,
+    /// It had ended when it was looked at.
+    pub has_ended: bool,
+    /// The run, and how long its journal was.
+    pub at: Move,
+}
+
+/// Runs with the same verdict for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Full name of their workflow.
+    pub workflow: String,
+    /// What would become of them: `goes-on`, `completes`, `fails`, `diverges`, `input`, `event` or `no-workflow`.
+    pub verdict: &'static str,
+    /// Why, in words; empty where nothing is wrong.
+    pub reason: String,
+    /// How many they are.
+    pub runs: u64,
+    /// One of them.
+    pub example: RunId,
+    /// The component may take them over.
+    pub is_proven: bool,
+}
+
+/// What would become of many runs, by workflow, verdict and reason.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(BTreeMap<(String, bool, &'static str, String), (u64, RunId)>);
+
+/// Different reasons that are kept apart.
+const REASONS_MAX: usize = 200;
+
+impl Findings {
+    /// Counts one in.
+    pub fn add(&mut self, judged: &Judged) {
+        let mut key = (
+            judged.workflow.clone(),
+            judged.verdict.is_proven(),
+            judged.verdict.word(),
+            judged.verdict.reason(),
+        );
+        if self.0.len() >= REASONS_MAX && !self.0.contains_key(&key) {
+            "other reasons".clone_into(&mut key.3);
+        }
+        self.0.entry(key).or_insert((0, judged.at.run)).0 += 1;
+    }
+
+    /// All of them, those that are proven last within their workflow.
+    #[must_use]
+    pub fn all(&self) -> Vec<Finding> {
+        let finding = |((workflow, is_proven, verdict, reason), (runs, example)): (
+            &(String, bool, &'static str, String),
+            &(u64, RunId),
+        )| Finding {
+            workflow: workflow.clone(),
+            verdict,
+            reason: reason.clone(),
+            runs: *runs,
+            example: *example,
+            is_proven: *is_proven,
+        };
+        self.0.iter().map(finding).collect()
+    }
+
+    /// How many runs may be taken over, and how many may not.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        self.0
+            .iter()
+            .fold((0, 0), |(proven, not), ((_, is_proven, ..), (runs, _))| {
+                if *is_proven {
+                    (proven + runs, not)
+                } else {
+                    (proven, not + runs)
+                }
+            })
+    }
+}
+
+/// Moves runs that were proven to a deployment of the candidate. Answers how many were moved, and those that were busy or have changed: they
+/// are to be judged again.
+///
+/// # Errors
+/// Those of the database; what was moved until then stays so.
+pub async fn move_proven(
+    store: &Store,
+    to: DeploymentId,
+    proven: &[Move],
+    who: &str,
+) -> Result<(u64, Vec<RunId>), StoreError> {
+    let (mut moved, mut again) = (0, Vec::new());
+    for batch in proven.chunks(BATCH) {
+        for (run, became) in dacapo_store::move_runs(store, to, batch, who).await? {
+            match became {
+                Moved::Moved => moved += 1,
+                Moved::Changed | Moved::Busy => again.push(run),
+                Moved::Ended => {}
+            }
+        }
+    }
+    Ok((moved, again))
+}
