@@ -27,6 +27,10 @@ impl Host for Guest {
         Ok(self.go.labels.clone())
     }
 
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
+    }
+
     fn set_progress(
         &mut self,
         done: u64,
@@ -39,10 +43,6 @@ impl Host for Guest {
             self.journal.append(Write::Progress(said));
         }
         Ok(())
-    }
-
-    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
-        Ok(self.take_new_way(&name)?)
     }
 }
 
