@@ -60,7 +60,7 @@ struct State {
     logs: Vec<LogRow>,
     /// How far the run is, as its code said last, and that is not handed over yet.
     progress: Option<SaidProgress>,
-    /// When progress was last handed over.
+    /// When that began to wait for a hand-over.
     progress_at: Timestamp,
     /// A hand-over that nobody has waited for yet.
     under_way: Option<oneshot::Receiver<Reply>>,
@@ -267,9 +267,6 @@ impl Session {
     fn submit(&self, state: &mut State, end: Option<End>) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
         let progress = state.progress.take();
-        if progress.is_some() {
-            state.progress_at = self.incarnation.clock.now();
-        }
         let writes = RunWrites {
             run: self.run,
             progress,
@@ -386,7 +383,11 @@ impl Journal for Session {
                 }
                 state.records.push(row);
             }
-            Write::Progress(said) => state.progress = Some(said),
+            Write::Progress(said) => {
+                if state.progress.replace(said).is_none() {
+                    state.progress_at = self.incarnation.clock.now();
+                }
+            }
             Write::Log(line) => {
                 let fields = (!line.fields.is_empty()).then(|| {
                     let fields: BTreeMap<String, String> = line.fields.into_iter().collect();
@@ -429,10 +430,10 @@ impl Journal for Session {
             }
         }
         // A guest that says all the time how far it is must not cost a commit each time.
-        let said = self.incarnation.clock.now().as_micros() - state.progress_at.as_micros();
+        let waits = self.incarnation.clock.now().as_micros() - state.progress_at.as_micros();
         let only_progress = state.records.is_empty() && state.logs.is_empty();
         if state.has_nothing()
-            || (only_progress && said < PROGRESS_EVERY_MICROS)
+            || (only_progress && waits < PROGRESS_EVERY_MICROS)
             || state.stop.is_some()
             || state.refused.is_some()
         {
