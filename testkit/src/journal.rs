@@ -10,8 +10,8 @@ use dacapo_model::{
     Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
 };
 use dacapo_sandbox::{
-    ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop, Suspended,
-    Suspension, Write,
+    BlockCode, ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, SqlRefusal,
+    SqlStep, SqlTransaction, Stop, Suspended, Suspension, Write,
 };
 
 use crate::clock::{self, Clock};
@@ -467,6 +467,17 @@ impl Journal for MemoryJournal {
         let script = script::find(said, step)?;
         script.used = true;
         Some(script.answer.clone())
+    }
+
+    async fn begin_sql(&self, step: SqlStep) -> Result<Box<dyn SqlTransaction>, SqlRefusal> {
+        let name = step.key.name();
+        Err(SqlRefusal::Blocked(
+            BlockCode::SqlDatabase,
+            format!(
+                "step `{}` uses SQL, and a test has no database: say what it returns, with `run.script_step(\"{name}\", Ok(json!(…)))`",
+                step.key
+            ),
+        ))
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {

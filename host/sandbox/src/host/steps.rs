@@ -66,7 +66,7 @@ impl Host for Guest {
             slot,
             started_at: self.journal.now(),
             number: failed_attempts + 1,
-            retry: options.retry.unwrap_or(self.config.retry),
+            retry: options.retry.unwrap_or(self.go.retry),
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
         };
@@ -140,6 +140,20 @@ impl Guest {
         open: OpenAttempt,
         outcome: Result<Payload, Failure>,
     ) -> Result<Result<String, types::Failure>, Interrupt> {
+        let outcome = match (self.sql.take(), outcome) {
+            (Some(transaction), Ok(payload)) => {
+                let handed_over = payload.as_str().to_owned();
+                match self.commit(transaction, &open, payload).await? {
+                    Ok(()) => return Ok(Ok(handed_over)),
+                    Err(failure) => Err(failure),
+                }
+            }
+            (Some(transaction), Err(failure)) => {
+                transaction.roll_back().await;
+                Err(failure)
+            }
+            (None, outcome) => outcome,
+        };
         // The guest gets what is recorded, so that a replay gives it the very same.
         match outcome {
             Ok(payload) => {
