@@ -166,7 +166,8 @@ struct Begun {
     run: RunId,
     key: StepKey,
     token: SqlToken,
-    /// None: it is over, or somebody is ending it.
+    /// None: it is over, or somebody is ending it. Dropped in the middle of whatever it does, the server rolls it back when it finds that
+    /// nobody is there any more; the token stays, so that the next attempt knows whose locks may be in its way.
     transaction: Option<dacapo_store::SqlTransaction>,
     _place: OwnedSemaphorePermit,
 }
@@ -355,13 +356,13 @@ impl SqlTransaction for Begun {
             .is_some_and(|broken| [SQL_LIMIT, SQL_LOST].contains(&broken.code.as_str()));
         if !is_lost && let Ok(connection) = transaction.roll_back().await {
             self.recycle(connection);
+            self.forget();
         }
-        self.forget();
     }
 }
 
 impl Begun {
-    /// Nothing will be recorded by this token any more. If that is not to be had now, the next attempt replaces the token.
+    /// The transaction is over, and its token of no use. If it cannot be taken back now, the next attempt replaces it.
     fn forget(&self) {
         let (incarnation, run, key, token) = (
             Arc::clone(&self.incarnation),
@@ -375,16 +376,6 @@ impl Begun {
                 tracing::debug!(%run, %error, "the token of a SQL step is left over");
             }
         });
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        // In the middle of whatever it does: the server rolls back when it finds that nobody is there any more.
-        if let Some(transaction) = self.transaction.take() {
-            drop(transaction);
-            self.forget();
-        }
     }
 }
 
