@@ -57,7 +57,7 @@ begin
         backend = excluded.backend, transaction = excluded.transaction, position = excluded.position,
         started_at = excluded.started_at;
     -- A statement of its own, which sees what was committed while the one before waited.
-    if exists (select from dacapo.step where run_id = p_run and key = p_key and outcome is not null) then
+    if exists (select from dacapo.step where step.run_id = p_run and step.key = p_key and step.outcome is not null) then
         delete from dacapo.sql_step where run_id = p_run and key = p_key;
         outcome := 'recorded';
         return;

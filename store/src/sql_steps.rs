@@ -37,6 +37,9 @@ const STATEMENTS: [&str; 10] = [
 /// Parameters that one statement may have.
 const PARAMS_MAX: usize = 1_000;
 
+/// Statements that one attempt may use: the server keeps each prepared until the session is reset.
+const STATEMENTS_MAX: u32 = 10_000;
+
 /// How much longer than the server's own time-out a statement is waited for.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
 
@@ -88,6 +91,8 @@ pub struct SqlTransaction {
     /// Its id, as text.
     transaction: String,
     grant: SqlGrant,
+    /// Those that were sent.
+    statements: u32,
     /// Why it can only be rolled back.
     broken: Option<Failure>,
 }
@@ -249,6 +254,8 @@ impl SqlRole {
         // Statements of guests may hold anything; only their own failures are told.
         let options = options
             .application_name("dacapo-sql-step")
+            // One that is kept would be used for parameters of other types, too, and be missing once the session was reset.
+            .statement_cache_capacity(0)
             .disable_statement_logging();
         Ok(Self { options })
     }
@@ -394,6 +401,7 @@ impl SqlConnection {
             backend,
             transaction,
             grant: grant.clone(),
+            statements: 0,
             broken: None,
         })
     }
@@ -500,14 +508,22 @@ impl SqlTransaction {
             return Err(after(broken));
         }
         check_statement(statement)?;
+        self.statements += 1;
+        if self.statements > STATEMENTS_MAX {
+            let message = format!(
+                "a step may use {STATEMENTS_MAX} statements, and wants more: divide it into several"
+            );
+            return Err(Failure::new(SQL_LIMIT, message));
+        }
         let arguments = arguments(params)?;
         let (max_rows, max_bytes) = (self.grant.max_rows as usize, self.grant.max_bytes as usize);
         let limit = Duration::from_millis(self.grant.statement_timeout_ms) + TIMEOUT_GRACE;
         let connection = &mut self.connection;
         let work = async {
             use futures_util::TryStreamExt as _;
+            // With a name of its own: an unnamed one is lost when the driver asks what an unknown type is.
             let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
-            let mut answers = connection.fetch_many(query.persistent(false));
+            let mut answers = connection.fetch_many(query.persistent(true));
             let (mut touched, mut rows, mut bytes) = (0, 0, 0);
             while let Some(answer) = answers.try_next().await.map_err(refused)? {
                 match answer {

@@ -198,8 +198,12 @@ impl Begun {
             }
             Ok(BegunSqlStep::NotLeased) => return Err(SqlRefusal::Stopped(Stop::LeaseLost)),
             Err(error) => {
-                tracing::warn!(run = %self.run, %error, "cannot note a SQL step");
-                return Err(SqlRefusal::Stopped(Stop::Unavailable));
+                tracing::warn!(run = %self.run, cause = error.reason(), "cannot note a SQL step");
+                return Err(match error.is_transient() {
+                    true => SqlRefusal::Stopped(Stop::Unavailable),
+                    // Played again at once it would be refused again, and again.
+                    false => SqlRefusal::Failed(dacapo_store::sql_failure(&error)),
+                });
             }
         };
         if let Some(earlier) = earlier

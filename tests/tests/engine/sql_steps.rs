@@ -411,7 +411,7 @@ async fn an_outcome_is_taken_only_with_the_token_in_its_transaction_and_while_th
     let one = Payload::from_trusted("1".to_owned());
 
     // Replaced by a later attempt; in another session; with another token.
-    let mut first = taken(&database).await;
+    let first = taken(&database).await;
     let (first_token, begun) = begin(&first).await;
     assert_eq!(begun, BegunSqlStep::Begun(None));
     first.roll_back().await.unwrap();
