@@ -3,6 +3,7 @@
 //!
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
+mod changes;
 mod check_type;
 mod events;
 mod export;
@@ -18,6 +19,8 @@ mod label;
 mod manifest;
 mod mismatch;
 mod payload;
+mod priority;
+mod progress;
 mod retry;
 mod same_types;
 mod schedule;
@@ -30,6 +33,7 @@ mod to_json;
 mod value;
 mod workflow_name;
 
+pub use changes::Changes;
 pub use check_type::*;
 pub use events::EventError;
 pub use export::*;
@@ -43,6 +47,8 @@ pub use label::*;
 pub use manifest::*;
 pub use mismatch::{InputError, Mismatch};
 pub use payload::*;
+pub use priority::*;
+pub use progress::*;
 pub use retry::*;
 pub use schedule::*;
 pub use schema::*;
