@@ -58,6 +58,7 @@ pub mod raw;
 #[doc(hidden)]
 pub mod rt;
 mod saga;
+pub mod sql;
 mod step;
 mod wait;
 mod workflows;

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Changes, Descriptor, RetryPolicy, RetryPolicyError, is_short_for};
+use crate::{
+    Changes, Descriptor, RetryPolicy, RetryPolicyError, SqlGrant, SqlGrantError, is_short_for,
+};
 
 /// What a deployment says about its workflows. Empty: nothing, so all is as the workers' own configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ pub struct Manifest {
     /// How steps are tried again that do not say so themselves, in all workflows of the component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySettings>,
+    /// The database that steps may use; none: they may use none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlGrant>,
     /// What is different for single workflows, by their full names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workflows: BTreeMap<String, WorkflowSettings>,
@@ -95,6 +100,9 @@ pub enum ManifestError {
         /// What is wrong with it.
         error: RetryPolicyError,
     },
+    /// A grant that cannot be meant.
+    #[error(transparent)]
+    Sql(#[from] SqlGrantError),
 }
 
 impl Manifest {
@@ -135,8 +143,12 @@ impl Manifest {
         if let Some(retry) = self.component_retry() {
             retry.check().map_err(|error| refuse(None, error))?;
         }
+        if let Some(sql) = &self.sql {
+            sql.check()?;
+        }
         let mut checked = Manifest {
             retry: self.retry,
+            sql: self.sql.clone(),
             workflows: BTreeMap::new(),
         };
         for (name, settings) in &self.workflows {
@@ -194,6 +206,7 @@ mod tests {
             result: None,
             events: Vec::new(),
             docs: None,
+            events: Vec::new(),
         };
         Descriptor {
             package: "shop:orders".to_owned(),
@@ -230,6 +243,7 @@ mod tests {
         Manifest {
             retry,
             workflows: workflows.iter().map(settings).collect(),
+            ..Manifest::default()
         }
     }
 

@@ -24,6 +24,7 @@ mod retention;
 mod runs;
 mod schedules;
 mod special;
+mod sql_steps;
 mod time;
 mod transfer;
 
@@ -77,5 +78,10 @@ pub use schedules::{
     schedule_trouble,
 };
 pub use special::{OnConflict, Special, SpecialStart, promote_singletons, start_special};
+pub use sql_steps::{
+    BegunSqlStep, EarlierTransaction, FinishedSqlStep, SqlConnection, SqlRole, SqlRoleError,
+    SqlToken, SqlTransaction, SqlTransactionId, TakenBackSqlStep, begin_sql_step, sql_failure,
+    take_back_sql_step,
+};
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};

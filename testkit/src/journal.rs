@@ -12,8 +12,8 @@ use dacapo_model::{
     StepKey, Timestamp, Workflow, is_short_for,
 };
 use dacapo_sandbox::{
-    ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop,
-    Suspended, Suspension, Write,
+    BlockCode, ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal,
+    SqlRefusal, SqlStep, SqlTransaction, Stop, Suspended, Suspension, Write,
 };
 
 use crate::child::{Child, StartedChild};
@@ -608,6 +608,17 @@ impl Journal for MemoryJournal {
         let script = script::find(said, step)?;
         script.used = true;
         Some(script.answer.clone())
+    }
+
+    async fn begin_sql(&self, step: SqlStep) -> Result<Box<dyn SqlTransaction>, SqlRefusal> {
+        let name = step.key.name();
+        Err(SqlRefusal::Blocked(
+            BlockCode::SqlDatabase,
+            format!(
+                "step `{}` uses SQL, and a test has no database: say what it returns, with `run.script_step(\"{name}\", Ok(json!(…)))`",
+                step.key
+            ),
+        ))
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {

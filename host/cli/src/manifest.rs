@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use dacapo_model::{
-    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, WorkflowSettings,
+    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SqlGrant, WorkflowSettings,
 };
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
@@ -73,7 +73,25 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
         .into_iter()
         .flatten()
     });
-    of_all.into_iter().chain(single).chain(changes).collect()
+    let sql = manifest.sql.as_ref().map(sql_text);
+    of_all
+        .into_iter()
+        .chain(single)
+        .chain(changes)
+        .chain(sql)
+        .collect()
+}
+
+/// A grant as people say it.
+fn sql_text(grant: &SqlGrant) -> String {
+    format!(
+        "SQL steps on database {} (schemas {}; at most {} a statement, {} rows, {} bytes)",
+        grant.database,
+        grant.search_path.join(", "),
+        time(grant.statement_timeout_ms),
+        grant.max_rows,
+        grant.max_bytes
+    )
 }
 
 /// A policy as people say it.
@@ -124,6 +142,7 @@ fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, M
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
     retry: Option<Spanned<Retry>>,
+    sql: Option<Spanned<Sql>>,
     #[serde(default)]
     workflows: BTreeMap<Spanned<String>, PerWorkflow>,
 }
@@ -195,6 +214,48 @@ struct Retry {
     max: Option<Spanned<Millis>>,
 }
 
+/// The database that steps may use.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Sql {
+    database: Spanned<String>,
+    search_path: Option<Spanned<Vec<String>>>,
+    statement_timeout: Option<Spanned<Millis>>,
+    max_rows: Option<Spanned<u32>>,
+    max_bytes: Option<Spanned<u32>>,
+}
+
+impl Sql {
+    fn grant(&self) -> SqlGrant {
+        let mut grant = SqlGrant::new(self.database.get_ref());
+        if let Some(path) = &self.search_path {
+            grant.search_path.clone_from(path.get_ref());
+        }
+        if let Some(timeout) = &self.statement_timeout {
+            grant.statement_timeout_ms = timeout.get_ref().0;
+        }
+        if let Some(rows) = &self.max_rows {
+            grant.max_rows = *rows.get_ref();
+        }
+        if let Some(bytes) = &self.max_bytes {
+            grant.max_bytes = *bytes.get_ref();
+        }
+        grant
+    }
+
+    /// Where a part of the grant is.
+    fn place(&self, part: &str) -> Option<Range<usize>> {
+        match part {
+            "database" => Some(self.database.span()),
+            "search-path" => self.search_path.as_ref().map(Spanned::span),
+            "statement-timeout" => self.statement_timeout.as_ref().map(Spanned::span),
+            "max-rows" => self.max_rows.as_ref().map(Spanned::span),
+            "max-bytes" => self.max_bytes.as_ref().map(Spanned::span),
+            _ => None,
+        }
+    }
+}
+
 impl Retry {
     fn settings(&self) -> RetrySettings {
         RetrySettings {
@@ -230,6 +291,7 @@ impl File {
         });
         Manifest {
             retry: settings(&self.retry),
+            sql: self.sql.as_ref().map(|sql| sql.get_ref().grant()),
             workflows: workflows.collect(),
         }
     }
@@ -237,6 +299,18 @@ impl File {
     /// A mistake of what the file says as a whole, with its place.
     fn mistake(&self, error: &ManifestError) -> Mistake {
         match error {
+            ManifestError::Sql(error) => {
+                let table = self.sql.as_ref();
+                let span = table.and_then(|table| {
+                    let place = table.get_ref().place(error.part);
+                    place.or_else(|| Some(table.span()))
+                });
+                let message = format!(
+                    "`{}`: expected {}, got {}",
+                    error.part, error.expected, error.got
+                );
+                (span.unwrap_or(0..0), message)
+            }
             ManifestError::UnknownWorkflow { name, .. }
             | ManifestError::SameWorkflow { name, .. } => {
                 (self.workflow(name).0, error.to_string())
@@ -399,6 +473,7 @@ mod tests {
             result: None,
             events: Vec::new(),
             docs: None,
+            events: Vec::new(),
         };
         Descriptor {
             package: "shop:orders".to_owned(),

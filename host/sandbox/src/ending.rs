@@ -75,6 +75,10 @@ pub enum BlockCode {
     JournalLimit,
     /// The workflow of a child is not deployed.
     UnknownWorkflow,
+    /// A step uses SQL, which its deployment is not granted.
+    SqlNotGranted,
+    /// The database that a step is granted cannot be used as it is.
+    SqlDatabase,
     /// There is no such queue as a child is to wait in.
     UnknownQueue,
 }
@@ -88,6 +92,8 @@ impl BlockCode {
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
+            BlockCode::SqlNotGranted => "sql-not-granted",
+            BlockCode::SqlDatabase => "sql-database",
             BlockCode::UnknownQueue => "unknown-queue",
         }
     }

@@ -24,6 +24,7 @@ use crate::journal::{
 };
 use crate::memory::MemoryLimit;
 use crate::meter::Meter;
+use crate::sql::SqlTransaction;
 
 /// The state of one instance, which plays a run or one branch of it.
 pub(crate) struct Guest {
@@ -37,6 +38,8 @@ pub(crate) struct Guest {
     /// It has turned into a branch of a race.
     races: bool,
     pub(crate) attempt: Option<OpenAttempt>,
+    /// The open attempt's transaction, once it has used SQL.
+    pub(crate) sql: Option<Box<dyn SqlTransaction>>,
     /// Rings when the open attempt has had its time.
     pub(crate) alarm: Alarm,
     /// The guest was told that its run is being cancelled, in this go or an earlier one.
@@ -104,6 +107,7 @@ impl Guest {
             route: route(scope).into(),
             races: false,
             attempt: None,
+            sql: None,
             alarm: Alarm::default(),
             cancel_delivered: false,
             meter: Meter::new(),
@@ -386,6 +390,17 @@ impl Guest {
             failed_attempt: None,
             starts_child: Some(Box::new(child)),
         });
+    }
+
+    /// A row of the journal was written that went another way, and is durable.
+    pub(crate) fn note_durable(&mut self, row: Recorded) {
+        if let RecordedState::Done { finished_at, .. } = &row.state {
+            self.replay.record(*finished_at);
+        }
+        self.go.add_journal_bytes(row.bytes());
+        if let Some(history) = &self.go.history {
+            history.note(row);
+        }
     }
 
     fn append(&mut self, write: RecordWrite) {

@@ -7,6 +7,7 @@ mod context;
 pub(crate) mod effects;
 mod forks;
 mod log;
+mod sql;
 mod steps;
 pub(crate) mod typed_children;
 mod waits;

@@ -9,6 +9,9 @@ use dacapo_model::{
     StepKey, Timestamp, Workflow,
 };
 
+use crate::ending::BlockCode;
+use crate::sql::{SqlRefusal, SqlStep, SqlTransaction};
+
 /// A run's journal, as the sandbox sees it.
 ///
 /// All writes of one run are appended in the order in which the guest made them, and become durable in that order.
@@ -65,6 +68,20 @@ pub trait Journal: Send + Sync + 'static {
     /// What an attempt at a step returns in place of its body, from a journal that was told so by a test. Asked before each attempt.
     fn scripted(&self, _step: &StepKey) -> Option<Result<Payload, Failure>> {
         None
+    }
+
+    /// Begins the transaction of an attempt that uses SQL. Everything appended is durable by then.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn begin_sql(&self, step: SqlStep) -> Result<Box<dyn SqlTransaction>, SqlRefusal> {
+        Err(SqlRefusal::Blocked(
+            BlockCode::SqlDatabase,
+            format!(
+                "step `{}` uses SQL, and there is no database where it is played",
+                step.key
+            ),
+        ))
     }
 
     /// Whether somebody looks on, who wants to see what the code does while it is replayed, too.

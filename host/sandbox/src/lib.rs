@@ -32,6 +32,7 @@ mod prove;
 mod result;
 mod run;
 mod sandbox;
+mod sql;
 mod ticker;
 mod value;
 
@@ -44,3 +45,4 @@ pub use journal::{
 };
 pub use prove::{Observer, Proof};
 pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};
+pub use sql::{SqlRefusal, SqlStep, SqlTransaction};

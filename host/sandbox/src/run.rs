@@ -128,6 +128,8 @@ impl Sandbox {
             },
         };
         let guest = store.data_mut();
+        // Rolled back: whatever ended the instance, the attempt has not ended well.
+        drop(guest.sql.take());
         guest.console.flush();
         let played = match guest.attempt.take() {
             Some(attempt) => end_with_attempt(returned, attempt, guest).await,

@@ -1,5 +1,7 @@
 //! The worker's limits, each with its unit and default.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use dacapo_sandbox::SandboxConfig;
@@ -30,6 +32,10 @@ pub struct WorkerConfig {
     pub guest_threads: usize,
     /// Names of the queues to take runs from, `default` for runs that are in no named one; none: all queues. Default: none.
     pub queues: Option<Vec<String>>,
+    /// URLs of the databases that deployments may be granted for SQL steps, by the names that their manifests use. Default: none.
+    pub sql: BTreeMap<String, SqlUrl>,
+    /// Connections to each of them, at most: so many SQL steps can be under way. Default 8.
+    pub sql_connections_max: u32,
     /// Limits of the sandbox.
     pub sandbox: SandboxConfig,
 }
@@ -47,8 +53,20 @@ impl Default for WorkerConfig {
             takeovers_max: 3,
             guest_threads: std::thread::available_parallelism().map_or(2, usize::from),
             queues: None,
+            sql: BTreeMap::new(),
+            sql_connections_max: 8,
             sandbox: SandboxConfig::default(),
         }
+    }
+}
+
+/// Where a database is, and how to log in: `postgres://ROLE:PASSWORD@HOST/DATABASE`. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SqlUrl(pub String);
+
+impl fmt::Debug for SqlUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SqlUrl(…)")
     }
 }
 
@@ -61,6 +79,20 @@ pub struct ConfigError {
     got: String,
 }
 
+impl ConfigError {
+    pub(crate) fn new(
+        name: &'static str,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        Self {
+            name,
+            expected: expected.into(),
+            got: got.into(),
+        }
+    }
+}
+
 impl WorkerConfig {
     /// Refuses a configuration that cannot work, naming the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -71,6 +103,7 @@ impl WorkerConfig {
             ("flush-max", u64::from(self.flush_max)),
             ("takeovers-max", u64::from(self.takeovers_max)),
             ("guest-threads", self.guest_threads as u64),
+            ("sql-connections-max", u64::from(self.sql_connections_max)),
         ];
         for (name, got) in at_least_one {
             if got == 0 {
@@ -104,6 +137,11 @@ impl WorkerConfig {
                 expected: format!("at most instances-max ({})", self.sandbox.instances_max),
                 got: self.runs_max.to_string(),
             });
+        }
+        let odd = |name: &&String| !dacapo_model::is_sql_database_name(name);
+        if let Some(name) = self.sql.keys().find(odd) {
+            let expected = format!("a name of {}", dacapo_model::SQL_DATABASE_NAME);
+            return Err(ConfigError::new("sql", expected, format!("{name:?}")));
         }
         if self.queues.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError {

@@ -22,11 +22,21 @@ pub enum Failpoint {
     BeforeCompletion,
     /// A dead worker's fences are closed, and its runs have not been taken.
     FencedNotTaken,
+    /// The transaction of a SQL step is noted, and its first statement not sent.
+    SqlBegun,
+    /// A statement of a SQL step is carried out, and the guest has not been told.
+    SqlStatement,
+    /// The outcome of a SQL step is in its transaction, which is not committed.
+    SqlFinished,
+    /// The commit of a SQL step has been sent, and has not been acknowledged.
+    SqlCommitSent,
+    /// A SQL step is committed, and its run has not been told.
+    SqlCommitted,
 }
 
 impl Failpoint {
     /// All of them, in the order of a run's life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Claimed,
         Self::BeforeBody,
         Self::AfterBody,
@@ -36,6 +46,20 @@ impl Failpoint {
         Self::BeforeSuspend,
         Self::BeforeCompletion,
         Self::FencedNotTaken,
+        Self::SqlBegun,
+        Self::SqlStatement,
+        Self::SqlFinished,
+        Self::SqlCommitSent,
+        Self::SqlCommitted,
+    ];
+
+    /// Those that only runs with SQL steps come to.
+    pub const OF_SQL_STEPS: [Self; 5] = [
+        Self::SqlBegun,
+        Self::SqlStatement,
+        Self::SqlFinished,
+        Self::SqlCommitSent,
+        Self::SqlCommitted,
     ];
 
     /// Its name in `DACAPO_FAILPOINT`.
@@ -50,6 +74,11 @@ impl Failpoint {
             Self::BeforeSuspend => "before-suspend",
             Self::BeforeCompletion => "before-completion",
             Self::FencedNotTaken => "fenced-not-taken",
+            Self::SqlBegun => "sql-begun",
+            Self::SqlStatement => "sql-statement",
+            Self::SqlFinished => "sql-finished",
+            Self::SqlCommitSent => "sql-commit-sent",
+            Self::SqlCommitted => "sql-committed",
         }
     }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
 
-use dacapo_model::{RunId, WorkerId};
-use dacapo_store::{ChildState, ChildWorkflow, Look, Store, StoreError};
+use dacapo_model::{RunId, StepKey, Timestamp, WorkerId};
+use dacapo_store::{
+    BegunSqlStep, ChildState, ChildWorkflow, Look, SqlToken, SqlTransactionId, Store, StoreError,
+    TakenBackSqlStep,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +29,8 @@ pub(crate) struct Incarnation {
     over: CancellationToken,
     draining: AtomicBool,
     next_fence: AtomicI16,
+    /// The fence that outcomes of SQL steps are written under. It is never renewed: a lost connection is found out about by the step's token.
+    sql_fence: i16,
 }
 
 impl Incarnation {
@@ -46,7 +51,9 @@ impl Incarnation {
             submissions,
             over: CancellationToken::new(),
             draining: AtomicBool::new(false),
-            next_fence: AtomicI16::new(fences),
+            // The last of those that it is registered with; new ones come after it.
+            sql_fence: fences,
+            next_fence: AtomicI16::new(fences.saturating_add(1)),
         }
     }
 
@@ -85,6 +92,49 @@ impl Incarnation {
             .await
     }
 
+    /// Notes that a transaction has begun for a step. May be called from the guests' threads.
+    pub(crate) async fn begin_sql_step(
+        &self,
+        run: RunId,
+        key: &StepKey,
+        position: u32,
+        started_at: Timestamp,
+        token: &SqlToken,
+        of: SqlTransactionId,
+    ) -> Result<BegunSqlStep, StoreError> {
+        let (store, id, fence) = (self.store.clone(), self.id, self.sql_fence);
+        let (key, token) = (key.clone(), token.clone());
+        self.ask(async move {
+            dacapo_store::begin_sql_step(
+                &store, id, fence, run, &key, position, started_at, &token, &of,
+            )
+            .await
+        })
+        .await
+    }
+
+    /// Finds out for good what became of a step's transaction. May be called from the guests' threads.
+    pub(crate) async fn take_back_sql_step(
+        &self,
+        run: RunId,
+        key: &StepKey,
+        token: &SqlToken,
+    ) -> Result<TakenBackSqlStep, StoreError> {
+        let (store, key, token) = (self.store.clone(), key.clone(), token.clone());
+        self.ask(async move { dacapo_store::take_back_sql_step(&store, run, &key, &token).await })
+            .await
+    }
+
+    /// Dacapo's own database.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Does something that nobody waits for, on the runtime that does all input and output.
+    pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.io.spawn(work);
+    }
+
     /// Whether there is a queue of this name that a child of a run can wait in. May be called from the guests' threads.
     pub(crate) async fn has_queue(&self, run: RunId, name: &str) -> Result<bool, StoreError> {
         let (store, name) = (self.store.clone(), name.to_owned());
@@ -93,7 +143,7 @@ impl Incarnation {
     }
 
     /// Asks the database on the runtime that does all input and output.
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -34,6 +34,7 @@ mod relatives;
 mod retention;
 mod scheduler;
 mod session;
+mod sql;
 mod writer;
 
 use std::error::Error;
@@ -55,9 +56,10 @@ use crate::play::Stage;
 use crate::relatives::Relatives;
 use crate::retention::Retention;
 use crate::scheduler::Scheduler;
+use crate::sql::SqlDatabases;
 use crate::writer::Writer;
 
-pub use crate::config::{ConfigError, WorkerConfig};
+pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
 pub use crate::proof::{Candidate, Finding, Findings, Judged, Verdict, move_proven};
@@ -103,6 +105,7 @@ impl Worker {
     pub async fn start(store: Store, config: WorkerConfig) -> Result<Self, WorkerError> {
         config.check()?;
         let sandbox = Sandbox::new(config.sandbox.clone())?;
+        let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.guest_threads)
             .thread_name("dacapo-guest")
@@ -115,6 +118,7 @@ impl Worker {
             deployments: Deployments::new(store.clone(), sandbox.clone()),
             sandbox,
             alone: Arc::new(RwLock::new(())),
+            sql: Arc::new(sql),
         });
         let task = tokio::spawn(work(
             store,
@@ -202,8 +206,9 @@ async fn work(
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
         let id = WorkerId(uuid::Uuid::now_v7());
+        // One more, for SQL steps.
         let Some((mut connection, now)) =
-            register(&store, &config, id, i32::from(fences), &drain).await?
+            register(&store, &config, id, i32::from(fences) + 1, &drain).await?
         else {
             return Ok(());
         };

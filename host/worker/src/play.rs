@@ -12,6 +12,7 @@ use crate::deployments::{Deployments, LoadError};
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
 use crate::session::{EndNow, Session};
+use crate::sql::{SqlAccess, SqlDatabases};
 
 /// How long a run that must run alone waits for its neighbours to be done; then another worker may try.
 const ALONE_WAIT: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) deployments: Deployments,
     /// Held for writing by a run that seems to kill its workers, and for reading by all others.
     pub(crate) alone: Arc<RwLock<()>>,
+    /// What steps may be granted.
+    pub(crate) sql: Arc<SqlDatabases>,
 }
 
 /// What is left to do for a run after a go at it.
@@ -168,6 +171,10 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         changes,
         recorded: claimed.recorded,
     };
+    session.grant_sql(SqlAccess {
+        databases: Arc::clone(&stage.sql),
+        grant: deployed.manifest.sql.clone(),
+    });
     let journal: Arc<Session> = Arc::clone(session);
     Ok(
         match stage

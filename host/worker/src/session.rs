@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{RunId, SaidProgress, Timestamp};
 use dacapo_sandbox::{
-    ChildState, ChildWorkflow, Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension,
-    Write,
+    ChildState, ChildWorkflow, Event, Journal, Signal, SqlRefusal, SqlStep, SqlTransaction, Stop,
+    SuspendReason, Suspended, Suspension, Write,
 };
 use dacapo_store::{Claimed, End, InboxEvent, LogRow, Look, RecordRow, RunWrites, StoreError};
 use tokio::sync::{Notify, oneshot};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
+use crate::sql::SqlAccess;
 use crate::writer::{Reply, Submission};
 
 /// A leased run.
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     end_now: Notify,
     /// It is to go back into its queue at its next boundary: its queue, its workflow or everything is paused.
     is_to_go_back: AtomicBool,
+    /// What its steps may use; set when its deployment is loaded.
+    sql: OnceLock<SqlAccess>,
 }
 
 /// Why a run is ended in the middle of whatever it does.
@@ -133,7 +136,14 @@ impl Session {
             handing_over: tokio::sync::Mutex::new(()),
             end_now: Notify::new(),
             is_to_go_back: AtomicBool::new(false),
+            sql: OnceLock::new(),
         }
+    }
+
+    /// Its steps may use this.
+    pub(crate) fn grant_sql(&self, access: SqlAccess) {
+        // A session is for one go, so it is set once.
+        let _ = self.sql.set(access);
     }
 
     /// Whether the run is to go back into its queue at its next boundary.
@@ -547,6 +557,14 @@ impl Journal for Session {
         if let Ok(Some(look)) = self.incarnation.look(self.run).await {
             self.take_look(look);
         }
+    }
+
+    async fn begin_sql(&self, step: SqlStep) -> Result<Box<dyn SqlTransaction>, SqlRefusal> {
+        let access = self
+            .sql
+            .get()
+            .ok_or(SqlRefusal::Stopped(Stop::Unavailable))?;
+        access.begin(&self.incarnation, self.run, step).await
     }
 
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop> {

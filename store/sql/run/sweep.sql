@@ -75,6 +75,9 @@ attempts as (
 deadlines as (
     delete from dacapo.deadline where run_id = any (array(select id from sized where fits))
 ),
+sql_steps as (
+    delete from dacapo.sql_step where run_id = any (array(select id from sized where fits))
+),
 events as (
     delete from dacapo.event where run_id = any (array(select id from sized where fits))
 ),

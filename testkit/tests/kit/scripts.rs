@@ -49,6 +49,24 @@ async fn a_step_can_be_made_to_fail() {
 }
 
 #[tokio::test]
+async fn a_sql_step_has_to_be_scripted_since_there_is_no_database() {
+    let bank = guest("bank");
+    let mut run = bank.run("fails-for-good", Value::Null).unwrap();
+    let RunOutcome::Blocked(reason) = run.run_to_completion().await.unwrap() else {
+        panic!("there is no database");
+    };
+    assert_eq!(
+        reason.message,
+        "step `debit#1` uses SQL, and a test has no database: say what it returns, with `run.script_step(\"debit\", Ok(json!(…)))`"
+    );
+    let mut run = bank.run("fails-for-good", Value::Null).unwrap();
+    run.script_step("debit", Err(Failure::new("changed-my-mind", "no")))
+        .script_step("credit", Ok(json!(1)));
+    let outcome = run.run_to_completion().await.unwrap();
+    assert_eq!(outcome.output::<String>().unwrap(), "changed-my-mind");
+}
+
+#[tokio::test]
 async fn scripts_that_nothing_asked_for_are_named() {
     let mut run = probe("step-wait-step", Value::Null);
     run.script_step("a", Ok(json!("a")))

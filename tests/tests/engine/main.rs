@@ -43,6 +43,7 @@ mod sdk;
 mod semantics;
 mod services;
 mod sql_api;
+mod sql_steps;
 mod start_options;
 mod starting;
 mod steps;

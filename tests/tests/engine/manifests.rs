@@ -181,7 +181,23 @@ async fn a_manifest_that_cannot_be_meant_is_refused_with_line_and_column_and_not
         ),
         (
             "[retries]\n",
-            "dacapo.toml:1:2: expected `retry` or `workflows`, got the key `retries`",
+            "dacapo.toml:1:2: expected one of `retry`, `sql`, `workflows`, got the key `retries`",
+        ),
+        (
+            "[sql]\nsearch-path = [\"shop\"]\n",
+            "dacapo.toml:1:1: missing field `database`",
+        ),
+        (
+            "[sql]\ndatabase = \"The Shop\"\n",
+            "dacapo.toml:2:12: `database`: expected 1 to 40 lower-case letters, digits and hyphens, beginning with a letter, got \"The Shop\"",
+        ),
+        (
+            "[sql]\ndatabase = \"shop\"\nrole = \"a\"\n",
+            "dacapo.toml:3:1: expected one of `database`, `search-path`, `statement-timeout`, `max-rows`, `max-bytes`, got the key `role`",
+        ),
+        (
+            "[sql]\ndatabase = \"shop\"\nstatement-timeout = \"1h\"\n",
+            "dacapo.toml:3:21: `statement-timeout`: expected 1 ms to 10 minutes, got 3600000 ms",
         ),
         (
             "[workflows.flakey.retry]\nfactor = 1",

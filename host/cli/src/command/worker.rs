@@ -1,5 +1,6 @@
 //! `dacapo worker`
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use dacapo_model::RetryPolicy;
 use dacapo_sandbox::SandboxError;
 use dacapo_server::{Probe, Readiness, Server};
 use dacapo_store::{MigrateError, Store, StoreError};
-use dacapo_worker::{Health, SandboxConfig, Worker, WorkerConfig, WorkerError};
+use dacapo_worker::{Health, SandboxConfig, SqlUrl, Worker, WorkerConfig, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Global, duration};
@@ -103,6 +104,13 @@ pub(crate) struct Limits {
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
     #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
     compile_concurrency: u32,
+    /// A database that deployments may be granted for SQL steps, by its name in their manifests: NAME=postgres://ROLE:PASSWORD@HOST/DATABASE;
+    /// may be repeated. Better in the environment, where no list of processes shows it: DACAPO_SQL_NAME
+    #[arg(long = "sql", value_name = "NAME=URL", value_parser = sql_database)]
+    sql: Vec<(String, SqlUrl)>,
+    /// Connections to each of these databases, at most: so many SQL steps can be under way
+    #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
+    sql_connections: u32,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -123,6 +131,8 @@ impl Limits {
             takeovers_max: self.takeovers_max,
             guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
             queues: (!self.queues.is_empty()).then_some(self.queues),
+            sql: sql_databases(self.sql)?,
+            sql_connections_max: self.sql_connections,
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
@@ -149,6 +159,45 @@ impl Limits {
             .map_err(|error| Failed::usage(error.to_string()))?;
         Ok(config)
     }
+}
+
+/// Names of environment variables that name databases for SQL steps begin like this.
+const SQL_VARIABLE: &str = "DACAPO_SQL_";
+
+/// The databases that are named by options, and in the environment.
+fn sql_databases(options: Vec<(String, SqlUrl)>) -> Result<BTreeMap<String, SqlUrl>> {
+    let mut databases = BTreeMap::new();
+    for (variable, url) in std::env::vars_os() {
+        let Some(name) = variable
+            .to_str()
+            .and_then(|it| it.strip_prefix(SQL_VARIABLE))
+        else {
+            continue;
+        };
+        let url = url
+            .into_string()
+            .map_err(|_| Failed::usage(format!("{SQL_VARIABLE}{name}: expected UTF-8")))?;
+        databases.insert(name.to_ascii_lowercase().replace('_', "-"), SqlUrl(url));
+    }
+    let mut named = BTreeMap::new();
+    for (name, url) in options {
+        if named.insert(name.clone(), url).is_some() {
+            return Err(Failed::usage(format!(
+                "--sql: expected one URL for `{name}`, got two"
+            )));
+        }
+    }
+    databases.extend(named);
+    Ok(databases)
+}
+
+/// `NAME=URL`.
+fn sql_database(text: &str) -> std::result::Result<(String, SqlUrl), String> {
+    // What came may hold a password, and is not repeated.
+    let (name, url) = text
+        .split_once('=')
+        .ok_or("expected NAME=URL, such as shop=postgres://shop_steps@localhost/app")?;
+    Ok((name.to_owned(), SqlUrl(url.to_owned())))
 }
 
 /// Where compiled components are kept unless another directory is named.

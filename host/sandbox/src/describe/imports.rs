@@ -12,6 +12,7 @@ const OWN_INTERFACES: &[&str] = &[
     "dacapo:workflow/context",
     "dacapo:workflow/forks",
     "dacapo:workflow/log",
+    "dacapo:workflow/sql",
     "dacapo:workflow/steps",
     "dacapo:workflow/types",
     "dacapo:workflow/waits",

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/children.start-child": async | trappable,
         "dacapo:workflow/children.await-child": async | trappable,
         "dacapo:workflow/log": async | trappable,
+        "dacapo:workflow/sql": async | trappable,
         default: trappable,
     },
     with: {

@@ -140,6 +140,20 @@ impl Guest {
         open: OpenAttempt,
         outcome: Result<Payload, Failure>,
     ) -> Result<Result<String, types::Failure>, Interrupt> {
+        let outcome = match (self.sql.take(), outcome) {
+            (Some(transaction), Ok(payload)) => {
+                let handed_over = payload.as_str().to_owned();
+                match self.commit(transaction, &open, payload).await? {
+                    Ok(()) => return Ok(Ok(handed_over)),
+                    Err(failure) => Err(failure),
+                }
+            }
+            (Some(transaction), Err(failure)) => {
+                transaction.roll_back().await;
+                Err(failure)
+            }
+            (None, outcome) => outcome,
+        };
         // The guest gets what is recorded, so that a replay gives it the very same.
         match outcome {
             Ok(payload) => {
