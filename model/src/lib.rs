@@ -4,6 +4,7 @@
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
 mod check_type;
+mod compatibility;
 mod events;
 mod export;
 mod failure;
@@ -19,6 +20,7 @@ mod manifest;
 mod mismatch;
 mod payload;
 mod retry;
+mod rollout;
 mod same_types;
 mod schedule;
 mod schema;
@@ -30,6 +32,7 @@ mod value;
 mod workflow_name;
 
 pub use check_type::*;
+pub use compatibility::*;
 pub use events::EventError;
 pub use export::*;
 pub use failure::*;
@@ -43,6 +46,7 @@ pub use manifest::*;
 pub use mismatch::{InputError, Mismatch};
 pub use payload::*;
 pub use retry::*;
+pub use rollout::*;
 pub use schedule::*;
 pub use schema::*;
 pub use status::*;

@@ -324,6 +324,7 @@ mod tests {
             function: function.to_owned(),
             param: None,
             result: None,
+            events: Vec::new(),
             docs: None,
         };
         Descriptor {

@@ -47,7 +47,12 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// The reason why this process must stop advancing the run.
-    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop>;
+    async fn find_workflow(
+        &self,
+        name: &str,
+        child: RunId,
+        labels: Option<&[(String, String)]>,
+    ) -> Result<Result<ChildWorkflow, String>, Stop>;
 
     /// How a child stands that was not started in this go. Its end comes as an event, too, whose name is `child/` and its id.
     ///
@@ -113,7 +118,7 @@ pub struct ChildStart {
 /// A workflow that a child may be a run of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildWorkflow {
-    /// The deployment that is active now.
+    /// The deployment that takes it now.
     pub deployment: DeploymentId,
     /// The workflow.
     pub workflow: Workflow,

@@ -1,10 +1,14 @@
 -- What the decisions about locked schedules depend on: one row for each of the $1 namespaces and $2 workflows, in their order, with
--- the active deployment of the workflow (none: it is not deployed), and whether run $3 is active. Called by: a worker's scheduler, by
+-- the active deployment of the workflow and the one that is being rolled out (none: it is not deployed), and whether run $3 is active. Called by: a worker's scheduler, by
 -- a statement of its own after the locks: whoever held them before may have started that run.
--- Locks: nothing. Indexes: workflow_by_function, deployment_pkey, run_pkey.
+-- Locks: nothing. Indexes: workflow_by_function, deployment_pkey, deployment_one_rollout, workflow_pkey, run_pkey.
 select
     active.deployment_id as "deployment_id?",
     active.schema as "schema?",
+    rollout.deployment_id as "rollout_id?",
+    rollout.schema as "rollout_schema?",
+    rollout.rollout_percent as "rollout_percent?",
+    rollout.rollout_labels as "rollout_labels?",
     exists (select from dacapo.run where run.id = asked.last_run and run.status = 'active') as "previous_active!",
     clock_timestamp() as "now!: Time"
 from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as asked (namespace, workflow, last_run, place)
@@ -18,4 +22,11 @@ left join lateral (
         and deployment.active
     limit 1
 ) as active on true
+left join lateral (
+    select workflow.deployment_id, workflow.schema, deployment.rollout_percent, deployment.rollout_labels::text as rollout_labels
+    from dacapo.deployment
+    join dacapo.workflow on workflow.deployment_id = deployment.id and workflow.name = asked.workflow
+    where deployment.namespace = asked.namespace and deployment.rollout_percent is not null
+    limit 1
+) as rollout on true
 order by asked.place

@@ -10,6 +10,7 @@ mod children;
 mod command;
 mod crash;
 mod deadlines;
+mod deployments;
 mod deploys;
 mod dev;
 mod event_types;

@@ -103,6 +103,9 @@ pub(crate) struct Limits {
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
     #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
     compile_concurrency: u32,
+    /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
+    #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
+    deployments_max: u32,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -122,6 +125,7 @@ impl Limits {
             flush_max: self.flush_max,
             takeovers_max: self.takeovers_max,
             guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
+            deployments_max: self.deployments_max,
             queues: (!self.queues.is_empty()).then_some(self.queues),
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
