@@ -386,7 +386,7 @@ declare
     v_number integer;
     v_outcome text;
 begin
-    perform dacapo.check_options(p_options, array['by', 'expects', 'labels', 'namespace', 'percent']);
+    perform dacapo.check_options(p_options - 'expects' - 'percent', array['by', 'expects', 'labels', 'namespace', 'percent']);
     v_namespace := coalesce(p_options ->> 'namespace', 'default');
     v_who := coalesce(p_options ->> 'by', session_user);
     v_rollout := dacapo.check_rollout(p_options);
@@ -490,7 +490,7 @@ declare
     v_before integer;
     v_outcome text;
 begin
-    perform dacapo.check_options(p_options, array['by', 'labels', 'namespace', 'percent']);
+    perform dacapo.check_options(p_options - 'percent', array['by', 'labels', 'namespace', 'percent']);
     v_namespace := coalesce(p_options ->> 'namespace', 'default');
     v_rollout := dacapo.check_rollout(p_options);
     perform dacapo.lock_package(v_namespace, p_package);
@@ -532,7 +532,7 @@ declare
     v_one dacapo.deployment;
     v_outcome text;
 begin
-    perform dacapo.check_options(p_options, array['by', 'namespace', 'undo']);
+    perform dacapo.check_options(p_options - 'undo', array['by', 'namespace', 'undo']);
     v_namespace := coalesce(p_options ->> 'namespace', 'default');
     v_undo := coalesce(p_options ->> 'undo', 'false') = 'true';
     perform dacapo.lock_package(v_namespace, p_package);

@@ -183,6 +183,7 @@ mod tests {
             function: name.rsplit_once('.').unwrap().1.to_owned(),
             param: None,
             result: None,
+            events: Vec::new(),
             docs: None,
         };
         Descriptor {

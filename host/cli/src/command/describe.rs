@@ -13,7 +13,7 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     /// A component, or a core module that carries component type information
     #[arg(value_name = "FILE.wasm")]
-    file: PathBuf,
+    wasm: PathBuf,
     #[command(flatten)]
     manifest: ManifestArgs,
     /// Write the component there: of a core module, what is deployed are other bytes than the file's
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, ui: Ui) -> Result<ExitCode> {
-    let one = deploy::read(&args.file, &args.manifest)?;
+    let one = deploy::read(&args.wasm, &args.manifest)?;
     if let Some(file) = &args.component {
         std::fs::write(file, &one.described.component).map_err(|error| {
             Failed::request(format!("cannot write {}: {error}", file.display()))
