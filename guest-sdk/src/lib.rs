@@ -63,7 +63,7 @@ mod wait;
 mod workflows;
 
 pub use child::{Child, Started, child};
-pub use context::now;
+pub use context::{changed, now, progress};
 pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
 pub use fork::{Map, map};
 pub use poll::{Poll, poll};

@@ -3,6 +3,7 @@
 //!
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
+mod changes;
 mod check_type;
 mod compatibility;
 mod events;
@@ -19,6 +20,8 @@ mod label;
 mod manifest;
 mod mismatch;
 mod payload;
+mod priority;
+mod progress;
 mod retry;
 mod rollout;
 mod same_types;
@@ -31,6 +34,7 @@ mod to_json;
 mod value;
 mod workflow_name;
 
+pub use changes::Changes;
 pub use check_type::*;
 pub use compatibility::*;
 pub use events::EventError;
@@ -45,6 +49,8 @@ pub use label::*;
 pub use manifest::*;
 pub use mismatch::{InputError, Mismatch};
 pub use payload::*;
+pub use priority::*;
+pub use progress::*;
 pub use retry::*;
 pub use rollout::*;
 pub use schedule::*;

@@ -1,8 +1,11 @@
 //! What goes into one go at a run, and how it can end.
 
 use std::fmt;
+use std::sync::Arc;
 
-use dacapo_model::{Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_model::{
+    Changes, Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp,
+};
 
 use crate::journal::Stop;
 
@@ -25,6 +28,8 @@ pub struct RunSpec {
     pub retry: Option<RetryPolicy>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
+    /// How the code differs from what the run may have begun with, as the deployment says.
+    pub changes: Option<Arc<Changes>>,
     /// The journal so far, in any order.
     pub recorded: Vec<Recorded>,
 }
@@ -70,6 +75,8 @@ pub enum BlockCode {
     JournalLimit,
     /// The workflow of a child is not deployed.
     UnknownWorkflow,
+    /// There is no such queue as a child is to wait in.
+    UnknownQueue,
 }
 
 impl BlockCode {
@@ -81,6 +88,7 @@ impl BlockCode {
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
+            BlockCode::UnknownQueue => "unknown-queue",
         }
     }
 }

@@ -232,9 +232,14 @@ struct Recent<K, V> {
 }
 
 struct Kept<K, V> {
-    /// With the number of the use.
-    cells: HashMap<K, (Arc<OnceCell<Arc<V>>>, u64)>,
+    cells: HashMap<K, Used<V>>,
     uses: u64,
+}
+
+struct Used<V> {
+    cell: Arc<OnceCell<Arc<V>>>,
+    /// The number of its last use.
+    last: u64,
 }
 
 impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
@@ -253,11 +258,14 @@ impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
         let mut kept = self.kept();
         kept.uses += 1;
         let uses = kept.uses;
-        let (cell, used) = kept.cells.entry(key).or_default();
-        *used = uses;
-        let cell = Arc::clone(cell);
+        let used = kept.cells.entry(key).or_insert_with(|| Used {
+            cell: Arc::default(),
+            last: 0,
+        });
+        used.last = uses;
+        let cell = Arc::clone(&used.cell);
         while kept.cells.len() > self.kept_max {
-            let oldest = kept.cells.iter().min_by_key(|(_, (_, used))| *used);
+            let oldest = kept.cells.iter().min_by_key(|(_, used)| used.last);
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 break;
             };

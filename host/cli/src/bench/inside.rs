@@ -60,6 +60,10 @@ impl Journal for Stops {
         Err(Stop::Drained)
     }
 
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Err(Stop::Drained)
+    }
+
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
         Err(Stop::Drained)
     }
@@ -172,6 +176,7 @@ fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
         retry: None,
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
+        changes: None,
         recorded,
     }
 }

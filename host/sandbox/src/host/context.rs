@@ -1,9 +1,10 @@
-//! `dacapo:workflow/context`: what a run may know about itself.
+//! `dacapo:workflow/context`: what a run may know about itself, and what it says about itself.
 
-use dacapo_model::Timestamp;
+use dacapo_model::{SaidProgress, Timestamp};
 
 use super::bindings::dacapo::workflow::context::Host;
 use crate::guest::Guest;
+use crate::journal::Write;
 
 impl Host for Guest {
     fn run_id(&mut self) -> wasmtime::Result<String> {
@@ -24,6 +25,24 @@ impl Host for Guest {
 
     fn labels(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
         Ok(self.go.labels.clone())
+    }
+
+    fn set_progress(
+        &mut self,
+        done: u64,
+        total: u64,
+        note: Option<String>,
+    ) -> wasmtime::Result<()> {
+        // An attempt is only open when there is nothing left to replay.
+        if !self.replay.is_replaying() {
+            let said = SaidProgress::from_guest(done, total, note);
+            self.journal.append(Write::Progress(said));
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use dacapo_model::{FailedAttempt, Kind, Payload, Recorded, RecordedState, RunId, Timestamp};
+use dacapo_model::{
+    FailedAttempt, Kind, Payload, Recorded, RecordedState, RunId, SaidProgress, Timestamp,
+};
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write,
 };
@@ -22,11 +24,14 @@ struct State {
     /// Every row as it was written, in order.
     writes: Vec<Recorded>,
     logs: Vec<LogLine>,
+    progress: Vec<SaidProgress>,
     failed_attempts: Vec<FailedAttempt>,
     /// What happened, in short, in order.
     trace: Vec<String>,
     events: Vec<(String, Event)>,
     taken: Vec<u32>,
+    /// Names of the events that instances wanted to take.
+    asked: Vec<String>,
     next_seq: u32,
     signals: VecDeque<Option<Signal>>,
     /// What every durable call is told that nothing else is.
@@ -46,10 +51,12 @@ impl MemoryJournal {
                 rows: Vec::new(),
                 writes: Vec::new(),
                 logs: Vec::new(),
+                progress: Vec::new(),
                 failed_attempts: Vec::new(),
                 trace: Vec::new(),
                 events: Vec::new(),
                 taken: Vec::new(),
+                asked: Vec::new(),
                 next_seq: 1,
                 signals: VecDeque::new(),
                 signal: None,
@@ -88,6 +95,11 @@ impl MemoryJournal {
         self.lock().logs.clone()
     }
 
+    /// What was said of how far the run is, in order.
+    pub fn progress(&self) -> Vec<SaidProgress> {
+        self.lock().progress.clone()
+    }
+
     pub fn messages(&self) -> Vec<String> {
         self.logs().into_iter().map(|line| line.message).collect()
     }
@@ -98,6 +110,15 @@ impl MemoryJournal {
 
     pub fn forget_trace(&self) {
         self.lock().trace.clear();
+    }
+
+    /// Names of the events that instances wanted to take, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.lock().asked.clone()
+    }
+
+    pub fn forget_asked(&self) {
+        self.lock().asked.clear();
     }
 
     pub fn advance(&self, ms: i64) {
@@ -199,6 +220,7 @@ impl Journal for MemoryJournal {
         let mut state = self.lock();
         let write = match write {
             Write::Log(line) => return state.logs.push(line),
+            Write::Progress(said) => return state.progress.push(said),
             Write::Record(write) => write,
         };
         let row = write.recorded;
@@ -273,6 +295,7 @@ impl Journal for MemoryJournal {
 
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.lock();
+        state.asked.extend(names.iter().cloned());
         let at = state.events.iter().position(|(known, event)| {
             names.contains(known)
                 && received_by.is_none_or(|received_by| event.received_at <= received_by)
@@ -296,6 +319,10 @@ impl Journal for MemoryJournal {
         _labels: Option<&[(String, String)]>,
     ) -> Result<Result<ChildWorkflow, String>, Stop> {
         Ok(Err(format!("no workflow `{name}` is deployed")))
+    }
+
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Ok(false)
     }
 
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
