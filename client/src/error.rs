@@ -85,6 +85,24 @@ pub enum ClientError {
     /// The manifest of a deployment does not fit its component, or means nothing. Nothing was written.
     #[error("manifest: {0}")]
     BadManifest(#[from] ManifestError),
+    /// A deployment cannot be had so. Nothing was changed.
+    #[error("{message}")]
+    DeploymentRefused {
+        /// A word for programs: `deployment-not-found`, `deployment-conflict`, `deployment-retired`, `bad-deployment`.
+        code: &'static str,
+        /// Why not.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A deployment would break somebody who deals with its workflows. Nothing was written.
+    #[error("{} would break who deals with its workflows:{}", .package, listed(.changes))]
+    Breaking {
+        /// The package.
+        package: String,
+        /// What would break them, among what else is different.
+        changes: Vec<dacapo_model::Change>,
+    },
     /// The key was used before, for a run with another input. Nothing was written.
     #[error(
         "the key {key:?} belongs to run {run}, which was started with another input: it has {existing}, this start has {given}"
@@ -313,6 +331,8 @@ impl ClientError {
             Self::TooLarge { .. } => "too-large",
             Self::BadArgument { .. } => "bad-argument",
             Self::BadManifest(_) => "bad-manifest",
+            Self::DeploymentRefused { code, .. } => code,
+            Self::Breaking { .. } => "breaking",
             Self::KeyConflict { .. } => "key-conflict",
             Self::SingletonTaken { .. } => "singleton-taken",
             Self::InMany { error, .. } => error.code(),
@@ -359,6 +379,10 @@ impl ClientError {
                 "keep large data elsewhere and pass a reference to it, or raise the limit here and on the workers".to_owned()
             }
             Self::InMany { error, .. } => return error.hint(),
+            Self::DeploymentRefused { hint, .. } => return hint.clone(),
+            Self::Breaking { .. } => {
+                "keep what callers use as it was, put the new behaviour under another workflow's name, or deploy with --allow-breaking".to_owned()
+            }
             Self::KeyConflict { .. } => {
                 "a key names one run while that is kept: use another key for another input, or the first input to get the same run".to_owned()
             }
@@ -521,4 +545,13 @@ fn did_you_mean(similar: &[String], any: bool) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
+}
+
+/// The changes that break somebody, a line each.
+fn listed(changes: &[dacapo_model::Change]) -> String {
+    changes
+        .iter()
+        .filter(|change| change.breaking)
+        .map(|change| format!("\n  {change}"))
+        .collect()
 }

@@ -458,6 +458,15 @@ impl Client {
                     self.forget(workflow);
                     continue;
                 }
+                Err(RerunRefusal::Retired) => Err(ClientError::DeploymentRefused {
+                    code: "deployment-retired",
+                    message: format!(
+                        "the deployment that run {old} was on is retired: no new run can go there"
+                    ),
+                    hint: Some(
+                        "start it again on the active one: without --same-deployment".to_owned(),
+                    ),
+                }),
                 Err(RerunRefusal::NoStep) => Err(ClientError::StepNotFound {
                     run: old,
                     step: options.from.clone().unwrap_or_default(),

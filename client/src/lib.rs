@@ -22,6 +22,7 @@
 mod announce;
 mod broadcast;
 mod client;
+mod deployments;
 mod error;
 mod event;
 mod gather;
@@ -47,14 +48,18 @@ pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Manifest, ManifestError, Overlap,
-    PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits, PriorityError,
-    RunExport, RunId, Status, Timestamp, parse_priority,
+    CatchUp, Change as TypeChange, Descriptor, ExportError, Failure, InputError, Kind, Manifest,
+    ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits,
+    PriorityError, Rollout, RunExport, RunId, Status, Timestamp, parse_priority,
 };
 pub use dacapo_store::{
-    Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
-    OnConflict, Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped,
-    Store, migrate,
+    Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
+    Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped, SteerOutcome,
+    Steered, Store, migrate,
+};
+pub use deployments::{
+    Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
+    DeploymentDiff, DeploymentInfo, DeploymentStatus, WorkflowTypes,
 };
 pub use error::{Action, ClientError};
 pub use event::Event;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Connection;
 
 use crate::options::{StartOptions, check_labels};
+use crate::resolve::Resolution;
 use crate::retry::retried;
 use crate::start::bad_input;
 use crate::{Client, ClientError};
@@ -480,9 +481,12 @@ impl Client {
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
             let seen = self.schedule(name).await?;
-            let (active, input) = self
-                .checked_input(&seen.workflow, seen.input.as_str())
-                .await?;
+            let id = RunId::new();
+            let mut labels = seen.labels.clone();
+            labels.insert(SCHEDULE_LABEL.to_owned(), seen.name.clone());
+            let resolution = self.resolved_now(&seen.workflow).await?;
+            let active = resolution.target(id, &labels);
+            let input = self.fitting(active, seen.input.as_str())?;
             let mut connection = self.live_connection().await?;
             let mut transaction = connection.begin().await.map_err(StoreError::from)?;
             let row = self.locked(&mut transaction, name).await?;
@@ -503,9 +507,6 @@ impl Client {
                     overlap: row.overlap,
                 });
             }
-            let mut labels = row.labels.clone();
-            labels.insert(SCHEDULE_LABEL.to_owned(), row.name.clone());
-            let id = RunId::new();
             let start = StartRun {
                 id,
                 workflow: &active.workflow.name,
@@ -573,16 +574,22 @@ impl Client {
         let mut tries = 0;
         while done < ticks.len() {
             let end = ticks.len().min(done + TOGETHER_MAX);
-            let (active, input) = self
-                .checked_input(&row.workflow, row.input.as_str())
-                .await?;
-            let starts: Vec<StartRun<'_>> = (done..end)
-                .map(|at| StartRun {
-                    id: plan.run_of(ticks[at]),
+            let resolution = self.resolved_now(&row.workflow).await?;
+            let mut targets = Vec::with_capacity(end - done);
+            for at in done..end {
+                let run = plan.run_of(ticks[at]);
+                let active = resolution.target(run, &labels[at]);
+                let input = self.fitting(active, row.input.as_str())?;
+                targets.push((run, active.deployment, input, &labels[at]));
+            }
+            let starts: Vec<StartRun<'_>> = targets
+                .iter()
+                .map(|(run, deployment, input, labels)| StartRun {
+                    id: *run,
                     workflow: &row.workflow,
-                    deployment: active.deployment,
-                    input: &input,
-                    labels: &labels[at],
+                    deployment: *deployment,
+                    input,
+                    labels,
                     deadline: None,
                     placing: row.placing(),
                 })
@@ -674,14 +681,26 @@ impl Client {
         workflow: &str,
         input: &str,
     ) -> Result<(std::sync::Arc<ActiveWorkflow>, Payload), ClientError> {
-        // Unlike a start, nothing that is written here would notice an answer that is out of date.
-        self.forget(workflow);
+        self.resolved_now(workflow).await?;
         let active = self.resolve(workflow).await?;
-        let input = active
+        let input = self.fitting(&active, input)?;
+        Ok((active, input))
+    }
+
+    /// What a workflow stands for now. Unlike a start, nothing that is written here would notice an answer that is out of date.
+    async fn resolved_now(
+        &self,
+        workflow: &str,
+    ) -> Result<std::sync::Arc<Resolution>, ClientError> {
+        self.forget(workflow);
+        self.resolve_all(workflow).await
+    }
+
+    fn fitting(&self, active: &ActiveWorkflow, input: &str) -> Result<Payload, ClientError> {
+        active
             .workflow
             .check_input(input, &self.limits)
-            .map_err(|error| bad_input(&active.workflow, error))?;
-        Ok((active, input))
+            .map_err(|error| bad_input(&active.workflow, error))
     }
 
     fn plan(&self, row: &ScheduleRow) -> Result<SchedulePlan, ClientError> {

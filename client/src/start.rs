@@ -31,7 +31,7 @@ pub struct Started<O> {
     pub created: bool,
     /// Full name of its workflow.
     pub workflow: String,
-    /// The active deployment of the workflow; the run's own if it was created.
+    /// The deployment that such a run goes to now; the run's own if it was created.
     pub deployment: Deployment,
     pub(crate) decode: fn(&str) -> Result<O, serde_json::Error>,
 }
@@ -154,20 +154,21 @@ impl Client {
         let fresh = RunId::new();
         let shared = Arc::new(options.clone());
         for _ in 0..TRIES_MAX {
-            let active = self.resolve(name).await?;
-            let payload = match active.workflow.check_input(input, &self.limits) {
-                Ok(payload) => Arc::new(payload),
-                // The answer may be an old one: a newer deployment may take this input.
-                Err(error) => match self.resolve_anew(name, &active).await? {
-                    Some(_) => continue,
-                    None => return Err(bad_input(&active.workflow, error)),
-                },
-            };
-            let workflow = active.workflow.name.as_str();
+            let resolution = self.resolve_all(name).await?;
+            let workflow = resolution.name();
             let id = options
                 .key
                 .as_ref()
                 .map_or(fresh, |key| RunId::keyed(&self.namespace, workflow, key));
+            let active = Arc::clone(resolution.target(id, &options.labels));
+            let payload = match active.workflow.check_input(input, &self.limits) {
+                Ok(payload) => Arc::new(payload),
+                // The answer may be an old one: a newer deployment may take this input.
+                Err(error) => match self.resolve_all_anew(name, &resolution).await? {
+                    Some(_) => continue,
+                    None => return Err(bad_input(&active.workflow, error)),
+                },
+            };
             let start = Start {
                 id,
                 active: Arc::clone(&active),

@@ -61,7 +61,7 @@ pub struct EventInfo {
 }
 
 impl ValueInfo {
-    fn new(name: Option<String>, ty: &Type) -> Self {
+    pub(crate) fn new(name: Option<String>, ty: &Type) -> Self {
         Self {
             name,
             ty: ty.to_string(),
@@ -71,7 +71,7 @@ impl ValueInfo {
 }
 
 impl EventInfo {
-    fn new(event: &Case) -> Self {
+    pub(crate) fn new(event: &Case) -> Self {
         Self {
             name: event.name.clone(),
             payload: event.ty.as_ref().map(|ty| ValueInfo::new(None, ty)),

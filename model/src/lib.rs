@@ -5,6 +5,7 @@
 
 mod changes;
 mod check_type;
+mod compatibility;
 mod events;
 mod export;
 mod failure;
@@ -22,6 +23,7 @@ mod payload;
 mod priority;
 mod progress;
 mod retry;
+mod rollout;
 mod same_types;
 mod schedule;
 mod schema;
@@ -35,6 +37,7 @@ mod workflow_name;
 
 pub use changes::Changes;
 pub use check_type::*;
+pub use compatibility::*;
 pub use events::EventError;
 pub use export::*;
 pub use failure::*;
@@ -50,6 +53,7 @@ pub use payload::*;
 pub use priority::*;
 pub use progress::*;
 pub use retry::*;
+pub use rollout::*;
 pub use schedule::*;
 pub use schema::*;
 pub use sql::*;

@@ -206,7 +206,6 @@ mod tests {
             result: None,
             events: Vec::new(),
             docs: None,
-            events: Vec::new(),
         };
         Descriptor {
             package: "shop:orders".to_owned(),

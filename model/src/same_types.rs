@@ -1,6 +1,6 @@
 //! Whether two descriptions of a workflow mean the same values.
 
-use crate::{Param, Type, Workflow};
+use crate::{Descriptor, Param, Type, Workflow};
 
 impl Workflow {
     /// Whether both take and return the same values in the same JSON form, whatever their types are called and what their WIT says about
@@ -11,10 +11,64 @@ impl Workflow {
         let result = |workflow: &Workflow| workflow.result.as_ref().map(bare);
         param(self) == param(other) && result(self) == result(other)
     }
+
+    fn has_events_of(&self, other: &Workflow) -> bool {
+        let events = |workflow: &Workflow| -> Vec<(String, Option<Type>)> {
+            let events = workflow.events.iter();
+            events
+                .map(|event| (event.name.clone(), event.ty.as_ref().map(bare)))
+                .collect()
+        };
+        events(self) == events(other)
+    }
+}
+
+impl Descriptor {
+    /// How this descriptor, which somebody gave with a component, contradicts what the component says of itself. None: it does not; what
+    /// the WIT says about things may differ.
+    #[must_use]
+    pub fn contradicts(&self, actual: &Descriptor) -> Option<String> {
+        if self.package != actual.package {
+            return Some(format!(
+                "it names the package {}, the component is of {}",
+                self.package, actual.package
+            ));
+        }
+        let sides = [
+            (&self.workflows, &actual.workflows, "export"),
+            (&self.children, &actual.children, "call"),
+        ];
+        for (said, there, verb) in sides {
+            for one in said {
+                let Some(same) = there.iter().find(|other| other.name == one.name) else {
+                    return Some(format!(
+                        "it names {}, which the component does not {verb}",
+                        one.name
+                    ));
+                };
+                if !one.has_types_of(same) || !one.has_events_of(same) {
+                    return Some(format!(
+                        "it has other types for {} than the component",
+                        one.name
+                    ));
+                }
+            }
+            let left_out = there
+                .iter()
+                .find(|other| !said.iter().any(|one| one.name == other.name));
+            if let Some(left_out) = left_out {
+                return Some(format!(
+                    "it leaves out {}, which the component does {verb}",
+                    left_out.name
+                ));
+            }
+        }
+        None
+    }
 }
 
 /// The type without the names that the WIT gives to types, and without what it says about them.
-fn bare(ty: &Type) -> Type {
+pub(crate) fn bare(ty: &Type) -> Type {
     let mut ty = ty.clone();
     strip(&mut ty);
     ty

@@ -8,7 +8,7 @@ use crate::{Store, StoreError};
 /// A workflow that a child may be a run of.
 #[derive(Debug, Clone)]
 pub struct ChildWorkflow {
-    /// The deployment that is active now.
+    /// The deployment that takes it now.
     pub deployment: DeploymentId,
     /// The workflow.
     pub workflow: Workflow,
@@ -27,17 +27,32 @@ pub enum ChildState {
     Ended(Payload),
 }
 
-/// The active workflows in the namespace of `parent` that go by this name: a full one, or the end of one. See
-/// `sql/child/find_workflow.sql`.
+/// The workflows in the namespace of `parent` that go by this name, a full one or the end of one, each on the deployment that takes the new
+/// run `child` with these labels (none: its parent's). See `sql/child/find_workflow.sql`.
 pub async fn find_child_workflow(
     store: &Store,
     parent: RunId,
     name: &str,
+    child: RunId,
+    labels: Option<&[(String, String)]>,
 ) -> Result<Vec<ChildWorkflow>, StoreError> {
+    let labels = labels.map(|labels| {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        serde_json::Value::from_iter(labels).to_string()
+    });
     let function = name.rsplit_once('.').map_or(name, |(_, function)| function);
-    let rows = sqlx::query_file!("sql/child/find_workflow.sql", parent.0, function, name)
-        .fetch_all(store.pool())
-        .await?;
+    let rows = sqlx::query_file!(
+        "sql/child/find_workflow.sql",
+        parent.0,
+        function,
+        name,
+        child.0,
+        labels
+    )
+    .fetch_all(store.pool())
+    .await?;
     rows.into_iter()
         .map(|row| {
             Ok(ChildWorkflow {

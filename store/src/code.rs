@@ -1,10 +1,10 @@
 //! Code: components, deployments and their workflows.
 
-use dacapo_model::{DeploymentId, Descriptor, Manifest, Timestamp, Workflow};
+use dacapo_model::{DeploymentId, Descriptor, Manifest, Rollout, Timestamp, Workflow};
 
 use crate::{Store, StoreError, Time};
 
-/// A workflow of an active deployment.
+/// A workflow of a deployment that new runs go to.
 #[derive(Debug, Clone)]
 pub struct ActiveWorkflow {
     /// The deployment.
@@ -13,12 +13,14 @@ pub struct ActiveWorkflow {
     pub package: String,
     /// Its number.
     pub number: i32,
+    /// The part of the new runs that goes there, if it is being rolled out beside the active one.
+    pub rollout: Option<Rollout>,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
 
-/// The active workflows that go by this name: a full name (`ns:pkg/interface.function`), or a function's name alone. More than one:
-/// the name is not unique. None: there is no such workflow.
+/// The workflows that go by this name, a full name (`ns:pkg/interface.function`) or a function's name alone, on the active deployment and
+/// on the one that is being rolled out beside it. More than one name: the name is not unique. None: there is no such workflow.
 pub async fn active_workflow(
     store: &Store,
     namespace: &str,
@@ -42,112 +44,11 @@ pub async fn active_workflow(
                 deployment: DeploymentId(row.deployment_id),
                 package: row.package,
                 number: row.number,
+                rollout: rollout(row.rollout_percent, row.rollout_labels.as_deref())?,
                 workflow: parse(&row.schema, &row.name)?,
             })
         })
         .collect()
-}
-
-/// What a deploy did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeployOutcome {
-    /// The deployment.
-    pub id: DeploymentId,
-    /// Its number within the package.
-    pub number: i32,
-    /// False: the active deployment has these bytes and this manifest already, and nothing was changed.
-    pub created: bool,
-    /// Number of the deployment that was active before, if another one was.
-    pub replaces: Option<i32>,
-}
-
-/// Stores a component and makes it the active deployment of its package. The bytes and the manifest that the active deployment has already
-/// change nothing; the manifest names workflows in full.
-pub async fn deploy(
-    store: &Store,
-    namespace: &str,
-    digest: &str,
-    component: &[u8],
-    descriptor: &Descriptor,
-    manifest: &Manifest,
-) -> Result<DeployOutcome, StoreError> {
-    let text = |error: serde_json::Error| StoreError::Unreadable(error.to_string());
-    let descriptor_text = serde_json::to_string(descriptor).map_err(text)?;
-    let manifest_text = serde_json::to_string(manifest).map_err(text)?;
-    let mut tx = store.pool().begin().await?;
-    // Deploys of one package go one after the other, so that numbers have no gaps and one of them is active.
-    sqlx::query!(
-        "select pg_advisory_xact_lock(hashtextextended($1, 0))",
-        format!("dacapo.deploy {namespace} {}", descriptor.package)
-    )
-    .execute(&mut *tx)
-    .await?;
-    let active = sqlx::query!(
-        "select id, number, digest, descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and active",
-        namespace,
-        descriptor.package
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    if let Some(active) = &active
-        && active.digest == digest
-        && active.descriptor == descriptor_text
-        && active.manifest == manifest_text
-    {
-        return Ok(DeployOutcome {
-            id: DeploymentId(active.id),
-            number: active.number,
-            created: false,
-            replaces: None,
-        });
-    }
-    sqlx::query!("insert into dacapo.component (digest, bytes) values ($1, $2) on conflict (digest) do nothing", digest, component)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!(
-        "update dacapo.deployment set active = false where namespace = $1 and package = $2 and active",
-        namespace,
-        descriptor.package
-    )
-    .execute(&mut *tx)
-    .await?;
-    let row = sqlx::query!(
-        r#"insert into dacapo.deployment (namespace, package, number, digest, descriptor, manifest, active)
-        select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, true
-        from dacapo.deployment where namespace = $1 and package = $2
-        returning id, number"#,
-        namespace,
-        descriptor.package,
-        digest,
-        descriptor_text,
-        manifest_text
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    for workflow in &descriptor.workflows {
-        sqlx::query!(
-            "insert into dacapo.workflow (deployment_id, name, function, schema) values ($1, $2, $3, $4)",
-            row.id,
-            workflow.name,
-            workflow.function,
-            serde_json::to_string(workflow).map_err(text)?
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    sqlx::query!(
-        "select pg_notify('dacapo_deployment', $1)",
-        row.id.to_string()
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(DeployOutcome {
-        id: DeploymentId(row.id),
-        number: row.number,
-        created: true,
-        replaces: active.map(|active| active.number),
-    })
 }
 
 /// A deployment.
@@ -169,6 +70,8 @@ pub struct DeploymentRow {
     pub manifest: Manifest,
     /// Whether new runs go to it.
     pub active: bool,
+    /// Whether a worker has found the descriptor to be that of the component.
+    pub verified: bool,
     /// When it was deployed.
     pub created_at: Timestamp,
 }
@@ -179,7 +82,7 @@ pub async fn deployment(
     id: DeploymentId,
 ) -> Result<Option<DeploymentRow>, StoreError> {
     let row = sqlx::query!(
-        r#"select id, namespace, package, number, digest, descriptor, manifest, active, created_at as "created_at: Time"
+        r#"select id, namespace, package, number, digest, descriptor, manifest, active, verified, created_at as "created_at: Time"
         from dacapo.deployment where id = $1"#,
         id.0
     )
@@ -195,10 +98,22 @@ pub async fn deployment(
             number: row.number,
             digest: row.digest,
             active: row.active,
+            verified: row.verified,
             created_at: row.created_at.0,
         })
     })
     .transpose()
+}
+
+/// Notes that the descriptor of a deployment is that of its component.
+pub async fn note_verified(store: &Store, id: DeploymentId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update dacapo.deployment set verified = true where id = $1 and not verified",
+        id.0
+    )
+    .execute(store.pool())
+    .await?;
+    Ok(())
 }
 
 /// The bytes of a component. None: there is none with this digest.
@@ -238,7 +153,8 @@ pub struct WorkflowRow {
     pub workflow: Workflow,
 }
 
-/// The workflows of all active deployments, by name.
+/// The workflows that new runs can be of, by name: those of active deployments, and what a deployment has beyond that which is being rolled
+/// out.
 pub async fn list_workflows(
     store: &Store,
     namespace: &str,
@@ -247,7 +163,16 @@ pub async fn list_workflows(
         r#"select deployment.package, deployment.number, deployment.digest, deployment.created_at as "deployed_at: Time", deployment.manifest,
             workflow.name, workflow.schema
         from dacapo.workflow join dacapo.deployment on deployment.id = workflow.deployment_id
-        where deployment.active and deployment.namespace = $1 order by workflow.name"#,
+        where deployment.namespace = $1 and (
+            deployment.active
+            -- What only a deployment has that is being rolled out.
+            or (deployment.rollout_percent is not null and not exists (
+                select from dacapo.deployment as active
+                join dacapo.workflow as same on same.deployment_id = active.id and same.name = workflow.name
+                where active.namespace = $1 and active.package = deployment.package and active.active
+            ))
+        )
+        order by workflow.name"#,
         namespace
     )
     .fetch_all(store.pool())
@@ -274,7 +199,21 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
         .map_err(|error| StoreError::Unreadable(format!("schema of {what}: {error}")))
 }
 
-fn parse_manifest(text: &str, package: &str) -> Result<Manifest, StoreError> {
+/// What is said of a roll-out in columns.
+pub(crate) fn rollout(
+    percent: Option<i16>,
+    labels: Option<&str>,
+) -> Result<Option<Rollout>, StoreError> {
+    let (Some(percent), Some(labels)) = (percent, labels) else {
+        return Ok(None);
+    };
+    Ok(Some(Rollout {
+        percent: u8::try_from(percent).unwrap_or(0),
+        labels: parse(labels, "a roll-out")?,
+    }))
+}
+
+pub(crate) fn parse_manifest(text: &str, package: &str) -> Result<Manifest, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Unreadable(format!("manifest of {package}: {error}")))
 }

@@ -33,6 +33,8 @@ pub enum RerunRefusal {
     NoStep,
     /// The deployment is not active any more. Look the workflow up again.
     NotActive,
+    /// The old run's own deployment is retired.
+    Retired,
 }
 
 /// Starts a run again. See `sql/run/rerun.sql`.
@@ -55,6 +57,7 @@ pub async fn rerun(
         "rerun" => Ok(()),
         "no-step" => Err(RerunRefusal::NoStep),
         "not-active" => Err(RerunRefusal::NotActive),
+        "retired" => Err(RerunRefusal::Retired),
         other => Err(RerunRefusal::Run(refusal(other)?)),
     })
 }

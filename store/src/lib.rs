@@ -8,6 +8,7 @@ mod children;
 mod code;
 mod columns;
 mod connect;
+mod deployments;
 mod doctor;
 mod error;
 mod find;
@@ -32,11 +33,17 @@ pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
     tell_parent,
 };
-pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
+pub use code::{ActiveWorkflow, DeploymentRow, WorkflowRow};
 pub use code::{
-    active_workflow, component_bytes, component_exists, deploy, deployment, list_workflows,
+    active_workflow, component_bytes, component_exists, deployment, list_workflows, note_verified,
 };
 pub use connect::{Store, StoreConnection};
+pub use deployments::{
+    CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
+    DeploymentSummary, NewDeployment, SteerOutcome, Steered, activate, collect_deployments,
+    dependents, deploy, deployment_changes, deployment_content, list_deployments,
+    retire_deployment,
+};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
 pub use find::{FindRuns, PageAt, count_runs, list_runs};

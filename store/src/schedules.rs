@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dacapo_model::{
-    CatchUp, DeploymentId, Overlap, Payload, RunId, Status, Ticks, Timestamp, Workflow,
+    CatchUp, DeploymentId, Overlap, Payload, Rollout, RunId, Status, Ticks, Timestamp, Workflow,
 };
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::code::{parse, rollout};
 use crate::queue::labels_of;
 use crate::queues::{Begins, Placing};
 use crate::{Store, StoreError, Time};
@@ -403,21 +404,28 @@ pub struct DueSchedule {
     pub previous_active: bool,
     /// The active deployment of the workflow, and the workflow's schema as JSON.
     pub active: Option<(DeploymentId, String)>,
+    /// The same of the one that is being rolled out, and what goes to it.
+    pub rolled_out: Option<(DeploymentId, String, Rollout)>,
     /// The database's time.
     pub now: Timestamp,
 }
 
 impl DueSchedule {
-    /// The workflow with its types; none if it is not deployed.
-    pub fn workflow(&self) -> Result<Option<(DeploymentId, Workflow)>, StoreError> {
-        self.active
+    /// Where this run of it goes: the deployment, and the workflow with its types; none if it is not deployed.
+    pub fn target(
+        &self,
+        run: RunId,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<(DeploymentId, Workflow)>, StoreError> {
+        let rolled_out = self
+            .rolled_out
             .as_ref()
-            .map(|(deployment, schema)| {
-                let workflow = serde_json::from_str(schema).map_err(|error| {
-                    StoreError::Unreadable(format!("schema of {}: {error}", self.workflow))
-                })?;
-                Ok((*deployment, workflow))
-            })
+            .filter(|(_, _, rollout)| self.active.is_none() || rollout.takes(run, labels))
+            .map(|(deployment, schema, _)| (deployment, schema));
+        let active = self.active.as_ref();
+        rolled_out
+            .or(active.map(|(deployment, schema)| (deployment, schema)))
+            .map(|(deployment, schema)| Ok((*deployment, parse(schema, &self.workflow)?)))
             .transpose()
     }
 
@@ -508,6 +516,7 @@ pub async fn lock_due_schedules(
                 last_run: row.last_run.map(RunId),
                 previous_active: false,
                 active: None,
+                rolled_out: None,
                 now,
             });
         }
@@ -536,6 +545,10 @@ pub async fn lock_due_schedules(
         schedule.previous_active = look.previous_active;
         schedule.has_queue = look.has_queue;
         schedule.active = look.deployment_id.map(DeploymentId).zip(look.schema);
+        let part = rollout(look.rollout_percent, look.rollout_labels.as_deref())?;
+        let rolled_out = look.rollout_id.zip(look.rollout_schema).zip(part);
+        schedule.rolled_out =
+            rolled_out.map(|((id, schema), part)| (DeploymentId(id), schema, part));
         schedule.now = look.now.0;
     }
     Ok(DueLook::Locked(DueSchedules {

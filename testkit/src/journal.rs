@@ -539,7 +539,12 @@ impl Journal for MemoryJournal {
 
     async fn look(&self) {}
 
-    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+    async fn find_workflow(
+        &self,
+        name: &str,
+        _child: RunId,
+        _labels: Option<&[(String, String)]>,
+    ) -> Result<Result<ChildWorkflow, String>, Stop> {
         let mut known = self
             .known
             .iter()

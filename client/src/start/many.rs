@@ -87,26 +87,28 @@ impl Client {
         // The same ids for all tries: a try whose answer was lost is found by the next one.
         let fresh: Vec<RunId> = starts.iter().map(|_| RunId::new()).collect();
         'tries: for _ in 0..super::TRIES_MAX {
-            let active = self.resolve(name).await?;
-            let workflow = &active.workflow;
+            let resolution = self.resolve_all(name).await?;
+            let full_name = resolution.name();
+            let ids: Vec<RunId> = starts
+                .iter()
+                .zip(&fresh)
+                .map(|((_, options), fresh)| match &options.key {
+                    Some(key) => RunId::keyed(&self.namespace, full_name, key),
+                    None => *fresh,
+                })
+                .collect();
+            let target = |index: usize| resolution.target(ids[index], &starts[index].1.labels);
             let mut payloads: Vec<Payload> = Vec::with_capacity(starts.len());
             for (index, (input, _)) in starts.iter().enumerate() {
+                let workflow = &target(index).workflow;
                 match workflow.check_input(input, &self.limits) {
                     Ok(payload) => payloads.push(payload),
-                    Err(error) => match self.resolve_anew(name, &active).await? {
+                    Err(error) => match self.resolve_all_anew(name, &resolution).await? {
                         Some(_) => continue 'tries,
                         None => return Err(bad_input(workflow, error).in_many(index)),
                     },
                 }
             }
-            let ids: Vec<RunId> = starts
-                .iter()
-                .zip(&fresh)
-                .map(|((_, options), fresh)| match &options.key {
-                    Some(key) => RunId::keyed(&self.namespace, &workflow.name, key),
-                    None => *fresh,
-                })
-                .collect();
 
             let conflict = |index: usize, existing: &str| ClientError::KeyConflict {
                 key: starts[index].1.key.clone().unwrap_or_default(),
@@ -122,7 +124,7 @@ impl Client {
                 if first == index {
                     order.push(index);
                 } else if !is_same_input(
-                    workflow,
+                    &target(index).workflow,
                     payloads[first].as_str(),
                     payloads[index].as_str(),
                 ) {
@@ -135,8 +137,8 @@ impl Client {
                 .iter()
                 .map(|&index| StartRun {
                     id: ids[index],
-                    workflow: &workflow.name,
-                    deployment: active.deployment,
+                    workflow: full_name,
+                    deployment: target(index).deployment,
                     input: &payloads[index],
                     labels: &starts[index].1.labels,
                     deadline: starts[index].1.deadline,
@@ -147,7 +149,7 @@ impl Client {
             let is_ours = |place: usize, existing: &str| {
                 let index = order[place];
                 starts[index].1.key.is_none()
-                    || is_same_input(workflow, existing, payloads[index].as_str())
+                    || is_same_input(&target(index).workflow, existing, payloads[index].as_str())
             };
             let results = match retried(|| self.write_many(&rows, is_ours)).await? {
                 Written::All(results) => results,
@@ -172,13 +174,14 @@ impl Client {
             return Ok(ids
                 .iter()
                 .zip(created)
-                .map(|(id, created)| Started {
+                .enumerate()
+                .map(|(index, (id, created))| Started {
                     id: *id,
                     created,
-                    workflow: workflow.name.clone(),
+                    workflow: full_name.to_owned(),
                     deployment: Deployment {
-                        package: active.package.clone(),
-                        number: active.number,
+                        package: target(index).package.clone(),
+                        number: target(index).number,
                     },
                     decode,
                 })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use dacapo_client::{Client, ClientError, DeployOutcome, Descriptor, Store};
 use dacapo_model::{Field, Param, RecordType, Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -150,13 +151,14 @@ pub fn workflow(name: &str, param: Option<Param>, result: Option<Type>) -> Workf
     }
 }
 
-/// Deploys something that is no component; `bytes` tell one deployment from another.
+/// Deploys something that only looks like a component; `bytes` tell one deployment from another.
 pub async fn deploy(client: &Client, descriptor: &Descriptor, bytes: &str) -> DeployOutcome {
-    let digest = format!("{:0>64}", bytes);
-    client
-        .deploy(descriptor, &digest, bytes.as_bytes())
-        .await
-        .unwrap()
+    let bytes = [b"\0asm\x0d\0\x01\0", bytes.as_bytes()].concat();
+    let digest: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    client.deploy(descriptor, &digest, &bytes).await.unwrap()
 }
 
 /// How many runs there are in the client's database.

@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, dev, doctor, event, going_back, queue, replay, request, retention, runs, schedule,
-    start, test, worker, workflows,
+    deploy, deployments, describe, dev, doctor, event, going_back, queue, replay, request,
+    retention, runs, schedule, start, test, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -97,6 +97,11 @@ pub(crate) enum Command {
     Worker(worker::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
+    /// Look at deployments and steer them: activate one, roll it out by and by, retire it
+    #[command(subcommand)]
+    Deployments(deployments::Command),
+    /// Print what a .wasm file says of itself: the descriptor that `dacapo.deploy` of the database takes with its bytes
+    Describe(describe::Args),
     /// Show the workflows that can be started, with their types; pause one in an incident
     Workflows(workflows::Args),
     /// Run a workflow of a .wasm file here, in memory, on a clock that skips what it waits for: no database is needed

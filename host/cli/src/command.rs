@@ -1,6 +1,8 @@
 //! The commands: each an arguments struct and a function.
 
 pub(crate) mod deploy;
+pub(crate) mod deployments;
+pub(crate) mod describe;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod event;
@@ -36,6 +38,8 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
+        Command::Deployments(command) => deployments::run(command, global, ui).await,
+        Command::Describe(args) => describe::run(args, ui),
         Command::Workflows(args) => workflows::run(args, global, ui).await,
         Command::Replay(args) => replay::run(args, global, ui).await,
         Command::Test(args) => test::run(args, global, ui).await,

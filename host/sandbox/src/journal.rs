@@ -51,7 +51,12 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// The reason why this process must stop advancing the run.
-    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop>;
+    async fn find_workflow(
+        &self,
+        name: &str,
+        child: RunId,
+        labels: Option<&[(String, String)]>,
+    ) -> Result<Result<ChildWorkflow, String>, Stop>;
 
     /// Whether there is a named queue that a child can wait in.
     ///
@@ -176,7 +181,7 @@ pub struct ChildStart {
 /// A workflow that a child may be a run of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildWorkflow {
-    /// The deployment that is active now.
+    /// The deployment that takes it now.
     pub deployment: DeploymentId,
     /// The workflow.
     pub workflow: Workflow,

@@ -14,6 +14,7 @@ mod alarm;
 mod attempt;
 mod branches;
 mod cache;
+mod compilers;
 mod config;
 mod console;
 mod describe;

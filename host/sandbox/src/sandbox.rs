@@ -12,6 +12,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::cache::Cache;
+use crate::compilers::Compilers;
 use crate::config::SandboxConfig;
 use crate::engine;
 use crate::guest::Guest;
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     linker: Linker<Guest>,
     cache: Option<Cache>,
     compiling: Slots,
+    compilers: Compilers,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
     pub(crate) places: Semaphore,
@@ -158,6 +160,7 @@ impl Sandbox {
                 linker,
                 cache,
                 compiling: Slots::new(config.compile_concurrency),
+                compilers: Compilers::default(),
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
                 config: Arc::new(config),
@@ -190,11 +193,13 @@ impl Sandbox {
         if let Some(prepared) = self.prepare_cached(digest)? {
             return Ok(prepared);
         }
-        let component = Component::from_binary(&self.inner.engine, bytes).map_err(|source| {
-            PrepareError::Compile {
-                digest: digest.to_owned(),
-                source,
-            }
+        let compiled = self
+            .inner
+            .compilers
+            .run(|| Component::from_binary(&self.inner.engine, bytes));
+        let component = compiled.map_err(|source| PrepareError::Compile {
+            digest: digest.to_owned(),
+            source,
         })?;
         drop(slot);
         if let Some(cache) = &self.inner.cache {

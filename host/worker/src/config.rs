@@ -30,6 +30,8 @@ pub struct WorkerConfig {
     pub takeovers_max: u16,
     /// Threads that run guests. Default: one for each core.
     pub guest_threads: usize,
+    /// Deployments whose machine code is kept in memory, at most; what was used longest ago is loaded again when a run wants it. Default 100.
+    pub deployments_max: u32,
     /// Names of the queues to take runs from, `default` for runs that are in no named one; none: all queues. Default: none.
     pub queues: Option<Vec<String>>,
     /// URLs of the databases that deployments may be granted for SQL steps, by the names that their manifests use. Default: none.
@@ -52,6 +54,7 @@ impl Default for WorkerConfig {
             flush_max: 512,
             takeovers_max: 3,
             guest_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            deployments_max: 100,
             queues: None,
             sql: BTreeMap::new(),
             sql_connections_max: 8,
@@ -104,6 +107,7 @@ impl WorkerConfig {
             ("takeovers-max", u64::from(self.takeovers_max)),
             ("guest-threads", self.guest_threads as u64),
             ("sql-connections-max", u64::from(self.sql_connections_max)),
+            ("deployments-max", u64::from(self.deployments_max)),
         ];
         for (name, got) in at_least_one {
             if got == 0 {

@@ -1,13 +1,17 @@
-//! Deployments, loaded and compiled once for each worker process.
+//! Deployments, loaded and compiled once for each worker process, and forgotten again when others are wanted more.
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
 use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
-use dacapo_store::{Store, StoreError};
+use dacapo_store::{DeploymentRow, Store, StoreError};
 use tokio::sync::OnceCell;
+
+/// When many workers hear of a deployment, each fetches it at some time within this.
+const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
 /// A deployment that can be run.
 pub(crate) struct Deployed {
@@ -34,43 +38,61 @@ impl Deployed {
 }
 
 /// A deployment that cannot be run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum LoadError {
     /// The database did not answer; try again.
-    Store(StoreError),
+    Unavailable(String),
     /// It cannot be run, and trying again does not help: code and reason.
     Unusable(&'static str, String),
 }
 
-/// All deployments that this process has seen.
+impl LoadError {
+    fn of_store(error: StoreError) -> Self {
+        match error {
+            // A newer version wrote it, say. Another try would find the same.
+            StoreError::Unreadable(message) => Self::Unusable("unreadable-deployment", message),
+            error => Self::Unavailable(error.reason()),
+        }
+    }
+}
+
+/// The deployments that this process has seen lately.
 pub(crate) struct Deployments {
-    store: Store,
-    sandbox: Sandbox,
+    loader: Loader,
     /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
     io: tokio::runtime::Handle,
-    loaded: Mutex<HashMap<DeploymentId, Arc<OnceCell<Arc<Deployed>>>>>,
+    loaded: Recent<DeploymentId, Deployed>,
+}
+
+/// What loading takes.
+#[derive(Clone)]
+struct Loader {
+    store: Store,
+    sandbox: Sandbox,
+    /// Components by their digests: deployments that differ only in their manifests share one.
+    components: Arc<Recent<String, Prepared>>,
 }
 
 impl Deployments {
-    pub(crate) fn new(store: Store, sandbox: Sandbox) -> Self {
+    /// Keeps this many of them.
+    pub(crate) fn new(store: Store, sandbox: Sandbox, kept_max: usize) -> Self {
         Self {
-            store,
-            sandbox,
+            loader: Loader {
+                store,
+                sandbox,
+                components: Arc::new(Recent::new(kept_max)),
+            },
             io: tokio::runtime::Handle::current(),
-            loaded: Mutex::new(HashMap::new()),
+            loaded: Recent::new(kept_max),
         }
     }
 
     /// The deployment, loaded by whoever asks first while others wait.
     pub(crate) async fn get(&self, id: DeploymentId) -> Result<Arc<Deployed>, LoadError> {
-        let cell = {
-            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(loaded.entry(id).or_default())
-        };
+        let cell = self.loaded.cell(id);
         let load = || async {
-            let loading = self
-                .io
-                .spawn(load(self.store.clone(), self.sandbox.clone(), id));
+            let loader = self.loader.clone();
+            let loading = self.io.spawn(async move { loader.load(id).await });
             loading.await.unwrap_or_else(|error| {
                 Err(LoadError::Unusable(
                     "bad-component",
@@ -80,61 +102,114 @@ impl Deployments {
         };
         cell.get_or_try_init(load).await.map(Arc::clone)
     }
+
+    /// Loads a deployment that was activated before its first run comes; if that fails, the run will say why. Not at once: all workers hear
+    /// of it at the same time.
+    pub(crate) async fn prefetch(&self, id: DeploymentId) {
+        let spread = u64::try_from(PREFETCH_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..=spread))).await;
+        drop(self.get(id).await);
+    }
 }
 
-async fn load(
-    store: Store,
-    sandbox: Sandbox,
-    id: DeploymentId,
-) -> Result<Arc<Deployed>, LoadError> {
-    let row = dacapo_store::deployment(&store, id)
-        .await
-        .map_err(|error| match error {
-            // A newer version wrote it, say. Another try would find the same.
-            StoreError::Unreadable(message) => {
-                LoadError::Unusable("unreadable-deployment", message)
-            }
-            error => LoadError::Store(error),
-        })?
-        .ok_or_else(|| {
-            LoadError::Unusable(
-                "missing-deployment",
-                format!("there is no deployment with id {}", id.0),
-            )
-        })?;
-    let started = std::time::Instant::now();
-    let cached = {
-        let (sandbox, digest) = (sandbox.clone(), row.digest.clone());
-        off_thread(&row.digest, move || sandbox.prepare_cached(&digest)).await?
-    };
-    let prepared = match cached {
-        Some(prepared) => prepared,
-        None => {
-            let bytes = dacapo_store::component_bytes(&store, &row.digest)
-                .await
-                .map_err(LoadError::Store)?
-                .ok_or_else(|| {
-                    LoadError::Unusable(
-                        "missing-component",
-                        format!("component {} is not stored", row.digest),
-                    )
-                })?;
-            let digest = row.digest.clone();
-            off_thread(&row.digest, move || sandbox.prepare(&digest, &bytes)).await?
+impl Loader {
+    async fn load(&self, id: DeploymentId) -> Result<Arc<Deployed>, LoadError> {
+        let row = dacapo_store::deployment(&self.store, id)
+            .await
+            .map_err(LoadError::of_store)?
+            .ok_or_else(|| {
+                LoadError::Unusable(
+                    "missing-deployment",
+                    format!("there is no deployment with id {}", id.0),
+                )
+            })?;
+        let started = std::time::Instant::now();
+        if !row.verified {
+            self.verify(id, &row).await?;
         }
-    };
-    tracing::info!(
-        package = %row.package,
-        number = row.number,
-        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "deployment is ready"
-    );
-    Ok(Arc::new(Deployed {
-        prepared,
-        changes: changes_of(&row.descriptor, &row.manifest),
-        descriptor: row.descriptor,
-        manifest: row.manifest,
-    }))
+        let cell = self.components.cell(row.digest.clone());
+        let prepared = cell.get_or_try_init(|| self.prepare(&row.digest)).await?;
+        tracing::info!(
+            package = %row.package,
+            number = row.number,
+            milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "deployment is ready"
+        );
+        Ok(Arc::new(Deployed {
+            prepared: Prepared::clone(prepared),
+            changes: changes_of(&row.descriptor, &row.manifest),
+            descriptor: row.descriptor,
+            manifest: row.manifest,
+        }))
+    }
+
+    /// Describes the component again: whoever deployed it may have given another one's descriptor with it.
+    async fn verify(&self, id: DeploymentId, row: &DeploymentRow) -> Result<(), LoadError> {
+        let bytes = self.bytes(&row.digest).await?;
+        let digest = row.digest.clone();
+        let described = off_thread(&row.digest, move || {
+            dacapo_sandbox::describe(&bytes).map_err(|error| causes(&error))
+        })
+        .await?;
+        let problem = if described.digest == digest {
+            row.descriptor.contradicts(&described.descriptor)
+        } else {
+            Some(format!(
+                "the bytes that are stored have the digest {}",
+                described.digest
+            ))
+        };
+        if let Some(problem) = problem {
+            return Err(LoadError::Unusable(
+                "bad-descriptor",
+                format!(
+                    "the descriptor of deployment {} of {} is not that of its component: {problem}; deploy it again with what \
+                     `dacapo describe` prints of it",
+                    row.number, row.package
+                ),
+            ));
+        }
+        dacapo_store::note_verified(&self.store, id)
+            .await
+            .map_err(LoadError::of_store)
+    }
+
+    /// From the cache on disk, or compiled: the bytes are fetched only then.
+    async fn prepare(&self, digest: &str) -> Result<Arc<Prepared>, LoadError> {
+        let cached = {
+            let (sandbox, digest) = (self.sandbox.clone(), digest.to_owned());
+            off_thread(&digest.clone(), move || {
+                sandbox
+                    .prepare_cached(&digest)
+                    .map_err(|error: PrepareError| causes(&error))
+            })
+            .await?
+        };
+        if let Some(prepared) = cached {
+            return Ok(Arc::new(prepared));
+        }
+        let bytes = self.bytes(digest).await?;
+        let (sandbox, owned) = (self.sandbox.clone(), digest.to_owned());
+        let prepared = off_thread(digest, move || {
+            sandbox
+                .prepare(&owned, &bytes)
+                .map_err(|error| causes(&error))
+        })
+        .await?;
+        Ok(Arc::new(prepared))
+    }
+
+    async fn bytes(&self, digest: &str) -> Result<Vec<u8>, LoadError> {
+        dacapo_store::component_bytes(&self.store, digest)
+            .await
+            .map_err(LoadError::of_store)?
+            .ok_or_else(|| {
+                LoadError::Unusable(
+                    "missing-component",
+                    format!("component {digest} is not stored"),
+                )
+            })
+    }
 }
 
 fn changes_of(descriptor: &Descriptor, manifest: &Manifest) -> HashMap<String, Arc<Changes>> {
@@ -149,19 +224,95 @@ fn changes_of(descriptor: &Descriptor, manifest: &Manifest) -> HashMap<String, A
 /// Loading takes microseconds, compiling up to many seconds of a core: neither on a thread that the runtime needs.
 async fn off_thread<T: Send + 'static>(
     digest: &str,
-    work: impl FnOnce() -> Result<T, PrepareError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, LoadError> {
     let unusable = |cause: String| {
         LoadError::Unusable("bad-component", format!("component {digest}: {cause}"))
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => {
-            let cause = error
-                .source()
-                .map_or_else(String::new, |cause| format!(": {cause}"));
-            Err(unusable(format!("{error}{cause}")))
-        }
+        Ok(done) => done.map_err(unusable),
         Err(error) => Err(unusable(format!("loading panicked: {error}"))),
+    }
+}
+
+fn causes(error: &dyn Error) -> String {
+    let cause = error
+        .source()
+        .map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
+}
+
+/// What was used lately. What is forgotten here lives on with whoever uses it.
+struct Recent<K, V> {
+    kept_max: usize,
+    kept: Mutex<Kept<K, V>>,
+}
+
+struct Kept<K, V> {
+    cells: HashMap<K, Used<V>>,
+    uses: u64,
+}
+
+struct Used<V> {
+    cell: Arc<OnceCell<Arc<V>>>,
+    /// The number of its last use.
+    last: u64,
+}
+
+impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
+    fn new(kept_max: usize) -> Self {
+        Self {
+            kept_max,
+            kept: Mutex::new(Kept {
+                cells: HashMap::new(),
+                uses: 0,
+            }),
+        }
+    }
+
+    /// The cell of a key, which is not empty if it was used lately.
+    fn cell(&self, key: K) -> Arc<OnceCell<Arc<V>>> {
+        let mut kept = self.kept();
+        kept.uses += 1;
+        let uses = kept.uses;
+        let used = kept.cells.entry(key).or_insert_with(|| Used {
+            cell: Arc::default(),
+            last: 0,
+        });
+        used.last = uses;
+        let cell = Arc::clone(&used.cell);
+        while kept.cells.len() > self.kept_max {
+            let oldest = kept.cells.iter().min_by_key(|(_, used)| used.last);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            kept.cells.remove(&oldest);
+        }
+        cell
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<K, V>> {
+        // It is whole whenever the lock is free, whoever panicked.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_is_forgotten_first() {
+        let recent: Recent<u32, u32> = Recent::new(2);
+        let put = |key: u32| {
+            let _ = recent.cell(key).set(Arc::new(key));
+        };
+        put(1);
+        put(2);
+        put(1);
+        put(3);
+        let mut kept: Vec<u32> = recent.kept().cells.keys().copied().collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 3]);
     }
 }

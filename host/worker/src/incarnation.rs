@@ -75,10 +75,15 @@ impl Incarnation {
         &self,
         run: RunId,
         name: &str,
+        child: RunId,
+        labels: Option<&[(String, String)]>,
     ) -> Result<Vec<ChildWorkflow>, StoreError> {
         let (store, name) = (self.store.clone(), name.to_owned());
-        self.ask(async move { dacapo_store::find_child_workflow(&store, run, &name).await })
-            .await
+        let labels = labels.map(<[_]>::to_vec);
+        let found = async move {
+            dacapo_store::find_child_workflow(&store, run, &name, child, labels.as_deref()).await
+        };
+        self.ask(found).await
     }
 
     /// How a child of a run stands. May be called from the guests' threads.

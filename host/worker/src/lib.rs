@@ -115,7 +115,11 @@ impl Worker {
         let drain = Arc::new(Notify::new());
         let health = Arc::new(Health::default());
         let stage = Arc::new(Stage {
-            deployments: Deployments::new(store.clone(), sandbox.clone()),
+            deployments: Deployments::new(
+                store.clone(),
+                sandbox.clone(),
+                config.deployments_max as usize,
+            ),
             sandbox,
             alone: Arc::new(RwLock::new(())),
             sql: Arc::new(sql),
@@ -365,9 +369,8 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Notice::Schedule => inbox.agenda.look(),
                 Notice::Children => inbox.relatives.notify_one(),
                 Notice::Deployment(id) => {
-                    // Compiled before its first run comes; if that fails, the run will say why.
                     let stage = Arc::clone(&stage);
-                    tokio::spawn(async move { drop(stage.deployments.get(id).await) });
+                    tokio::spawn(async move { stage.deployments.prefetch(id).await });
                 }
                 Notice::Finished(_) => {}
             }

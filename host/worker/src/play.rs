@@ -144,8 +144,8 @@ pub(crate) async fn finish(run: RunId, session: &Session, end: End) -> Left {
 async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<Option<End>, Stop> {
     let deployed = match stage.deployments.get(claimed.deployment).await {
         Ok(deployed) => deployed,
-        Err(LoadError::Store(error)) => {
-            tracing::warn!(run = %claimed.run, %error, "cannot load a deployment");
+        Err(LoadError::Unavailable(error)) => {
+            tracing::warn!(run = %claimed.run, error, "cannot load a deployment");
             return Err(Stop::Unavailable);
         }
         Err(LoadError::Unusable(code, message)) => return Ok(Some(blocked(code, &message, None))),

@@ -1,4 +1,4 @@
-//! Deleting runs that ended long ago: whichever worker's turn it is does it, a small batch at a time, and rests in between.
+//! Deleting runs that ended long ago, and then code that nothing needs: whichever worker's turn it is does it, a small batch at a time, and rests in between.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ const EXAMINED_MAX: u32 = 1_000;
 
 /// Rows that one statement deletes, about; those of one run at least.
 const ROWS_MAX: u32 = 5_000;
+
+/// How long a deployment has been retired before it is taken away: until then that can be undone.
+const RETIRED_FOR: Duration = Duration::from_secs(86_400);
 
 /// Shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(20);
@@ -73,6 +76,10 @@ impl Retention {
         let Some(namespace) = sweep.namespaces.last() else {
             if sweep.deleted > 0 {
                 tracing::info!(runs = sweep.deleted, "deleted runs that ended long ago");
+            }
+            // The last run of a retired deployment may have been among them.
+            for gone in dacapo_store::collect_deployments(&self.store, false, RETIRED_FOR).await? {
+                tracing::info!(digest = gone.digest, deployment = ?gone.deployment, "nothing needs this code any more");
             }
             self.sweep = None;
             return Ok(ASK_EVERY);

@@ -265,10 +265,16 @@ impl Trouble {
 struct Ready {
     plan: SchedulePlan,
     decision: Decision,
+    /// The runs to start.
+    runs: Vec<TickRun>,
+}
+
+struct TickRun {
+    tick: Timestamp,
+    id: RunId,
+    labels: BTreeMap<String, String>,
     deployment: dacapo_model::DeploymentId,
     input: Payload,
-    /// The runs to start, with their labels.
-    runs: Vec<(Timestamp, RunId, BTreeMap<String, String>)>,
 }
 
 impl Ready {
@@ -297,21 +303,6 @@ impl Ready {
                 .parse()
                 .map_err(|error: PolicyError| unreadable(&error))?,
         };
-        let Some((deployment, workflow)) =
-            schedule.workflow().map_err(|error| unreadable(&error))?
-        else {
-            let message = format!(
-                "the workflow {} is not deployed: deploy it, or delete the schedule",
-                schedule.workflow
-            );
-            return Err(Trouble::new("unknown-workflow", message));
-        };
-        let input = workflow.check_input(&schedule.input, limits).map_err(|error| {
-            let message = format!(
-                "the input does not fit the workflow that is deployed now: {error}; give the schedule another one"
-            );
-            Trouble::new("bad-input", message)
-        })?;
         if let Some(queue) = &schedule.queue
             && !schedule.has_queue
         {
@@ -321,33 +312,59 @@ impl Ready {
             return Err(Trouble::new("unknown-queue", message));
         }
         let labels = schedule.labels().map_err(|error| unreadable(&error))?;
+        let run_of = |tick: Timestamp| {
+            let (id, labels) = (plan.run_of(tick), plan.labels_of(tick, &labels));
+            let target = schedule.target(id, &labels);
+            let Some((deployment, workflow)) = target.map_err(|error| unreadable(&error))? else {
+                let message = format!(
+                    "the workflow {} is not deployed: deploy it, or delete the schedule",
+                    schedule.workflow
+                );
+                return Err(Trouble::new("unknown-workflow", message));
+            };
+            let input = workflow.check_input(&schedule.input, limits).map_err(|error| {
+                let message = format!(
+                    "the input does not fit the workflow that is deployed now: {error}; give the schedule another one"
+                );
+                Trouble::new("bad-input", message)
+            })?;
+            Ok(TickRun {
+                tick,
+                id,
+                labels,
+                deployment,
+                input,
+            })
+        };
         let decision = plan.decide(&Standing {
             next: schedule.next_tick,
             now: schedule.now,
             waited: schedule.waited,
             previous_active: schedule.previous_active,
         });
-        let runs = decision
+        if decision.start.is_empty() {
+            // What cannot be started is said before it is its turn.
+            run_of(schedule.next_tick)?;
+        }
+        let runs: Vec<TickRun> = decision
             .start
             .iter()
-            .map(|&tick| (tick, plan.run_of(tick), plan.labels_of(tick, &labels)))
-            .collect();
+            .map(|&tick| run_of(tick))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             plan,
             decision,
-            deployment,
-            input,
             runs,
         })
     }
 
     fn starts<'a>(&'a self, schedule: &'a DueSchedule) -> impl Iterator<Item = StartRun<'a>> {
-        self.runs.iter().map(|(_, id, labels)| StartRun {
-            id: *id,
+        self.runs.iter().map(|run| StartRun {
+            id: run.id,
             workflow: &self.plan.workflow,
-            deployment: self.deployment,
-            input: &self.input,
-            labels,
+            deployment: run.deployment,
+            input: &run.input,
+            labels: &run.labels,
             deadline: None,
             placing: schedule.placing(),
         })
@@ -355,7 +372,7 @@ impl Ready {
 
     fn advance(&self, schedule: &DueSchedule) -> ScheduleAdvance {
         let decision = &self.decision;
-        let started = self.runs.last().map(|(tick, run, _)| (*tick, *run));
+        let started = self.runs.last().map(|run| (run.tick, run.id));
         ScheduleAdvance {
             namespace: schedule.namespace.clone(),
             name: schedule.name.clone(),

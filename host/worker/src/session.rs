@@ -500,7 +500,12 @@ impl Journal for Session {
         })
     }
 
-    async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+    async fn find_workflow(
+        &self,
+        name: &str,
+        child: RunId,
+        labels: Option<&[(String, String)]>,
+    ) -> Result<Result<ChildWorkflow, String>, Stop> {
         // Postgres would refuse the question.
         if name.contains('\0') {
             return Ok(Err(format!(
@@ -509,7 +514,9 @@ impl Journal for Session {
         }
         let mut found = self.answer(
             "a workflow",
-            self.incarnation.find_workflow(self.run, name).await,
+            self.incarnation
+                .find_workflow(self.run, name, child, labels)
+                .await,
         )?;
         if found.len() > 1 {
             let names: Vec<String> = found.into_iter().map(|found| found.workflow.name).collect();

@@ -1,13 +1,13 @@
 -- Writes a run that comes from another database: its row ($2 id, $3 workflow, $6 to $17), its journal ($18), attempts ($19), events ($20),
 -- what people did to it ($21) and log ($22), each an array of JSON objects, on the newest deployment of package $5 in namespace $1 that
--- has the component $4. A run that has not ended is paused; if its deadline has passed it gets as long again as it had. $23 is who does it,
--- $24 what exactly; $25 to $28 are how far it is, as its code said last.
+-- has the component $4 and is not retired. A run that has not ended is paused; if its deadline has passed it gets as long again as it had.
+-- $23 is who does it, $24 what exactly; $25 to $28 are how far it is, as its code said last.
 -- Called by: clients. Answers one word: `imported`, `exists` when there is a run with this id, `no-deployment`.
 -- Locks: none that others wait for. Indexes: run_pkey, deployment_number_unique, step_pkey, attempt_pkey, event_pkey, log_pkey.
 with target as materialized (
     select id
     from dacapo.deployment
-    where namespace = $1 and package = $5 and digest = $4
+    where namespace = $1 and package = $5 and digest = $4 and retired_at is null
     order by number desc
     limit 1
 ),

@@ -2,7 +2,7 @@
 -- deployments. With a key $4 the new run's journal begins with all that the old one had reached before that step, and with the events that
 -- were taken there; a fork around a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
 -- asks for it.
--- Called by: clients. Answers one row for each: `rerun` (also when it was done before: a new run's id is nobody else's), `not-active`,
+-- Called by: clients. Answers one row for each: `rerun` (also when it was done before: a new run's id is nobody else's), `not-active`, `retired`,
 -- `no-step`, `not-found`, or the status that does not allow it: a run that goes on would do the same beside the new one.
 -- Locks: the old runs' rows, so that no sweep deletes them meanwhile.
 -- Indexes: run_pkey, deployment_pkey, step_pkey, attempt_pkey, event_pkey, the keys of the task tables.
@@ -23,7 +23,8 @@ judged as materialized (
         case
             when run_status.status not in ('completed', 'failed', 'cancelled', 'blocked') then run_status.status
             when $4::text is not null and step.key is null then 'no-step'
-            when not deployment.active and not $5 then 'not-active'
+            when deployment.retired_at is not null and $5 then 'retired'
+            when not deployment.active and deployment.rollout_percent is null and not $5 then 'not-active'
             else 'rerun'
         end as answer
     from old

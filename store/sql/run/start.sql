@@ -1,8 +1,8 @@
 -- Starts runs: their rows and their tasks, in one statement, and tells the workers once, however many they are.
 -- For runs that are in no named queue, have no priority and begin at once: a statement of its own beside start_placed.sql, which takes a third
 -- longer to set up.
--- Called by: clients, also inside a transaction of theirs. Answers one row for each run whose deployment ($4) is still active; the
--- others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
+-- Called by: clients, also inside a transaction of theirs. Answers one row for each run that its deployment ($4) still takes, being
+-- active or rolled out; the others were not written. `created` is false when a run with this id was there already: nothing was written for it, and `input`
 -- and `workflow`, which only then are answered, are what that run was started with (none when a rival committed it while this statement
 -- ran).
 -- Locks: none that others wait for, unless ids are keyed: two starts that bring several of the same in different orders deadlock.
@@ -16,7 +16,9 @@ with given as (
 target as materialized (
     select given.*, deployment.namespace
     from given
-    join dacapo.deployment on deployment.id = given.deployment_id and deployment.active
+    join dacapo.deployment on deployment.id = given.deployment_id
+        -- Asked only while another one is rolled out beside it, or of one that is not active.
+        and (deployment.active and not deployment.shared or dacapo.takes(deployment.id, given.id, given.workflow, given.labels::jsonb))
 ),
 created as (
     insert into dacapo.run (id, namespace, workflow, deployment_id, input, labels, deadline)

@@ -1,6 +1,6 @@
 -- Starts runs of which some are in a named queue, have a priority, or begin later: their rows and their tasks, in one statement, and tells the workers once, however many they are.
--- Called by: clients, also inside a transaction of theirs. Answers one row for each run whose deployment ($4) is still active; the
--- others were not written. `has_queue` is false when there is no such queue ($7) in its namespace: nothing was written for it. `created` is
+-- Called by: clients, also inside a transaction of theirs. Answers one row for each run that its deployment ($4) still takes, being
+-- active or rolled out; the others were not written. `has_queue` is false when there is no such queue ($7) in its namespace: nothing was written for it. `created` is
 -- false when a run with this id was there already: nothing was written for it, and `input` and `workflow`, which only then are answered, are
 -- what that run was started with (none when a rival committed it while this statement ran).
 -- A run that is to begin later ($10: at a time, $11: after so many milliseconds) waits for that, one of a queue with limits for its turn.
@@ -19,7 +19,9 @@ with given as (
 target as materialized (
     select given.*, deployment.namespace
     from given
-    join dacapo.deployment on deployment.id = given.deployment_id and deployment.active
+    join dacapo.deployment on deployment.id = given.deployment_id
+        -- Asked only while another one is rolled out beside it, or of one that is not active.
+        and (deployment.active and not deployment.shared or dacapo.takes(deployment.id, given.id, given.workflow, given.labels::jsonb))
 ),
 named as materialized (
     select id, namespace, name, holds

@@ -1,10 +1,15 @@
 -- What the decisions about locked schedules depend on: one row for each of the $1 namespaces and $2 workflows, in their order, with
--- the active deployment of the workflow (none: it is not deployed), whether run $3 is active, and whether there is a queue $4. Called by: a worker's scheduler, by
--- a statement of its own after the locks: whoever held them before may have started that run.
--- Locks: nothing. Indexes: workflow_by_function, deployment_pkey, run_pkey, queue_name_unique.
+-- the active deployment of the workflow and the one that is being rolled out (none: it is not deployed), whether run $3 is active, and whether
+-- there is a queue $4. Called by: a worker's scheduler, by a statement of its own after the locks: whoever held them before may have started
+-- that run.
+-- Locks: nothing. Indexes: workflow_by_function, deployment_pkey, deployment_one_rollout, workflow_pkey, run_pkey, queue_name_unique.
 select
     active.deployment_id as "deployment_id?",
     active.schema as "schema?",
+    rollout.deployment_id as "rollout_id?",
+    rollout.schema as "rollout_schema?",
+    rollout.rollout_percent as "rollout_percent?",
+    rollout.rollout_labels as "rollout_labels?",
     exists (select from dacapo.run where run.id = asked.last_run and run.status = 'active') as "previous_active!",
     asked.queue is null or exists (
         select from dacapo.queue where queue.namespace = asked.namespace and queue.name = asked.queue
@@ -22,4 +27,11 @@ left join lateral (
         and deployment.active
     limit 1
 ) as active on true
+left join lateral (
+    select workflow.deployment_id, workflow.schema, deployment.rollout_percent, deployment.rollout_labels::text as rollout_labels
+    from dacapo.deployment
+    join dacapo.workflow on workflow.deployment_id = deployment.id and workflow.name = asked.workflow
+    where deployment.namespace = asked.namespace and deployment.rollout_percent is not null
+    limit 1
+) as rollout on true
 order by asked.place

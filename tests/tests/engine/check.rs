@@ -80,6 +80,9 @@ pub async fn sound(database: &Database) {
         select 'key of a singleton that an ended run has: ' || run_id from dacapo.singleton
             where run_id not in (select id from dacapo.run where status = 'active')
         union all
+        select 'shared with no roll-out, or a roll-out beside what is not shared: ' || package from dacapo.deployment
+            group by namespace, package having bool_or(shared) <> bool_or(rollout_percent is not null)
+        union all
         select 'leased to nobody: ' || run_id from dacapo.task_leased where worker_id not in (select id from dacapo.worker)
         union all
         select 'two steps at one position: ' || run_id from dacapo.step group by run_id, position having count(*) > 1

@@ -12,6 +12,7 @@ mod command;
 mod conformance;
 mod crash;
 mod deadlines;
+mod deployments;
 mod deploys;
 mod dev;
 mod event_types;

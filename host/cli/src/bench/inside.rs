@@ -51,7 +51,12 @@ impl Journal for Stops {
 
     async fn look(&self) {}
 
-    async fn find_workflow(&self, _name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
+    async fn find_workflow(
+        &self,
+        _name: &str,
+        _child: RunId,
+        _labels: Option<&[(String, String)]>,
+    ) -> Result<Result<ChildWorkflow, String>, Stop> {
         Err(Stop::Drained)
     }
 

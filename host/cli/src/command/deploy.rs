@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dacapo_client::{Client, DeployOutcome};
+use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
 use dacapo_model::{DeploymentId, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
+use dacapo_worker::Candidate;
 use serde_json::json;
 
-use dacapo_worker::Candidate;
-
-use crate::arguments::Global;
+use crate::arguments::{Global, label};
 use crate::command::proof::{self, Upgrade};
 use crate::command::who;
 use crate::connect;
@@ -27,6 +26,53 @@ pub(crate) struct Args {
     manifest: ManifestArgs,
     #[command(flatten)]
     proof: proof::Args,
+    #[command(flatten)]
+    rollout: RolloutArgs,
+    /// Deploy it even if it breaks callers, readers of outputs, or senders of events: what breaks is shown
+    #[arg(long)]
+    allow_breaking: bool,
+    /// Who does it, as deployments are shown with [default: the user and the machine]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+/// Which new runs go to a deployment.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RolloutArgs {
+    /// Only this share of the new runs goes there, 1 to 100; the others go where they went. A run's key decides, so that the same one goes the
+    /// same way
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    percent: Option<u8>,
+    /// Those new runs go there that have all these labels, whatever the share
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+impl RolloutArgs {
+    /// The part of the new runs; none: all.
+    pub(crate) fn rollout(&self) -> Option<Rollout> {
+        let is_part = self
+            .percent
+            .map_or(!self.labels.is_empty(), |percent| percent < 100);
+        is_part.then(|| Rollout {
+            percent: self.percent.unwrap_or(0),
+            labels: self.labels.iter().cloned().collect(),
+        })
+    }
+}
+
+/// The part of a roll-out, for people.
+pub(crate) fn part(rollout: &Rollout) -> String {
+    let labels: Vec<String> = rollout
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    match (rollout.percent, labels.as_slice()) {
+        (percent, []) => format!("{percent} %"),
+        (0, labels) => labels.join(","),
+        (percent, labels) => format!("{percent} % and {}", labels.join(",")),
+    }
 }
 
 /// Where the manifest is.
@@ -68,16 +114,24 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
 }
 
 /// Puts a component into service.
-pub(crate) async fn put(client: &Client, one: &Deployable) -> Result<DeployOutcome> {
+pub(crate) async fn put(
+    client: &Client,
+    one: &Deployable,
+    rollout: Option<Rollout>,
+    breaking: Breaking,
+    who: &str,
+) -> Result<DeployOutcome> {
     let described = &one.described;
-    Ok(client
-        .deploy_with(
-            &described.descriptor,
-            &described.digest,
-            &described.component,
-            &one.manifest,
-        )
-        .await?)
+    let deploy = Deploy {
+        descriptor: &described.descriptor,
+        digest: &described.digest,
+        component: &described.component,
+        manifest: &one.manifest,
+        rollout,
+        breaking,
+        who: Some(who),
+    };
+    Ok(client.put_into_service(&deploy).await?)
 }
 
 /// What a deploy did, in a line, the workflows with their types, and what the manifest set.
@@ -89,15 +143,29 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         Some(_) => " and this manifest",
         None => "",
     };
-    let mut lines = vec![match (outcome.created, outcome.replaces) {
-        (false, _) => {
+    let mut lines = vec![match (outcome.outcome, outcome.replaces) {
+        (Steered::Same, _) => {
             format!("nothing changed: deployment {number} of {package} has these bytes{manifest}")
         }
-        (true, Some(before)) => {
+        _ if outcome.is_partial => format!(
+            "deployment {number} of {package} is being rolled out to a part of the new runs; finish with `dacapo deployments activate {package} {number}`{}",
+            outcome.replaces.map_or_else(String::new, |before| format!(
+                ", go back with `dacapo deployments activate {package} {before}`"
+            ))
+        ),
+        (_, Some(before)) => {
             format!("deployment {number} of {package} is active for new runs (before: {before})")
         }
-        (true, None) => format!("deployment {number} of {package} is active"),
+        (_, None) => format!("deployment {number} of {package} is active"),
     }];
+    lines.extend(outcome.changes.iter().map(|change| {
+        let breaks = if change.breaking {
+            "breaks: "
+        } else {
+            "changes: "
+        };
+        format!("  {breaks}{change}")
+    }));
     let workflows = descriptor.workflows.iter();
     lines
         .extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
@@ -224,11 +292,12 @@ async fn upgrade(
     candidate: &Candidate,
     package: &str,
     to: DeploymentId,
+    who: &str,
     ui: Ui,
 ) -> Result<serde_json::Value> {
     let proven = proof::prove(client, candidate, package, Some(to), None, ui).await?;
     let (json, text) = (proven.json(), proven.text(package));
-    let (moved, busy) = proof::upgrade(client, candidate, to, proven, &who(None)).await?;
+    let (moved, busy) = proof::upgrade(client, candidate, to, proven, who).await?;
     if !ui.is_json() {
         ui.line(&text);
         ui.line(&match busy {
@@ -250,10 +319,15 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if args.proof.check {
         return check(&client, &deployable, &args.proof, global, ui).await;
     }
+    let breaking = match args.allow_breaking {
+        true => Breaking::Allow,
+        false => Breaking::Refuse,
+    };
+    let who = who(args.by);
     let mut outcomes = Vec::new();
     for one in &deployable {
         let candidate = prove_first(&client, one, &args.proof, global, ui).await?;
-        let outcome = put(&client, one).await?;
+        let outcome = put(&client, one, args.rollout.rollout(), breaking, &who).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
         }
@@ -265,7 +339,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         let upgraded = match &candidate {
             Some(candidate) if args.proof.upgrade == Upgrade::Proven => {
                 let package = &described.descriptor.package;
-                Some(upgrade(&client, candidate, package, outcome.id, ui).await?)
+                Some(upgrade(&client, candidate, package, outcome.id, &who, ui).await?)
             }
             _ => None,
         };
@@ -279,6 +353,10 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             "package": described.descriptor.package,
             "number": outcome.number,
             "created": outcome.created,
+            "outcome": outcome.outcome,
+            "before": outcome.replaces,
+            "rollout": args.rollout.rollout(),
+            "changes": outcome.changes,
             "digest": described.digest,
             "workflows": names(&described.descriptor.workflows),
             "calls": names(&described.descriptor.children),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use dacapo_client::Client;
+use dacapo_client::{Breaking, Client};
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_server::{Probe, Readiness};
@@ -16,9 +16,9 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
-use crate::command::deploy;
 use crate::command::signal::Stop;
 use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
+use crate::command::{deploy, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
 use crate::ui::Ui;
@@ -253,7 +253,8 @@ fn affected(file: &Path, args: &Args) -> Vec<PathBuf> {
 }
 
 async fn put_and_describe(client: &Client, deployable: &deploy::Deployable) -> Result<String> {
-    let outcome = deploy::put(client, deployable).await?;
+    // Who works on a workflow changes its types all the time.
+    let outcome = deploy::put(client, deployable, None, Breaking::Allow, &who(None)).await?;
     let mut lines = vec![deploy::describe_outcome(deployable, &outcome)];
     lines.extend(deploy::describe_calls(client, deployable).await?);
     Ok(lines.join("\n"))

@@ -111,6 +111,9 @@ pub(crate) struct Limits {
     /// Connections to each of these databases, at most: so many SQL steps can be under way
     #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
     sql_connections: u32,
+    /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
+    #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
+    deployments_max: u32,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -130,6 +133,7 @@ impl Limits {
             flush_max: self.flush_max,
             takeovers_max: self.takeovers_max,
             guest_threads: self.guest_threads.unwrap_or(defaults.guest_threads),
+            deployments_max: self.deployments_max,
             queues: (!self.queues.is_empty()).then_some(self.queues),
             sql: sql_databases(self.sql)?,
             sql_connections_max: self.sql_connections,

@@ -97,7 +97,9 @@ impl Guest {
         if self.heed_signals().await? {
             return Ok(Err(self.fail_start(slot, Outcome::Cancelled)));
         }
-        let found = match self.journal.find_workflow(workflow).await? {
+        let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
+        let labels = options.labels.as_deref();
+        let found = match self.journal.find_workflow(workflow, id, labels).await? {
             Ok(found) => found,
             Err(problem) => {
                 return Err(Interrupt::Blocked(BlockReason {
@@ -122,7 +124,6 @@ impl Guest {
                         details: None,
                     }));
                 }
-                let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
                 let workflow = found.workflow.name;
                 let value = serde_json::json!({ "run": id.to_string(), "workflow": workflow });
                 let outcome = Outcome::Ok(Payload::from_trusted(value.to_string()));

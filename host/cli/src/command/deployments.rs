@@ -1,0 +1,297 @@
+//! `dacapo deployments`
+
+use std::process::ExitCode;
+
+use dacapo_client::{
+    Collected, DeploymentChange, DeploymentDetails, DeploymentDiff, DeploymentInfo,
+    DeploymentStatus, SteerOutcome, Steered, WorkflowTypes,
+};
+
+use crate::arguments::Global;
+use crate::command::deploy::{RolloutArgs, events, part, signature};
+use crate::command::who;
+use crate::connect;
+use crate::error::{Failed, Result};
+use crate::manifest;
+use crate::ui::{Ui, table};
+
+/// Characters of a digest in tables.
+const DIGEST_SHOWN: usize = 12;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show the deployments, the newest first, with the runs in flight on each
+    List {
+        /// Only those of this package: ns:name, or its name alone where that is unique
+        package: Option<String>,
+    },
+    /// Show a deployment: its workflows with their types, what it calls and imports, its manifest, and what was done to it
+    Show {
+        /// The package, and the number behind an @; without a number the active one
+        #[arg(value_name = "PACKAGE[@N]")]
+        deployment: String,
+    },
+    /// Let new runs go to a deployment: to an older one, that is going back. Runs in flight stay where they are
+    Activate {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        rollout: RolloutArgs,
+    },
+    /// Let no new run go to a deployment any more; runs in flight end there
+    Retire {
+        #[command(flatten)]
+        one: One,
+        /// Take that back: it may be activated again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Show what is different between two deployments of a package: types of workflows and events, imports, manifests
+    Diff {
+        /// The package
+        package: String,
+        /// The number of the one
+        #[arg(value_name = "A")]
+        from: i32,
+        /// The number of the other
+        #[arg(value_name = "B")]
+        to: i32,
+    },
+    /// Take away retired deployments without runs, of all namespaces, and components that no deployment has
+    Gc {
+        /// Only show them
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    /// The package: ns:name, or its name alone where that is unique
+    package: String,
+    /// The deployment's number
+    #[arg(value_name = "N")]
+    number: i32,
+    /// Who does it, as deployments are shown with [default: the user and the machine]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let client = connect::client(global).await?;
+    match command {
+        Command::List { package } => {
+            let deployments = client.deployments(package.as_deref()).await?;
+            ui.data(&deployments, |deployments| list(deployments));
+        }
+        Command::Show { deployment } => {
+            let (package, number) = match deployment.split_once('@') {
+                None => (deployment.as_str(), None),
+                Some((package, number)) => {
+                    let number = number.parse().map_err(|_| {
+                        Failed::usage(format!(
+                            "expected PACKAGE@N with a number, got {deployment:?}"
+                        ))
+                    })?;
+                    (package, Some(number))
+                }
+            };
+            let details = client.deployment(package, number).await?;
+            ui.data(&details, show);
+        }
+        Command::Activate { one, rollout } => {
+            let rollout = rollout.rollout();
+            let who = who(one.by);
+            let outcome = client
+                .activate_deployment(&one.package, one.number, rollout.as_ref(), &who)
+                .await?;
+            ui.data(&outcome, |outcome| match &rollout {
+                Some(rollout) => format!("{}: {} of the new runs", steered(outcome), part(rollout)),
+                None => steered(outcome),
+            });
+        }
+        Command::Retire { one, undo } => {
+            let who = who(one.by);
+            let outcome = client
+                .retire_deployment(&one.package, one.number, undo, &who)
+                .await?;
+            ui.data(&outcome, steered);
+        }
+        Command::Diff { package, from, to } => {
+            let diff = client.diff_deployments(&package, from, to).await?;
+            ui.data(&diff, describe_diff);
+        }
+        Command::Gc { dry_run } => {
+            let collected = client.collect_deployments(dry_run).await?;
+            ui.data(&collected, |collected| gone(collected, dry_run));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(info: &DeploymentInfo) -> String {
+    match (info.status, &info.rollout) {
+        (DeploymentStatus::Active, _) => "active".to_owned(),
+        (DeploymentStatus::RollingOut, Some(rollout)) => format!("rolling out: {}", part(rollout)),
+        (DeploymentStatus::RollingOut, None) => "rolling out".to_owned(),
+        (DeploymentStatus::Retired, _) => "retired".to_owned(),
+        (DeploymentStatus::Inactive, _) => String::new(),
+    }
+}
+
+fn list(deployments: &[DeploymentInfo]) -> String {
+    if deployments.is_empty() {
+        return "nothing is deployed; deploy a component with `dacapo deploy FILE.wasm`".to_owned();
+    }
+    let rows = deployments.iter().map(|info| {
+        vec![
+            info.package.clone(),
+            info.number.to_string(),
+            status(info),
+            info.digest.chars().take(DIGEST_SHOWN).collect(),
+            info.deployed_at.to_string(),
+            info.last_change
+                .as_ref()
+                .map_or_else(String::new, |change| {
+                    format!("{} by {}", change.what, change.who)
+                }),
+            info.runs_in_flight.to_string(),
+        ]
+    });
+    table(
+        &[
+            "package",
+            "number",
+            "status",
+            "digest",
+            "deployed",
+            "last",
+            "in flight",
+        ],
+        rows,
+    )
+}
+
+fn show(details: &DeploymentDetails) -> String {
+    let info = &details.info;
+    let version = details
+        .version
+        .as_ref()
+        .map_or_else(String::new, |version| format!(", version {version}"));
+    let state = match status(info) {
+        status if status.is_empty() => "no new runs go there".to_owned(),
+        status => status,
+    };
+    let mut lines = vec![
+        format!("deployment {} of {}{version}", info.number, info.package),
+        format!("status     {state}"),
+        format!("digest     {}", info.digest),
+        format!("deployed   {}", info.deployed_at),
+        format!("in flight  {}", info.runs_in_flight),
+        "workflows".to_owned(),
+    ];
+    let types =
+        |one: &WorkflowTypes| format!("  {}{}", signature(&one.workflow), events(&one.workflow));
+    lines.extend(details.workflows.iter().map(types));
+    if !details.calls.is_empty() {
+        lines.push("calls".to_owned());
+        lines.extend(details.calls.iter().map(types));
+    }
+    if !details.imports.is_empty() {
+        lines.push("imports".to_owned());
+        lines.extend(details.imports.iter().map(|name| format!("  {name}")));
+    }
+    let set = manifest::describe(&details.manifest);
+    if !set.is_empty() {
+        lines.push("manifest".to_owned());
+        lines.extend(set.iter().map(|line| format!("  {line}")));
+    }
+    if !details.changes.is_empty() {
+        lines.push("history".to_owned());
+        lines.extend(details.changes.iter().map(history));
+    }
+    lines.join("\n")
+}
+
+fn history(change: &DeploymentChange) -> String {
+    let part = change
+        .rollout
+        .as_ref()
+        .map_or_else(String::new, |rollout| format!(" ({})", part(rollout)));
+    format!("  {} {}{part} by {}", change.at, change.what, change.who)
+}
+
+fn steered(outcome: &SteerOutcome) -> String {
+    let SteerOutcome {
+        package, number, ..
+    } = outcome;
+    let before = match outcome.before {
+        Some(before) if before != *number => format!(" (before: {before})"),
+        _ => String::new(),
+    };
+    match outcome.outcome {
+        Steered::Same => format!("nothing changed: deployment {number} of {package} is so already"),
+        Steered::Retired => {
+            format!("deployment {number} of {package} is retired: no new run can go there")
+        }
+        Steered::Unretired => format!("deployment {number} of {package} may be activated again"),
+        Steered::RolledOut => format!("deployment {number} of {package} is being rolled out"),
+        Steered::Created | Steered::Activated | Steered::Moved => {
+            format!("deployment {number} of {package} is active for new runs{before}")
+        }
+    }
+}
+
+fn describe_diff(diff: &DeploymentDiff) -> String {
+    let mut lines = Vec::new();
+    if diff.same_component {
+        lines.push("both are the same component".to_owned());
+    }
+    lines.extend(diff.changes.iter().map(|change| {
+        let breaks = if change.breaking {
+            "breaks: "
+        } else {
+            "changes: "
+        };
+        format!("{breaks}{change}")
+    }));
+    let sides = [
+        (&diff.imports_added, "imports", "+"),
+        (&diff.imports_removed, "imports", "-"),
+        (&diff.calls_added, "calls", "+"),
+        (&diff.calls_removed, "calls", "-"),
+    ];
+    for (names, verb, sign) in sides {
+        lines.extend(names.iter().map(|name| format!("{sign} {verb} {name}")));
+    }
+    if let Some((one, other)) = &diff.manifests {
+        for (manifest, sign) in [(one, "-"), (other, "+")] {
+            let set = manifest::describe(manifest);
+            lines.extend(set.iter().map(|line| format!("{sign} manifest: {line}")));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("the types, the imports and the manifests are the same".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn gone(collected: &[Collected], dry_run: bool) -> String {
+    let verb = if dry_run { "would go" } else { "is gone" };
+    if collected.is_empty() {
+        return "everything is needed".to_owned();
+    }
+    let line = |one: &Collected| {
+        let what = match (&one.namespace, &one.package, one.number) {
+            (Some(namespace), Some(package), Some(number)) => {
+                format!("deployment {number} of {package} in namespace {namespace}")
+            }
+            _ => format!("component {}", one.digest),
+        };
+        match one.bytes {
+            Some(bytes) => format!("{what} {verb}, with {bytes} bytes of its component"),
+            None => format!("{what} {verb}; others have its component"),
+        }
+    };
+    collected.iter().map(line).collect::<Vec<_>>().join("\n")
+}
