@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dacapo_model::{Descriptor, PayloadLimits, RunId};
+use dacapo_model::{Descriptor, Manifest, PayloadLimits, RunId};
 use dacapo_store::{DeployOutcome, RunRow, Store};
 
 use crate::ClientError;
@@ -135,7 +135,8 @@ impl Client {
     }
 
     /// Stores a component and makes it the active deployment of its package: new runs go to it, runs that were started stay where they
-    /// are. `digest` is the SHA-256 of the component in hex, `descriptor` what it offers. The same bytes as before change nothing.
+    /// are. `digest` is the SHA-256 of the component in hex, `descriptor` what it offers. The same bytes as before change nothing. It has no manifest:
+    /// [`Client::deploy_with`] gives it one.
     ///
     /// # Errors
     /// Those of the database.
@@ -145,10 +146,34 @@ impl Client {
         digest: &str,
         component: &[u8],
     ) -> Result<DeployOutcome, ClientError> {
+        self.deploy_with(descriptor, digest, component, &Manifest::default())
+            .await
+    }
+
+    /// Like [`Client::deploy`], with what the deployment says about its workflows beside their code. It may name workflows by an end of
+    /// their names. The same bytes with another manifest are another deployment.
+    ///
+    /// # Errors
+    /// [`ClientError::BadManifest`], and those of the database.
+    pub async fn deploy_with(
+        &self,
+        descriptor: &Descriptor,
+        digest: &str,
+        component: &[u8],
+        manifest: &Manifest,
+    ) -> Result<DeployOutcome, ClientError> {
+        let manifest = &manifest.checked(descriptor)?;
         let store = self.store();
-        Ok(
-            retried(|| dacapo_store::deploy(store, &self.namespace, digest, component, descriptor))
-                .await?,
-        )
+        let deploy = || {
+            dacapo_store::deploy(
+                store,
+                &self.namespace,
+                digest,
+                component,
+                descriptor,
+                manifest,
+            )
+        };
+        Ok(retried(deploy).await?)
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dacapo_model::{
-    ExportError, ExportedDeployment, Failure, InputError, Overlap, PayloadError, RunId, Status,
+    ExportError, ExportedDeployment, Failure, InputError, ManifestError, Overlap, PayloadError,
+    RunId, Status,
 };
 use dacapo_store::{MigrateError, NotSent, Refusal, SchemaState, StoreError};
 use serde::de::DeserializeOwned;
@@ -81,6 +82,9 @@ pub enum ClientError {
         /// What is wrong with it.
         message: String,
     },
+    /// The manifest of a deployment does not fit its component, or means nothing. Nothing was written.
+    #[error("manifest: {0}")]
+    BadManifest(#[from] ManifestError),
     /// The key was used before, for a run with another input. Nothing was written.
     #[error(
         "the key {key:?} belongs to run {run}, which was started with another input: it has {existing}, this start has {given}"
@@ -303,6 +307,7 @@ impl ClientError {
             Self::BadEvent { .. } => "bad-event",
             Self::TooLarge { .. } => "too-large",
             Self::BadArgument { .. } => "bad-argument",
+            Self::BadManifest(_) => "bad-manifest",
             Self::KeyConflict { .. } => "key-conflict",
             Self::SingletonTaken { .. } => "singleton-taken",
             Self::InMany { error, .. } => error.code(),

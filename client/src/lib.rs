@@ -47,8 +47,8 @@ pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Overlap, PassedOver,
-    PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
+    CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Manifest, ManifestError, Overlap,
+    PassedOver, PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
 };
 pub use dacapo_store::{
     Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,

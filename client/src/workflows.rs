@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use dacapo_model::{Case, Timestamp, Type, Workflow};
+use dacapo_model::{Case, RetryPolicy, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::run::Deployment;
 use crate::{Client, ClientError};
 
 /// A workflow that can be started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowInfo {
     /// Its full name, `ns:pkg/interface.function`.
@@ -26,6 +26,8 @@ pub struct WorkflowInfo {
     pub output: Option<ValueInfo>,
     /// The events that it declares; empty if any will do.
     pub events: Vec<EventInfo>,
+    /// How steps are tried again that do not say so themselves, where the deployment's manifest says it; none: as workers are configured.
+    pub retry: Option<RetryPolicy>,
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
@@ -95,6 +97,7 @@ impl WorkflowInfo {
                 .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
             events: workflow.events.iter().map(EventInfo::new).collect(),
+            retry: row.manifest.retry_of(&workflow.name),
             docs: workflow.docs.clone(),
             workflow,
         }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// How often, and how fast, something is tried again after a retryable failure.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RetryPolicy {
     /// Tries in all, the first one included.
     pub max_attempts: u32,
@@ -34,6 +37,23 @@ pub struct RetryPolicyError {
     name: &'static str,
     expected: String,
     got: String,
+}
+
+impl RetryPolicyError {
+    /// The part that cannot be, as it is named in the interface `steps`: `max-attempts`, `initial-ms`, `factor`, `max-ms`.
+    pub fn part(&self) -> &'static str {
+        self.name
+    }
+
+    /// What that may be.
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    /// What it is.
+    pub fn got(&self) -> &str {
+        &self.got
+    }
 }
 
 impl RetryPolicy {

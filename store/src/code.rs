@@ -1,6 +1,6 @@
 //! Code: components, deployments and their workflows.
 
-use dacapo_model::{DeploymentId, Descriptor, Timestamp, Workflow};
+use dacapo_model::{DeploymentId, Descriptor, Manifest, Timestamp, Workflow};
 
 use crate::{Store, StoreError, Time};
 
@@ -55,23 +55,25 @@ pub struct DeployOutcome {
     pub id: DeploymentId,
     /// Its number within the package.
     pub number: i32,
-    /// False: the active deployment has these bytes already, and nothing was changed.
+    /// False: the active deployment has these bytes and this manifest already, and nothing was changed.
     pub created: bool,
     /// Number of the deployment that was active before, if another one was.
     pub replaces: Option<i32>,
 }
 
-/// Stores a component and makes it the active deployment of its package. The same bytes as those of the active deployment change
-/// nothing.
+/// Stores a component and makes it the active deployment of its package. The bytes and the manifest that the active deployment has already
+/// change nothing; the manifest names workflows in full.
 pub async fn deploy(
     store: &Store,
     namespace: &str,
     digest: &str,
     component: &[u8],
     descriptor: &Descriptor,
+    manifest: &Manifest,
 ) -> Result<DeployOutcome, StoreError> {
     let text = |error: serde_json::Error| StoreError::Unreadable(error.to_string());
     let descriptor_text = serde_json::to_string(descriptor).map_err(text)?;
+    let manifest_text = serde_json::to_string(manifest).map_err(text)?;
     let mut tx = store.pool().begin().await?;
     // Deploys of one package go one after the other, so that numbers have no gaps and one of them is active.
     sqlx::query!(
@@ -81,7 +83,7 @@ pub async fn deploy(
     .execute(&mut *tx)
     .await?;
     let active = sqlx::query!(
-        "select id, number, digest, descriptor from dacapo.deployment where namespace = $1 and package = $2 and active",
+        "select id, number, digest, descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and active",
         namespace,
         descriptor.package
     )
@@ -90,6 +92,7 @@ pub async fn deploy(
     if let Some(active) = &active
         && active.digest == digest
         && active.descriptor == descriptor_text
+        && active.manifest == manifest_text
     {
         return Ok(DeployOutcome {
             id: DeploymentId(active.id),
@@ -109,14 +112,15 @@ pub async fn deploy(
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query!(
-        r#"insert into dacapo.deployment (namespace, package, number, digest, descriptor, active)
-        select $1, $2, coalesce(max(number), 0) + 1, $3, $4, true
+        r#"insert into dacapo.deployment (namespace, package, number, digest, descriptor, manifest, active)
+        select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, true
         from dacapo.deployment where namespace = $1 and package = $2
         returning id, number"#,
         namespace,
         descriptor.package,
         digest,
-        descriptor_text
+        descriptor_text,
+        manifest_text
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -161,6 +165,8 @@ pub struct DeploymentRow {
     pub digest: String,
     /// What it offers.
     pub descriptor: Descriptor,
+    /// What it says about its workflows beside their code.
+    pub manifest: Manifest,
     /// Whether new runs go to it.
     pub active: bool,
     /// When it was deployed.
@@ -173,7 +179,7 @@ pub async fn deployment(
     id: DeploymentId,
 ) -> Result<Option<DeploymentRow>, StoreError> {
     let row = sqlx::query!(
-        r#"select id, namespace, package, number, digest, descriptor, active, created_at as "created_at: Time"
+        r#"select id, namespace, package, number, digest, descriptor, manifest, active, created_at as "created_at: Time"
         from dacapo.deployment where id = $1"#,
         id.0
     )
@@ -184,6 +190,7 @@ pub async fn deployment(
             id: DeploymentId(row.id),
             namespace: row.namespace,
             descriptor: parse(&row.descriptor, &row.package)?,
+            manifest: parse_manifest(&row.manifest, &row.package)?,
             package: row.package,
             number: row.number,
             digest: row.digest,
@@ -225,6 +232,8 @@ pub struct WorkflowRow {
     pub digest: String,
     /// When it was deployed.
     pub deployed_at: Timestamp,
+    /// What the deployment says beside its code.
+    pub manifest: Manifest,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
@@ -235,7 +244,7 @@ pub async fn list_workflows(
     namespace: &str,
 ) -> Result<Vec<WorkflowRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"select deployment.package, deployment.number, deployment.digest, deployment.created_at as "deployed_at: Time",
+        r#"select deployment.package, deployment.number, deployment.digest, deployment.created_at as "deployed_at: Time", deployment.manifest,
             workflow.name, workflow.schema
         from dacapo.workflow join dacapo.deployment on deployment.id = workflow.deployment_id
         where deployment.active and deployment.namespace = $1 order by workflow.name"#,
@@ -247,6 +256,7 @@ pub async fn list_workflows(
         .map(|row| {
             Ok(WorkflowRow {
                 workflow: parse(&row.schema, &row.name)?,
+                manifest: parse_manifest(&row.manifest, &row.package)?,
                 package: row.package,
                 number: row.number,
                 digest: row.digest,
@@ -262,4 +272,9 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
 ) -> Result<T, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Unreadable(format!("schema of {what}: {error}")))
+}
+
+fn parse_manifest(text: &str, package: &str) -> Result<Manifest, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Unreadable(format!("manifest of {package}: {error}")))
 }

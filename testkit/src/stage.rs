@@ -133,6 +133,7 @@ impl Stage {
             input: self.input.clone(),
             seed: self.run_id,
             retries: 0,
+            retry: None,
             created_at: self.start,
             labels: self.labels.clone(),
             recorded: journal.begin(),

@@ -90,6 +90,7 @@ impl From<ClientError> for Failed {
             | ClientError::BadPayload { .. }
             | ClientError::TooLarge { .. }
             | ClientError::BadArgument { .. }
+            | ClientError::BadManifest(_)
             | ClientError::NotImportable(_) => Kind::Usage,
             _ => Kind::Request,
         };

@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod connect;
 mod error;
+mod manifest;
 mod ui;
 
 use std::process::ExitCode;

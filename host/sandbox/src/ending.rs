@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dacapo_model::{Failure, Payload, PayloadError, Recorded, RunId, Timestamp};
+use dacapo_model::{Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp};
 
 use crate::journal::Stop;
 
@@ -21,6 +21,8 @@ pub struct RunSpec {
     pub created_at: Timestamp,
     /// How often it was retried after it had failed.
     pub retries: u16,
+    /// How steps are tried again that do not say so themselves; none: as [`SandboxConfig::retry`](crate::SandboxConfig::retry) says.
+    pub retry: Option<RetryPolicy>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
     /// The journal so far, in any order.

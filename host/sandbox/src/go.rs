@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dacapo_model::{Payload, Recorded, RunId, Timestamp};
+use dacapo_model::{Payload, Recorded, RetryPolicy, RunId, Timestamp};
 use dacapo_replay::Positions;
 
 use crate::config::SandboxConfig;
@@ -18,6 +18,8 @@ pub(crate) struct Go {
     /// What its randomness is derived from.
     pub(crate) seed: RunId,
     pub(crate) retries: u16,
+    /// How steps are tried again that do not say so themselves.
+    pub(crate) retry: RetryPolicy,
     pub(crate) workflow: String,
     /// The events that the workflow declares; none: any will do.
     pub(crate) events: Vec<String>,
@@ -64,6 +66,7 @@ impl Go {
             run_id: spec.run_id,
             seed: spec.seed,
             retries: spec.retries,
+            retry: spec.retry.unwrap_or(config.retry),
             workflow: spec.workflow,
             events,
             created_at: spec.created_at,

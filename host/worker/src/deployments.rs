@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_model::{DeploymentId, Descriptor, Workflow};
+use dacapo_model::{DeploymentId, Descriptor, Manifest, Workflow};
 use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
 use dacapo_store::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 pub(crate) struct Deployed {
     pub(crate) prepared: Prepared,
     descriptor: Descriptor,
+    pub(crate) manifest: Manifest,
 }
 
 impl Deployed {
@@ -81,7 +82,13 @@ async fn load(
 ) -> Result<Arc<Deployed>, LoadError> {
     let row = dacapo_store::deployment(&store, id)
         .await
-        .map_err(LoadError::Store)?
+        .map_err(|error| match error {
+            // A newer version wrote it, say. Another try would find the same.
+            StoreError::Unreadable(message) => {
+                LoadError::Unusable("unreadable-deployment", message)
+            }
+            error => LoadError::Store(error),
+        })?
         .ok_or_else(|| {
             LoadError::Unusable(
                 "missing-deployment",
@@ -118,6 +125,7 @@ async fn load(
     Ok(Arc::new(Deployed {
         prepared,
         descriptor: row.descriptor,
+        manifest: row.manifest,
     }))
 }
 

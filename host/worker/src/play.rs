@@ -154,12 +154,14 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         );
         return Ok(Some(blocked("missing-workflow", &message, None)));
     };
+    let retry = deployed.manifest.retry_of(&claimed.workflow);
     let spec = RunSpec {
         run_id: claimed.run,
         workflow: claimed.workflow,
         input: claimed.input,
         seed: claimed.seed,
         retries: claimed.retries,
+        retry,
         created_at: claimed.created_at,
         labels: claimed.labels,
         recorded: claimed.recorded,

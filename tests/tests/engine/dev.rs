@@ -128,11 +128,19 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
             .await
             .contains("a@example.org")
     );
+    let manifest = Path::new(files).join("dacapo.toml");
+    std::fs::write(&manifest, "[retry]\nmax-attempts = 9\n").unwrap();
+    dev.says("deployment 2 of users:onboarding is active").await;
+    dev.says("steps that say nothing: 9 attempts").await;
+    std::fs::write(&manifest, "[retry]\nmax-attempts = nine\n").unwrap();
+    dev.says("dacapo.toml:2:16: ").await;
+    std::fs::remove_file(&manifest).unwrap();
+    dev.says("deployment 3 of users:onboarding is active").await;
     dev.stop().await;
 
     let mut again = Dev::start(&data, &[files]);
     again
-        .says("nothing changed: deployment 1 of users:onboarding")
+        .says("nothing changed: deployment 3 of users:onboarding")
         .await;
     again.says("runs list").await;
     let listed: serde_json::Value =

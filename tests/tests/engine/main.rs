@@ -22,6 +22,7 @@ mod going_back;
 mod house;
 mod incident;
 mod isolation;
+mod manifests;
 mod outage;
 mod plans;
 mod queues;

@@ -164,6 +164,7 @@ fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
         input: Payload::from_trusted(input.to_owned()),
         seed: run_id,
         retries: 0,
+        retry: None,
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
         recorded,

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dacapo_client::{Client, DeployOutcome};
+use dacapo_model::{Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use serde_json::json;
 
 use crate::arguments::Global;
 use crate::connect;
 use crate::error::{Failed, Kind, Result, chain};
+use crate::manifest;
 use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
@@ -17,49 +19,90 @@ pub(crate) struct Args {
     /// Components, or core modules that carry component type information
     #[arg(required = true, value_name = "FILE.wasm")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    manifest: ManifestArgs,
 }
 
-/// Reads a file and finds out what it offers.
-pub(crate) fn read(file: &Path) -> Result<Described> {
+/// Where the manifest is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManifestArgs {
+    /// What the deployments say beside their code [default: dacapo.toml beside each component, if there is one]
+    #[arg(long = "manifest", value_name = "FILE.toml")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A component that can be deployed.
+pub(crate) struct Deployable {
+    described: Described,
+    manifest: Manifest,
+    /// Where the manifest was read from, if there is one.
+    manifest_file: Option<PathBuf>,
+}
+
+/// Reads a component with its manifest, and finds out what it offers.
+pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
     let bytes = std::fs::read(file)
         .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
-    describe(&bytes).map_err(|error| Failed {
+    let described = describe(&bytes).map_err(|error| Failed {
         kind: Kind::Usage,
         code: "bad-component".to_owned(),
         message: format!("{}: {}", file.display(), chain(&error)),
         hint: None,
+    })?;
+    let manifest_file = manifest::find(file, args.file.as_deref());
+    let manifest = match &manifest_file {
+        Some(manifest_file) => manifest::read(manifest_file, &described.descriptor)?,
+        None => Manifest::default(),
+    };
+    Ok(Deployable {
+        described,
+        manifest,
+        manifest_file,
     })
 }
 
 /// Puts a component into service.
-pub(crate) async fn put(client: &Client, described: &Described) -> Result<DeployOutcome> {
+pub(crate) async fn put(client: &Client, one: &Deployable) -> Result<DeployOutcome> {
+    let described = &one.described;
     Ok(client
-        .deploy(
+        .deploy_with(
             &described.descriptor,
             &described.digest,
             &described.component,
+            &one.manifest,
         )
         .await?)
 }
 
-/// What a deploy did, in a line, and the workflows with their types.
-pub(crate) fn describe_outcome(described: &Described, outcome: &DeployOutcome) -> String {
-    let package = &described.descriptor.package;
+/// What a deploy did, in a line, the workflows with their types, and what the manifest set.
+pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> String {
+    let descriptor = &one.described.descriptor;
+    let package = &descriptor.package;
     let number = outcome.number;
+    let manifest = match &one.manifest_file {
+        Some(_) => " and this manifest",
+        None => "",
+    };
     let mut lines = vec![match (outcome.created, outcome.replaces) {
-        (false, _) => format!("nothing changed: deployment {number} of {package} has these bytes"),
+        (false, _) => {
+            format!("nothing changed: deployment {number} of {package} has these bytes{manifest}")
+        }
         (true, Some(before)) => {
             format!("deployment {number} of {package} is active for new runs (before: {before})")
         }
         (true, None) => format!("deployment {number} of {package} is active"),
     }];
-    lines.extend(
-        described
-            .descriptor
-            .workflows
-            .iter()
-            .map(|workflow| format!("  {}{}", signature(workflow), events(workflow))),
-    );
+    let workflows = descriptor.workflows.iter();
+    lines.extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
+    if let Some(file) = &one.manifest_file {
+        let set = manifest::describe(&one.manifest);
+        let file = file.display();
+        lines.push(match set.is_empty() {
+            true => format!("  {file} sets nothing"),
+            false => format!("  {file} sets"),
+        });
+        lines.extend(set.iter().map(|set| format!("    {set}")));
+    }
     lines.join("\n")
 }
 
@@ -78,13 +121,13 @@ pub(crate) fn events(workflow: &dacapo_model::Workflow) -> String {
 
 /// The workflows of other packages that it calls, each with what may be wrong with it. Nothing of that keeps it from being deployed: the
 /// other packages may come later.
-pub(crate) async fn describe_calls(client: &Client, described: &Described) -> Result<Vec<String>> {
-    let calls = &described.descriptor.children;
+pub(crate) async fn describe_calls(client: &Client, one: &Deployable) -> Result<Vec<String>> {
+    let calls = &one.described.descriptor.children;
     if calls.is_empty() {
         return Ok(Vec::new());
     }
     let deployed = client.workflows().await?;
-    let describe = |call: &dacapo_model::Workflow| {
+    let describe = |call: &Workflow| {
         let there = deployed.iter().find(|there| there.name == call.name);
         let problem = match there {
             None => " (not deployed yet: a run that calls it is blocked until it is)".to_owned(),
@@ -100,7 +143,7 @@ pub(crate) async fn describe_calls(client: &Client, described: &Described) -> Re
 }
 
 /// A workflow as WIT would have it.
-pub(crate) fn signature(workflow: &dacapo_model::Workflow) -> String {
+pub(crate) fn signature(workflow: &Workflow) -> String {
     let param = workflow
         .param
         .as_ref()
@@ -114,14 +157,14 @@ pub(crate) fn signature(workflow: &dacapo_model::Workflow) -> String {
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     // All files are read before any is deployed.
-    let described = args
+    let deployable = args
         .files
         .iter()
-        .map(|file| read(file))
+        .map(|file| read(file, &args.manifest))
         .collect::<Result<Vec<_>>>()?;
     let client = connect::client(global).await?;
     let mut outcomes = Vec::new();
-    for one in &described {
+    for one in &deployable {
         let outcome = put(&client, one).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
@@ -130,13 +173,21 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         if !ui.is_json() {
             calls.iter().for_each(|line| ui.line(line));
         }
+        let described = &one.described;
+        let names = |workflows: &[Workflow]| -> Vec<String> {
+            workflows
+                .iter()
+                .map(|workflow| workflow.name.clone())
+                .collect()
+        };
         outcomes.push(json!({
-            "package": one.descriptor.package,
+            "package": described.descriptor.package,
             "number": outcome.number,
             "created": outcome.created,
-            "digest": one.digest,
-            "workflows": one.descriptor.workflows.iter().map(|workflow| &workflow.name).collect::<Vec<_>>(),
-            "calls": one.descriptor.children.iter().map(|workflow| &workflow.name).collect::<Vec<_>>(),
+            "digest": described.digest,
+            "workflows": names(&described.descriptor.workflows),
+            "calls": names(&described.descriptor.children),
+            "manifest": one.manifest_file.as_ref().map(|file| json!({ "file": file, "sets": one.manifest })),
         }));
     }
     if ui.is_json() {

@@ -41,6 +41,8 @@ pub(crate) struct Args {
     #[arg(long)]
     no_worker: bool,
     #[command(flatten)]
+    manifest: deploy::ManifestArgs,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -99,16 +101,18 @@ async fn work(
     let done = CancellationToken::new();
     let server = serve(args.listen, probe, done.clone()).await?;
     // Before the first deploy, so that no change is missed.
-    let mut watcher = watch::Watcher::new(&args.paths)
+    let mut watcher = watch::Watcher::new(&args.paths, args.manifest.file.as_deref())
         .map_err(|error| Failed::request(format!("cannot watch files: {}", chain(&error))))?;
 
     let deploying = async {
         for file in files {
-            deploy_and_say(&client, file, ui).await;
+            deploy_and_say(&client, file, &args.manifest, ui).await;
         }
         say_what_next(&client, private, ui).await;
         while let Some(file) = watcher.changed().await {
-            deploy_and_say(&client, &file, ui).await;
+            for file in affected(&file, args) {
+                deploy_and_say(&client, &file, &args.manifest, ui).await;
+            }
         }
         std::future::pending::<()>().await;
     };
@@ -232,20 +236,33 @@ fn is_wasm(file: &Path) -> bool {
         .is_some_and(|extension| extension == "wasm")
 }
 
-async fn put_and_describe(
-    client: &Client,
-    described: &dacapo_sandbox::Described,
-) -> Result<String> {
-    let outcome = deploy::put(client, described).await?;
-    let mut lines = vec![deploy::describe_outcome(described, &outcome)];
-    lines.extend(deploy::describe_calls(client, described).await?);
+/// The components to deploy when this file has changed: itself, or those whose manifest it is.
+fn affected(file: &Path, args: &Args) -> Vec<PathBuf> {
+    if is_wasm(file) {
+        return vec![file.to_owned()];
+    }
+    // A directory that has gone meanwhile has nothing to deploy.
+    let mut files = wasm_files(&args.paths).unwrap_or_default();
+    if args.manifest.file.is_none() {
+        files.retain(|one| {
+            let directory = one.canonicalize().unwrap_or_else(|_| one.clone());
+            directory.parent() == file.parent()
+        });
+    }
+    files
+}
+
+async fn put_and_describe(client: &Client, deployable: &deploy::Deployable) -> Result<String> {
+    let outcome = deploy::put(client, deployable).await?;
+    let mut lines = vec![deploy::describe_outcome(deployable, &outcome)];
+    lines.extend(deploy::describe_calls(client, deployable).await?);
     Ok(lines.join("\n"))
 }
 
 /// Deploys a file. Trouble with it is said, and ends nothing: the next change may mend it.
-async fn deploy_and_say(client: &Client, file: &Path, ui: Ui) {
-    let result = match deploy::read(file) {
-        Ok(described) => put_and_describe(client, &described).await,
+async fn deploy_and_say(client: &Client, file: &Path, manifest: &deploy::ManifestArgs, ui: Ui) {
+    let result = match deploy::read(file, manifest) {
+        Ok(deployable) => put_and_describe(client, &deployable).await,
         Err(error) => Err(error),
     };
     match result {

@@ -8,6 +8,7 @@ use crate::arguments::Global;
 use crate::command::deploy::{events, signature};
 use crate::connect;
 use crate::error::Result;
+use crate::manifest::retry_text;
 use crate::ui::{Ui, table};
 
 #[derive(Debug, clap::Args)]
@@ -64,13 +65,14 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 info.name.clone(),
                 format!("{types}{}", events(&info.workflow)),
                 info.deployment.number.to_string(),
+                info.retry.map_or_else(String::new, retry_text),
                 match paused.iter().find(|paused| paused.workflow == info.name) {
                     Some(paused) => format!("paused since {}", paused.since),
                     None => String::new(),
                 },
             ]
         });
-        table(&["workflow", "types", "deployment", ""], rows)
+        table(&["workflow", "types", "deployment", "retry", ""], rows)
     });
     Ok(ExitCode::SUCCESS)
 }

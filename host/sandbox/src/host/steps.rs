@@ -66,7 +66,7 @@ impl Host for Guest {
             slot,
             started_at: self.journal.now(),
             number: failed_attempts + 1,
-            retry: options.retry.unwrap_or(self.config.retry),
+            retry: options.retry.unwrap_or(self.go.retry),
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
         };

@@ -105,6 +105,7 @@ impl Run {
             input: Payload::from_trusted(self.input.clone()),
             seed: self.id,
             retries: 0,
+            retry: None,
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
             recorded: self.journal.rows(),

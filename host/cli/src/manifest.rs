@@ -1,0 +1,438 @@
+//! `dacapo.toml`: what a component's author writes beside it, as TOML (docs/manifest.md).
+//!
+//! A new setting is a field of [`File`] or [`PerWorkflow`], with a type that says what it expects, and one of
+//! [`Manifest`]; everything that is wrong with one is said with its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use dacapo_model::{
+    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, WorkflowSettings,
+};
+use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
+use toml::Spanned;
+
+use crate::arguments::long_duration;
+use crate::error::{Failed, Kind, Result};
+
+/// The manifest's name when it lies beside its component.
+pub(crate) const NAME: &str = "dacapo.toml";
+
+/// The manifest of a component: the one that was named, or what lies beside it; none if neither is there.
+pub(crate) fn find(component: &Path, named: Option<&Path>) -> Option<PathBuf> {
+    match named {
+        Some(named) => Some(named.to_owned()),
+        None => Some(component.with_file_name(NAME)).filter(|beside| beside.exists()),
+    }
+}
+
+/// Reads a manifest, and checks it against its component.
+pub(crate) fn read(file: &Path, descriptor: &Descriptor) -> Result<Manifest> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
+    parse(&text, descriptor).map_err(|(span, message)| {
+        let (line, column) = position(&text, span.start);
+        Failed {
+            kind: Kind::Usage,
+            code: "bad-manifest".to_owned(),
+            message: format!("{}:{line}:{column}: {message}", file.display()),
+            hint: Some(
+                "change the file and deploy again; docs/manifest.md has all that it may say"
+                    .to_owned(),
+            ),
+        }
+    })
+}
+
+/// What a manifest sets, a line for each thing.
+pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
+    let of_all = manifest.component_retry();
+    let of_all = of_all.map(|retry| format!("steps that say nothing: {}", retry_text(retry)));
+    let single = manifest.workflows.keys().filter_map(|name| {
+        manifest.workflows[name].retry?;
+        let retry = manifest.retry_of(name)?;
+        Some(format!(
+            "steps that say nothing in {name}: {}",
+            retry_text(retry)
+        ))
+    });
+    of_all.into_iter().chain(single).collect()
+}
+
+/// A policy as people say it.
+pub(crate) fn retry_text(retry: RetryPolicy) -> String {
+    let RetryPolicy {
+        max_attempts,
+        initial_ms,
+        factor,
+        max_ms,
+    } = retry;
+    match max_attempts {
+        1 => "1 attempt".to_owned(),
+        _ => format!(
+            "{max_attempts} attempts, {} between the first two, then {factor} times as long, at most {}",
+            time(initial_ms),
+            time(max_ms)
+        ),
+    }
+}
+
+fn time(ms: u64) -> String {
+    let signed = jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    format!("{signed:#}")
+}
+
+type Mistake = (Range<usize>, String);
+
+fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, Mistake> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let end = text.len();
+        (
+            error.span().unwrap_or(end..end),
+            in_our_words(error.message()),
+        )
+    })?;
+    let manifest = file.manifest();
+    manifest
+        .checked(descriptor)
+        .map_err(|error| file.mistake(&error))
+}
+
+/// What a file may say.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    retry: Option<Spanned<Retry>>,
+    #[serde(default)]
+    workflows: BTreeMap<Spanned<String>, PerWorkflow>,
+}
+
+/// What it may say about one workflow.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct PerWorkflow {
+    retry: Option<Spanned<Retry>>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Retry {
+    max_attempts: Option<Spanned<Attempts>>,
+    initial: Option<Spanned<Millis>>,
+    factor: Option<Spanned<Factor>>,
+    max: Option<Spanned<Millis>>,
+}
+
+impl Retry {
+    fn settings(&self) -> RetrySettings {
+        RetrySettings {
+            max_attempts: self.max_attempts.as_ref().map(|it| it.get_ref().0),
+            initial_ms: self.initial.as_ref().map(|it| it.get_ref().0),
+            factor: self.factor.as_ref().map(|it| it.get_ref().0),
+            max_ms: self.max.as_ref().map(|it| it.get_ref().0),
+        }
+    }
+
+    /// Where the part of a policy is that has this name in WIT.
+    fn place(&self, part: &str) -> Option<Range<usize>> {
+        match part {
+            "max-attempts" => self.max_attempts.as_ref().map(Spanned::span),
+            "initial-ms" => self.initial.as_ref().map(Spanned::span),
+            "factor" => self.factor.as_ref().map(Spanned::span),
+            "max-ms" => self.max.as_ref().map(Spanned::span),
+            _ => None,
+        }
+    }
+}
+
+impl File {
+    fn manifest(&self) -> Manifest {
+        let settings =
+            |retry: &Option<Spanned<Retry>>| retry.as_ref().map(|retry| retry.get_ref().settings());
+        let workflows = self.workflows.iter().map(|(name, own)| {
+            let retry = settings(&own.retry);
+            (name.get_ref().clone(), WorkflowSettings { retry })
+        });
+        Manifest {
+            retry: settings(&self.retry),
+            workflows: workflows.collect(),
+        }
+    }
+
+    /// A mistake of what the file says as a whole, with its place.
+    fn mistake(&self, error: &ManifestError) -> Mistake {
+        match error {
+            ManifestError::UnknownWorkflow { name, .. }
+            | ManifestError::SameWorkflow { name, .. } => {
+                (self.workflow(name).0, error.to_string())
+            }
+            ManifestError::Retry { workflow, error } => {
+                let part = error.part();
+                let own = workflow.as_ref().and_then(|name| self.workflow(name).1);
+                let tables = [own.and_then(|own| own.retry.as_ref()), self.retry.as_ref()];
+                let tables = || tables.into_iter().flatten();
+                let span = tables()
+                    .find_map(|table| table.get_ref().place(part))
+                    .or_else(|| tables().next().map(Spanned::span))
+                    .unwrap_or(0..0);
+                let message = match part.strip_suffix("-ms") {
+                    Some(key) => format!(
+                        "`{key}` in milliseconds: expected {}, got {}",
+                        error
+                            .expected()
+                            .replace("max-ms", "what `max` says, or is without being said"),
+                        error.got()
+                    ),
+                    None => format!(
+                        "`{part}`: expected {}, got {}",
+                        error.expected(),
+                        error.got()
+                    ),
+                };
+                (span, message)
+            }
+        }
+    }
+
+    /// The place of a workflow's name, and what is said about it.
+    fn workflow(&self, name: &str) -> (Range<usize>, Option<&PerWorkflow>) {
+        self.workflows
+            .iter()
+            .find(|(known, _)| known.get_ref() == name)
+            .map_or((0..0, None), |(known, own)| (known.span(), Some(own)))
+    }
+}
+
+/// How often something is tried.
+#[derive(Debug)]
+struct Attempts(u32);
+
+/// A duration in milliseconds.
+#[derive(Debug)]
+struct Millis(u64);
+
+#[derive(Debug)]
+struct Factor(f32);
+
+impl<'de> Deserialize<'de> for Attempts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Attempts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(
+                    f,
+                    "a whole number from 1 to {}, such as 5",
+                    RetryPolicy::ATTEMPTS_MAX
+                )
+            }
+
+            fn visit_i64<E: serde::de::Error>(
+                self,
+                value: i64,
+            ) -> std::result::Result<Attempts, E> {
+                u32::try_from(value)
+                    .map(Attempts)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+            }
+        }
+        deserializer.deserialize_any(Whole)
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Duration;
+        impl Visitor<'_> for Duration {
+            type Value = Millis;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"a duration in quotes, such as "700ms", "5s" or "1m 30s""#)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Millis, E> {
+                let duration = long_duration(text)
+                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+                Ok(Millis(
+                    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                ))
+            }
+        }
+        deserializer.deserialize_any(Duration)
+    }
+}
+
+impl<'de> Deserialize<'de> for Factor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Factor;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 1 to 1000, such as 2 or 1.5")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<Factor, E> {
+                Ok(Factor(value as f32))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<Factor, E> {
+                Ok(Factor(value as f32))
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
+}
+
+/// `expected …, got …`, as everywhere else.
+fn in_our_words(message: &str) -> String {
+    let unknown = message.strip_prefix("unknown field ");
+    let rest = unknown
+        .or_else(|| message.strip_prefix("invalid type: "))
+        .or_else(|| message.strip_prefix("invalid value: "));
+    match rest.and_then(|rest| rest.split_once(", expected ")) {
+        Some((got, expected)) => {
+            let expected = expected.trim_end();
+            let got = unknown.map_or_else(|| got.to_owned(), |_| format!("the key {got}"));
+            format!("expected {expected}, got {got}")
+        }
+        None => message.trim_end().replace('\n', ", "),
+    }
+}
+
+/// Line and column, both from 1, of a place in a text; columns are characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_model::Workflow;
+
+    use super::*;
+
+    fn descriptor() -> Descriptor {
+        let workflow = |function: &str| Workflow {
+            name: format!("shop:orders/api.{function}"),
+            interface: "shop:orders/api".to_owned(),
+            function: function.to_owned(),
+            param: None,
+            result: None,
+            docs: None,
+        };
+        Descriptor {
+            package: "shop:orders".to_owned(),
+            workflows: vec![workflow("place"), workflow("ship")],
+            children: Vec::new(),
+            imports: Vec::new(),
+            version: None,
+        }
+    }
+
+    #[test]
+    fn a_manifest_says_what_it_says() {
+        let text = r#"
+            [retry]
+            max-attempts = 5
+            initial = "1m 30s"
+            factor = 3
+            max = "1d"
+
+            [workflows.place.retry]
+            max-attempts = 1
+
+            [workflows."shop:orders/api.ship".retry]
+            factor = 1.5
+        "#;
+        let manifest = parse(text, &descriptor()).unwrap();
+        assert_eq!(
+            describe(&manifest),
+            [
+                "steps that say nothing: 5 attempts, 1m 30s between the first two, then 3 times as long, at most 24h",
+                "steps that say nothing in shop:orders/api.place: 1 attempt",
+                "steps that say nothing in shop:orders/api.ship: 5 attempts, 1m 30s between the first two, then 1.5 times as long, at most 24h",
+            ]
+        );
+        assert!(parse("", &descriptor()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_line_and_column_and_what_was_expected() {
+        let cases = [
+            (
+                "[retry]\nmax-attempts = \"5\"",
+                "2:16: expected a whole number from 1 to 1000, such as 5, got string \"5\"",
+            ),
+            (
+                "[retry]\nmax-attempts = -5",
+                "2:16: expected a whole number from 1 to 1000, such as 5, got integer `-5`",
+            ),
+            (
+                "[retry]\nmax-attempts = 0",
+                "2:16: `max-attempts`: expected 1 to 1000, got 0",
+            ),
+            (
+                "[retry]\n\n  initial = 5",
+                "3:13: expected a duration in quotes, such as \"700ms\", \"5s\" or \"1m 30s\", got integer `5`",
+            ),
+            (
+                "[retry]\ninitial = \"soon\"",
+                "2:11: expected a duration in quotes, such as \"700ms\", \"5s\" or \"1m 30s\", got string \"soon\"",
+            ),
+            (
+                "[retry]\nfactor = 0.5",
+                "2:10: `factor`: expected 1 to 1000, got 0.5",
+            ),
+            (
+                "[retry]\nfactor = nan",
+                "2:10: `factor`: expected 1 to 1000, got NaN",
+            ),
+            (
+                "[retry]\nmax = \"31d\"",
+                "2:7: `max` in milliseconds: expected at most 30 days (2592000000 ms), got 2678400000",
+            ),
+            (
+                "[retry]\nretries = 5",
+                "2:1: expected one of `max-attempts`, `initial`, `factor`, `max`, got the key `retries`",
+            ),
+            (
+                "[limits]\nmemory = 5",
+                "1:2: expected `retry` or `workflows`, got the key `limits`",
+            ),
+            ("[retry]\nmax-attempts = 2\n[retry]\n", "3:2: duplicate key"),
+            ("[retry\n", "1:7: "),
+            (
+                "[workflows.plaice.retry]\nfactor = 1",
+                "1:12: expected the full name of a workflow of the component, or an end of it that is unique, got `plaice`; the component exports shop:orders/api.place, shop:orders/api.ship",
+            ),
+            (
+                "[retry]\nmax = \"2s\"\n[workflows.place.retry]\ninitial = \"3s\"",
+                "4:11: `initial` in milliseconds: expected at most what `max` says, or is without being said (2000), got 3000",
+            ),
+            // What is wrong stands in the other table.
+            (
+                "[retry]\ninitial = \"30s\"\n[workflows.place.retry]\nmax = \"3s\"",
+                "2:11: `initial` in milliseconds: expected at most",
+            ),
+            (
+                "[workflows.place.retry]\nfactor = 1\n[workflows.\"api.place\".retry]\nfactor = 2",
+                "1:12: workflow shop:orders/api.place: expected one name for it",
+            ),
+        ];
+        for (text, expected) in cases {
+            let (span, message) = parse(text, &descriptor()).unwrap_err();
+            let (line, column) = position(text, span.start);
+            let message = format!("{line}:{column}: {message}");
+            assert!(
+                message.starts_with(expected),
+                "{text}\n{message}\n{expected}"
+            );
+        }
+    }
+}
