@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, RetryPolicy, RetryPolicyError, is_short_for};
+use crate::grants::check_grants;
+use crate::{
+    Descriptor, HttpSettings, LimitSettings, RetryPolicy, RetryPolicyError, SecretGrant,
+    SecretName, is_short_for,
+};
 
 /// What a deployment says about its workflows. Empty: nothing, so all is as the workers' own configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,18 @@ pub struct Manifest {
     /// What is different for single workflows, by their full names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workflows: BTreeMap<String, WorkflowSettings>,
+    /// Which hosts steps may send requests to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSettings>,
+    /// Which secrets the component may use, and where.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<SecretName, SecretGrant>,
+    /// The environment variables that guests see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// How far guests may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitSettings>,
 }
 
 /// What a deployment says about one of its workflows.
@@ -92,6 +108,18 @@ pub enum ManifestError {
         /// What is wrong with it.
         error: RetryPolicyError,
     },
+    /// A grant or a limit that cannot be meant.
+    #[error("[{table}] {key}: expected {expected}, got {got}")]
+    Setting {
+        /// The table of the manifest that has it.
+        table: &'static str,
+        /// Its key there.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
 }
 
 impl Manifest {
@@ -126,9 +154,18 @@ impl Manifest {
         if let Some(retry) = self.component_retry() {
             retry.check().map_err(|error| refuse(None, error))?;
         }
+        let (http, limits) = (self.http.as_ref(), self.limits.as_ref());
+        check_grants(http, &self.secrets, &self.environment, limits).map_err(|mistake| {
+            ManifestError::Setting {
+                table: mistake.table,
+                key: mistake.key,
+                expected: mistake.expected,
+                got: mistake.got,
+            }
+        })?;
         let mut checked = Manifest {
-            retry: self.retry,
             workflows: BTreeMap::new(),
+            ..self.clone()
         };
         for (name, settings) in &self.workflows {
             let unknown = || ManifestError::UnknownWorkflow {
@@ -183,6 +220,7 @@ mod tests {
             function: name.rsplit_once('.').unwrap().1.to_owned(),
             param: None,
             result: None,
+            events: Vec::new(),
             docs: None,
         };
         Descriptor {
@@ -219,6 +257,7 @@ mod tests {
         Manifest {
             retry,
             workflows: workflows.iter().map(settings).collect(),
+            ..Manifest::default()
         }
     }
 

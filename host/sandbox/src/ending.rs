@@ -1,10 +1,12 @@
 //! What goes into one go at a run, and how it can end.
 
 use std::fmt;
+use std::sync::Arc;
 
 use dacapo_model::{Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp};
 
 use crate::journal::Stop;
+use crate::terms::Terms;
 
 /// One go at a run: everything that the guest may know.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct RunSpec {
     pub retries: u16,
     /// How steps are tried again that do not say so themselves; none: as [`SandboxConfig::retry`](crate::SandboxConfig::retry) says.
     pub retry: Option<RetryPolicy>,
+    /// What its deployment grants it, from [`Sandbox::terms`](crate::Sandbox::terms).
+    pub terms: Arc<Terms>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
     /// The journal so far, in any order.
@@ -70,6 +74,8 @@ pub enum BlockCode {
     JournalLimit,
     /// The workflow of a child is not deployed.
     UnknownWorkflow,
+    /// A secret that its deployment grants is not on this worker.
+    MissingSecret,
 }
 
 impl BlockCode {
@@ -81,6 +87,7 @@ impl BlockCode {
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
+            BlockCode::MissingSecret => "missing-secret",
         }
     }
 }

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::{Payload, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_outbound::Outbound;
 use dacapo_replay::Positions;
 
 use crate::config::SandboxConfig;
 use crate::ending::RunSpec;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::terms::Terms;
 
 /// What the instances of one go at a run share. A run that does not fork has one instance at a time.
 pub(crate) struct Go {
@@ -28,6 +30,9 @@ pub(crate) struct Go {
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) terms: Arc<Terms>,
+    /// The way out of its steps, if there is one.
+    pub(crate) outbound: Option<Outbound>,
     pub(crate) positions: Positions,
     /// What the journal holds, for components that can fork: a branch is played over it.
     pub(crate) history: Option<History>,
@@ -51,7 +56,7 @@ impl Go {
         spec: RunSpec,
         events: Vec<String>,
         journal: Arc<dyn Journal>,
-        config: Arc<SandboxConfig>,
+        outbound: Option<Outbound>,
         forks: bool,
     ) -> (Go, Arc<Vec<Recorded>>) {
         let mut labels = spec.labels;
@@ -61,6 +66,7 @@ impl Go {
             recorded.sort_unstable_by_key(|row| row.position);
         }
         let recorded = Arc::new(recorded);
+        let config = Arc::clone(&spec.terms.config);
         let history = forks.then(|| History::new(Arc::clone(&recorded)));
         let go = Go {
             run_id: spec.run_id,
@@ -73,6 +79,8 @@ impl Go {
             labels,
             journal,
             config,
+            terms: spec.terms,
+            outbound,
             positions: Positions::behind(&recorded),
             history,
             journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),

@@ -31,6 +31,7 @@ mod meter;
 mod result;
 mod run;
 mod sandbox;
+mod terms;
 mod ticker;
 mod value;
 
@@ -42,3 +43,4 @@ pub use journal::{
     Signal, Stop, SuspendReason, Suspended, Suspension, Write,
 };
 pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};
+pub use terms::Terms;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dacapo_outbound::{OutboundConfig, Secrets};
 use dacapo_sandbox::SandboxConfig;
 use thiserror::Error;
 
@@ -32,6 +33,10 @@ pub struct WorkerConfig {
     pub queues: Option<Vec<String>>,
     /// Limits of the sandbox.
     pub sandbox: SandboxConfig,
+    /// Limits of the requests that steps send.
+    pub outbound: OutboundConfig,
+    /// Where the secrets are that deployments are granted. Default: nowhere.
+    pub secrets: Secrets,
 }
 
 impl Default for WorkerConfig {
@@ -48,6 +53,8 @@ impl Default for WorkerConfig {
             guest_threads: std::thread::available_parallelism().map_or(2, usize::from),
             queues: None,
             sandbox: SandboxConfig::default(),
+            outbound: OutboundConfig::default(),
+            secrets: Secrets::default(),
         }
     }
 }
@@ -71,6 +78,8 @@ impl WorkerConfig {
             ("flush-max", u64::from(self.flush_max)),
             ("takeovers-max", u64::from(self.takeovers_max)),
             ("guest-threads", self.guest_threads as u64),
+            ("http-timeout-max", self.outbound.timeout_max_ms),
+            ("http-response-max", self.outbound.response_max_bytes),
         ];
         for (name, got) in at_least_one {
             if got == 0 {

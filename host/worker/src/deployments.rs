@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dacapo_model::{DeploymentId, Descriptor, Manifest, Workflow};
-use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
+use dacapo_sandbox::{PrepareError, Prepared, Sandbox, Terms};
 use dacapo_store::{Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -14,6 +14,7 @@ pub(crate) struct Deployed {
     pub(crate) prepared: Prepared,
     descriptor: Descriptor,
     pub(crate) manifest: Manifest,
+    pub(crate) terms: Arc<Terms>,
 }
 
 impl Deployed {
@@ -96,6 +97,7 @@ async fn load(
             )
         })?;
     let started = std::time::Instant::now();
+    let terms = sandbox.terms(&row.manifest);
     let cached = {
         let (sandbox, digest) = (sandbox.clone(), row.digest.clone());
         off_thread(&row.digest, move || sandbox.prepare_cached(&digest)).await?
@@ -125,6 +127,7 @@ async fn load(
     Ok(Arc::new(Deployed {
         prepared,
         descriptor: row.descriptor,
+        terms,
         manifest: row.manifest,
     }))
 }

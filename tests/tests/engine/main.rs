@@ -12,6 +12,7 @@ mod crash;
 mod deadlines;
 mod deploys;
 mod dev;
+mod effects;
 mod event_types;
 mod events;
 mod examples;

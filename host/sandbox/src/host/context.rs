@@ -25,6 +25,10 @@ impl Host for Guest {
     fn labels(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
         Ok(self.go.labels.clone())
     }
+
+    fn idempotency_key(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(self.open_idempotency_key())
+    }
 }
 
 /// Times before 1970 have no form in the interface, and no run was started then.

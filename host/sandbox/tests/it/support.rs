@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use dacapo_model::{Payload, RunId, Timestamp};
+use dacapo_model::{Manifest, Payload, RunId, Timestamp};
 use dacapo_sandbox::{Described, Ending, Prepared, RunSpec, Sandbox, SandboxConfig, describe};
 
 use crate::memory_journal::{MemoryJournal, START_MS};
@@ -69,6 +69,7 @@ pub struct Run {
     pub input: String,
     pub labels: Vec<(String, String)>,
     pub journal: Arc<MemoryJournal>,
+    pub manifest: Manifest,
 }
 
 impl Run {
@@ -80,6 +81,7 @@ impl Run {
             input: input.to_owned(),
             labels: Vec::new(),
             journal: Arc::new(MemoryJournal::new()),
+            manifest: Manifest::default(),
         }
     }
 
@@ -106,6 +108,7 @@ impl Run {
             seed: self.id,
             retries: 0,
             retry: None,
+            terms: sandbox.terms(&self.manifest),
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
             recorded: self.journal.rows(),
