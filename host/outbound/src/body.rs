@@ -11,8 +11,10 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::time::{Instant, Sleep};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 
+use crate::client::Sending;
 use crate::grants::Grants;
 
 /// The body of a request or a response, as it comes.
@@ -45,21 +47,18 @@ pub(crate) struct Limited<B> {
     left: u64,
     deadline: Pin<Box<Sleep>>,
     is_over: Arc<AtomicBool>,
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl<B> Limited<B> {
-    pub(crate) fn new(
-        body: B,
-        max: u64,
-        deadline: Instant,
-        is_over: Arc<AtomicBool>,
-    ) -> Limited<B> {
+    pub(crate) fn new(body: B, sending: Sending) -> Limited<B> {
         Limited {
             body,
-            max,
-            left: max,
-            deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            is_over,
+            max: sending.response_max_bytes,
+            left: sending.response_max_bytes,
+            deadline: Box::pin(tokio::time::sleep_until(sending.deadline)),
+            is_over: sending.is_over,
+            _permit: sending.permit,
         }
     }
 }

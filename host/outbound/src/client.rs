@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::address::{NotPublic, Resolver};
@@ -96,6 +97,8 @@ pub struct Sending {
     pub response_max_bytes: u64,
     /// Set once the step that sends it is over.
     pub is_over: Arc<AtomicBool>,
+    /// Kept until the response has been read or dropped, for who counts requests under way.
+    pub permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Outbound {
@@ -152,6 +155,7 @@ impl Outbound {
             deadline: Instant::now() + Duration::from_millis(asked_ms.min(max_ms)),
             response_max_bytes: wanted.into_iter().flatten().min().unwrap_or(0),
             is_over: Arc::clone(is_over),
+            permit: None,
         }
     }
 
@@ -225,9 +229,7 @@ impl Outbound {
         if sending.is_over.load(Ordering::Relaxed) {
             return Err(broken_off(&host, &BodyError::StepOver));
         }
-        let limited = |body| {
-            Limited::new(body, sending.response_max_bytes, deadline, sending.is_over).boxed_unsync()
-        };
+        let limited = |body| Limited::new(body, sending).boxed_unsync();
         Ok(response.map(limited))
     }
 }

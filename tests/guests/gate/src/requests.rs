@@ -7,7 +7,7 @@ use dacapo_guest::http::Request;
 use dacapo_guest::tracing::info;
 use dacapo_guest::{Failure, Fatal, Retry, context, reveal, step};
 
-use crate::bindings::exports::test::gate::requests::{Ask, Guest};
+use crate::bindings::exports::test::gate::requests::{Ask, Flood, Guest};
 use crate::{Gate, wasi};
 
 impl Guest for Gate {
@@ -75,6 +75,20 @@ impl Guest for Gate {
         keys.push(tried);
         keys.push(step("other").run(|| Ok(key()))?);
         Ok(keys)
+    }
+
+    fn wasi_floods(flood: Flood) -> Result<String, String> {
+        let begun: String = step("flood").attempts(1).run(|| {
+            let mut begun = Vec::new();
+            for _ in 0..flood.count {
+                match wasi::begin(&get(flood.url.clone())) {
+                    Ok(response) => begun.push(response),
+                    Err(error) => return Ok(format!("{} {error}", begun.len())),
+                }
+            }
+            Ok(begun.len().to_string())
+        })?;
+        Ok(begun)
     }
 
     fn wasi_smuggles(url: String) -> Result<String, String> {

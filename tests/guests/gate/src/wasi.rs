@@ -72,10 +72,10 @@ pub fn answer(response: &FutureIncomingResponse) -> Answer {
             Ok(more) => bytes.extend(more),
             Err(StreamError::Closed) => return Ok((status, bytes)),
             Err(StreamError::LastOperationFailed(error)) => {
-                let code = wasip2::http::types::http_error_code(&error).map(|error| code(&error));
-                // What follows is where in the host it was noticed, if that is set up to say so.
-                let text = || error.to_debug_string().lines().next().map(str::to_owned);
-                return Err(code.or_else(text).unwrap_or_default());
+                return Err(match wasip2::http::types::http_error_code(&error) {
+                    Some(error) => code(&error),
+                    None => error.to_debug_string(),
+                });
             }
         }
     }

@@ -10,6 +10,7 @@ use dacapo_outbound::{
 };
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
@@ -24,15 +25,30 @@ use crate::guest::Guest;
 use crate::interrupt::Interrupt;
 use crate::journal::Level;
 
-/// The interface, in the version that the library has.
+/// The interfaces, in the version that the library has.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+const TYPES: &str = "wasi:http/types@0.2.12";
 
 /// Bytes of a request's body that a guest may write before it asks again.
 const CHUNK_MAX_BYTES: usize = 64 << 10;
 
+/// Requests of one instance that may be under way at the same time.
+const UNDER_WAY_MAX: usize = 64;
+const TOO_MANY: &str = "too-many-requests";
+
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let options = types::LinkOptions::default();
     types::add_to_linker::<_, WasiHttp>(linker, &options, Guest::http)?;
+    // The library's own knows no error that ends a body.
+    linker.allow_shadowing(true);
+    linker.instance(TYPES)?.func_wrap(
+        "http-error-code",
+        |store: StoreContextMut<'_, Guest>, (error,): (Resource<types::IoError>,)| {
+            let error = store.data().table.get(&error)?;
+            Ok((error.downcast_ref::<Error>().and_then(code_of_body),))
+        },
+    )?;
+    linker.allow_shadowing(false);
     let mut instance = linker.instance(OUTGOING_HANDLER)?;
     instance.func_wrap(
         "handle",
@@ -60,6 +76,7 @@ fn handle(
         grants: Arc::clone(grants),
         key: guest.open_idempotency_key(),
         sending: outbound.sending(grants, None, None, &is_over),
+        under_way: Arc::clone(&guest.hooks.under_way),
         console: guest.console.clone(),
     });
     let handled = guest.http().handle(request, options);
@@ -96,12 +113,23 @@ fn code_of(failure: &Failure) -> ErrorCode {
 }
 
 /// What the library asks of us.
-#[derive(Default)]
 pub(crate) struct Hooks {
     /// Where a request goes that is being handed over.
     way: Option<Way>,
     /// Why it does not go.
     refused: Option<Refused>,
+    /// Places for requests whose responses have not been read.
+    under_way: Arc<Semaphore>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Hooks {
+            way: None,
+            refused: None,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+        }
+    }
 }
 
 struct Way {
@@ -109,6 +137,7 @@ struct Way {
     grants: Arc<Grants>,
     key: Option<String>,
     sending: Sending,
+    under_way: Arc<Semaphore>,
     console: Console,
 }
 
@@ -164,6 +193,12 @@ impl WasiHttpHooks for Hooks {
         let Some(way) = self.way.take() else {
             return refused(self, Refused::Failure(Guest::no_outbound()));
         };
+        let Ok(place) = Arc::clone(&way.under_way).try_acquire_owned() else {
+            let message = format!(
+                "{UNDER_WAY_MAX} requests are under way, as many as may be: read or drop their responses first"
+            );
+            return refused(self, Refused::Failure(Failure::new(TOO_MANY, message)));
+        };
         let target = match way.check(&mut request) {
             Ok(target) => target,
             Err(why) => return refused(self, why),
@@ -176,10 +211,11 @@ impl WasiHttpHooks for Hooks {
         let Way {
             outbound,
             grants,
-            sending,
+            mut sending,
             console,
             ..
         } = way;
+        sending.permit = Some(Arc::new(place));
         Box::new(async move {
             let sent = outbound.send(&target, request, sending);
             let response = match first_byte {
@@ -221,5 +257,16 @@ fn broken(error: BodyError) -> Error {
         BodyError::TooSlow => Error::HttpResponseTimeout,
         BodyError::StepOver => Error::ConnectionTerminated,
         BodyError::Broken(_) => Error::HttpResponseIncomplete,
+    }
+}
+
+/// What a guest is told of an error that ended a body, as [`broken`] made it.
+fn code_of_body(error: &Error) -> Option<ErrorCode> {
+    match error {
+        Error::HttpResponseBodySize(max) => Some(ErrorCode::HttpResponseBodySize(*max)),
+        Error::HttpResponseTimeout => Some(ErrorCode::HttpResponseTimeout),
+        Error::ConnectionTerminated => Some(ErrorCode::ConnectionTerminated),
+        Error::HttpResponseIncomplete => Some(ErrorCode::HttpResponseIncomplete),
+        _ => None,
     }
 }
