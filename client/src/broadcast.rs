@@ -62,6 +62,7 @@ impl Client {
                 runs: filter.clone(),
                 limit: BATCH,
                 after,
+                before: None,
             });
             let page = match page.await {
                 Ok(page) => page,

@@ -146,6 +146,11 @@ pub enum ClientError {
     /// The run failed, but no step of it did. Nothing was changed.
     #[error("no step of run {0} has failed: its code would come to the same end again")]
     NothingFailed(RunId),
+    /// Children that were cancelled on account of the run's end have not ended yet. Nothing was changed.
+    #[error(
+        "run {0} cannot go on yet: children that were cancelled on account of its end are still ending"
+    )]
+    ChildrenEnding(RunId),
     /// A file is no run that can be imported. Nothing was written.
     #[error(transparent)]
     NotImportable(#[from] ExportError),
@@ -315,6 +320,7 @@ impl ClientError {
             Self::StepNotFound { .. } => "step-not-found",
             Self::NotOpen { .. } => "not-open",
             Self::NothingFailed(_) => "nothing-failed",
+            Self::ChildrenEnding(_) => "children-ending",
             Self::NotImportable(_) => "not-importable",
             Self::RunExists(_) => "run-exists",
             Self::ComponentMissing { .. } => "component-missing",
@@ -371,6 +377,7 @@ impl ClientError {
                 format!("what a run waits for can be skipped while it waits; `dacapo pause {run}` stops it at its next step or wait")
             }
             Self::StepNotFound { run, .. } | Self::NotOpen { run, .. } => format!("`dacapo runs show {run}` shows its steps"),
+            Self::ChildrenEnding(_) => "try again when they have ended; `dacapo cancel --force` ends one at once".to_owned(),
             Self::NothingFailed(run) => format!("start it again: `dacapo rerun {run}`, or from a step with --from"),
             Self::RunExists(run) => format!("see it with `dacapo runs show {run}`, or import into another database"),
             Self::ComponentMissing { deployment, .. } => format!(

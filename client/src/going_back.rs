@@ -176,15 +176,17 @@ impl Client {
             .await
     }
 
-    /// Lets a failed run go on from its failed step, once whatever made it fail is mended: the same run, with all that it has recorded
+    /// Lets a failed run go on from its failed steps, once whatever made it fail is mended: the same run, with all that it has recorded
     /// before. Answers what it went back to.
     ///
     /// If the last row of its journal is a failed step, that is tried once more. If the code went on after its last failed step and returned
     /// an error, that step is tried once more, and what came after it is removed. If the run was ended for something else, such as a limit
-    /// or its deadline, it goes on where it was. A deadline that has passed begins anew.
+    /// or its deadline, it goes on where it was. A deadline that has passed begins anew. If the failure came from branches of a fork, that
+    /// holds for each branch that failed. Children that were cancelled on account of the run's end go on, too.
     ///
     /// # Errors
-    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has not failed; [`ClientError::NothingFailed`].
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has not failed; [`ClientError::NothingFailed`];
+    /// [`ClientError::ChildrenEnding`] while children that were cancelled on account of its end have not ended.
     pub async fn retry(&self, run: RunId, who: &str) -> Result<RetryPlan, ClientError> {
         check_who(who)?;
         let mut connection = self.live_connection().await?;
@@ -358,8 +360,13 @@ impl Client {
             status: Some(status),
             ..filter.clone()
         };
-        let limit = PAGE;
-        self.list(ListFilter { runs, limit, after }).await
+        let filter = ListFilter {
+            runs,
+            limit: PAGE,
+            after,
+            before: None,
+        };
+        self.list(filter).await
     }
 
     /// Fails only if the rest need not be tried.
@@ -585,6 +592,7 @@ fn not_retried(refusal: RetryRefusal, run: RunId) -> ClientError {
     match refusal {
         RetryRefusal::Run(refusal) => ClientError::refused(refusal, run, Action::Retry),
         RetryRefusal::NothingFailed => ClientError::NothingFailed(run),
+        RetryRefusal::ChildrenEnding => ClientError::ChildrenEnding(run),
     }
 }
 

@@ -48,7 +48,8 @@ pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
     CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Manifest, ManifestError, Overlap,
-    PassedOver, PassedOverReason, Payload, PayloadLimits, RunExport, RunId, Status, Timestamp,
+    PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits, PriorityError, RunExport,
+    RunId, Status, Timestamp, parse_priority,
 };
 pub use dacapo_store::{
     Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dacapo_model::{RunId, Status, Timestamp};
-use dacapo_store::FindRuns;
+use dacapo_store::{FindRuns, PageAt, RunRow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -52,6 +52,8 @@ pub struct ListFilter {
     pub limit: u32,
     /// Go on after this place.
     pub after: Option<Cursor>,
+    /// Go back to what is in front of this place, and next to it.
+    pub before: Option<Cursor>,
 }
 
 impl Default for ListFilter {
@@ -60,6 +62,7 @@ impl Default for ListFilter {
             runs: RunFilter::default(),
             limit: LIMIT,
             after: None,
+            before: None,
         }
     }
 }
@@ -71,6 +74,8 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where to go on; none at the end of the list.
     pub next: Option<Cursor>,
+    /// Where to go back to; none at the beginning of the list.
+    pub previous: Option<Cursor>,
 }
 
 /// A place in a list of runs. Its text form means nothing to anybody else.
@@ -82,7 +87,7 @@ pub struct Cursor {
 
 /// The text is not a place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("not a cursor: {0:?}: expected the `next` of another page")]
+#[error("not a cursor: {0:?}: expected the `next` or the `previous` of another page")]
 pub struct CursorError(String);
 
 impl fmt::Display for Cursor {
@@ -139,27 +144,66 @@ impl Client {
                 message: format!("{} is not within 1 to {LIMIT_MAX}", filter.limit),
             });
         }
+        let at = match (filter.after, filter.before) {
+            (None, None) => PageAt::Newest,
+            (Some(after), None) => PageAt::After(after.created_at, after.id),
+            (None, Some(before)) => PageAt::Before(before.created_at, before.id),
+            (Some(_), Some(_)) => {
+                return Err(ClientError::BadArgument {
+                    what: "cursor",
+                    message: "expected a place to go on after or one to go back from, got both"
+                        .to_owned(),
+                });
+            }
+        };
         let runs = self.checked(filter.runs).await?;
         let store = self.store();
         let find = self.find(&runs);
-        let after = filter.after.map(|cursor| (cursor.created_at, cursor.id));
-        // One more than is asked for tells whether there is a next page.
+        // One more than is asked for tells whether there are more in that direction.
         let limit = filter.limit + 1;
-        let mut rows = retried(|| dacapo_store::list_runs(store, &find, after, limit)).await?;
+        let mut rows = retried(|| dacapo_store::list_runs(store, &find, at, limit)).await?;
         let more = rows.len() > filter.limit as usize;
+        let back = matches!(at, PageAt::Before(..));
+        if more && back {
+            rows.remove(0);
+        }
         rows.truncate(filter.limit as usize);
-        let next = match rows.last() {
-            Some(last) if more => Some(Cursor {
-                created_at: last.created_at,
-                id: last.id,
-            }),
-            _ => None,
+        let place = |row: Option<&RunRow>| {
+            row.map(|row| Cursor {
+                created_at: row.created_at,
+                id: row.id,
+            })
         };
+        // Whoever went in one direction came from the other.
+        let next = place(rows.last()).filter(|_| more || back);
+        let came_on = matches!(at, PageAt::After(..));
+        let previous = place(rows.first()).filter(|_| came_on || (more && back));
         let items = rows
             .into_iter()
             .map(RunSummary::from_row)
             .collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page {
+            items,
+            next,
+            previous,
+        })
+    }
+
+    /// The run of a workflow that was started last, whatever became of it; none if none is kept. A short name is taken as in
+    /// [`Client::start_by_name`].
+    ///
+    /// # Errors
+    /// Those of a short name of a workflow.
+    pub async fn last_run(&self, workflow: &str) -> Result<Option<RunSummary>, ClientError> {
+        let filter = ListFilter {
+            runs: RunFilter {
+                workflow: Some(workflow.to_owned()),
+                ..RunFilter::default()
+            },
+            limit: 1,
+            ..ListFilter::default()
+        };
+        Ok(self.list(filter).await?.items.pop())
     }
 
     /// How many runs of the client's namespace there are in each status: in that of the filter alone if it names one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dacapo_model::{Timestamp, check_name};
+use dacapo_model::{PRIORITY_MAX, Timestamp, check_name};
 use dacapo_store::{Begins, OnConflict, Placing, Special};
 
 use crate::ClientError;
@@ -16,9 +16,6 @@ const DEADLINE_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// The longest concurrency key, in bytes.
 const CONCURRENCY_KEY_BYTES_MAX: usize = 200;
-
-/// The highest priority, and the lowest one below zero.
-pub(crate) const PRIORITY_MAX: i16 = 100;
 
 /// The longest delay of a beginning.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);

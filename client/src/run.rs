@@ -76,8 +76,8 @@ pub struct Intervention {
     pub action: String,
     /// Who, as they said.
     pub who: String,
-    /// What exactly: `run` and `from` of a rerun; `opened`, `removed` and the `failure` of a retry; the `step` that was skipped, and
-    /// what it `was` before; the `text` of a note.
+    /// What exactly: `run` and `from` of a rerun; `opened`, `removed` and the `failure` of a retry, or the `parent` that was retried and
+    /// `removed`; the `step` that was skipped, and what it `was` before; the `text` of a note.
     pub details: Payload,
 }
 

@@ -8,13 +8,12 @@ use dacapo_model::{
     SCHEDULE_LABEL, SchedulePlan, Status, Ticks, Timestamp, check_name,
 };
 use dacapo_store::{
-    ActiveWorkflow, DueTick, Placing, ScheduleDefinition, ScheduleRow, StartResult, StartRun,
-    StoreError,
+    ActiveWorkflow, DueTick, ScheduleDefinition, ScheduleRow, StartResult, StartRun, StoreError,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Connection;
 
-use crate::options::check_labels;
+use crate::options::{StartOptions, check_labels};
 use crate::retry::retried;
 use crate::start::bad_input;
 use crate::{Client, ClientError};
@@ -50,6 +49,12 @@ pub struct NewSchedule {
     pub overlap: Overlap,
     /// What becomes of ticks that were missed because no worker was there.
     pub catch_up: CatchUp,
+    /// The queue that each run waits in, made before with [`Client::set_queue`]. None, or `default`: the one without limits.
+    pub queue: Option<String>,
+    /// The priority of each run: -100 to 100, higher goes first.
+    pub priority: i16,
+    /// What the limits per key of the queue go by; only with a named queue. 1 to 200 bytes.
+    pub concurrency_key: Option<String>,
     /// It is made paused.
     pub paused: bool,
     /// What happens if there is a schedule of this name.
@@ -69,6 +74,9 @@ impl NewSchedule {
             jitter: Duration::ZERO,
             overlap: Overlap::Skip,
             catch_up: CatchUp::One,
+            queue: None,
+            priority: 0,
+            concurrency_key: None,
             paused: false,
             existing: Existing::Refuse,
         }
@@ -119,6 +127,14 @@ pub struct Schedule {
     pub input: Payload,
     /// The labels of its runs.
     pub labels: BTreeMap<String, String>,
+    /// The named queue of its runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// The priority of its runs.
+    pub priority: i16,
+    /// What the queue's limits per key go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// Its cron expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
@@ -250,6 +266,9 @@ impl Schedule {
             workflow: row.workflow,
             input: row.input,
             labels: row.labels,
+            queue: row.queue,
+            priority: row.priority,
+            concurrency_key: row.concurrency_key,
         })
     }
 }
@@ -277,10 +296,17 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::start_by_name`] if the workflow cannot be started with this input; [`ClientError::BadArgument`] if the
-    /// schedule cannot be one; [`ClientError::ScheduleExists`]. Nothing was written then.
+    /// schedule cannot be one; [`ClientError::QueueNotFound`]; [`ClientError::ScheduleExists`]. Nothing was written then.
     pub async fn create_schedule(&self, new: NewSchedule) -> Result<Schedule, ClientError> {
         check_schedule_name(&new.name)?;
         check_labels(&new.labels)?;
+        let places = StartOptions {
+            queue: new.queue.clone(),
+            priority: new.priority,
+            concurrency_key: new.concurrency_key.clone(),
+            ..StartOptions::default()
+        };
+        places.check()?;
         if let Some(label) = new
             .labels
             .keys()
@@ -330,9 +356,15 @@ impl Client {
             jitter: new.jitter,
             overlap: new.overlap,
             catch_up: new.catch_up,
+            placing: places.placing(),
         };
         let mut connection = self.live_connection().await?;
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+        if let Some(queue) = definition.placing.queue
+            && !dacapo_store::is_queue(&mut transaction, &self.namespace, queue).await?
+        {
+            return Err(ClientError::QueueNotFound(queue.to_owned()));
+        }
         let now = dacapo_store::database_time(&mut transaction).await?;
         let next = due(&plan, now);
         if next.is_none() {
@@ -481,9 +513,12 @@ impl Client {
                 input: &input,
                 labels: &labels,
                 deadline: None,
-                placing: Placing::default(),
+                placing: row.placing(),
             };
             let results = dacapo_store::start_runs(&mut *transaction, &[start]).await?;
+            if let Some(queue) = no_queue(&row, &results) {
+                return Err(ClientError::QueueNotFound(queue));
+            }
             if results.contains(&StartResult::NotActive) {
                 continue;
             }
@@ -549,11 +584,14 @@ impl Client {
                     input: &input,
                     labels: &labels[at],
                     deadline: None,
-                    placing: Placing::default(),
+                    placing: row.placing(),
                 })
                 .collect();
             let pool = self.store().pool();
             let results = retried(|| dacapo_store::start_runs(pool, &starts)).await?;
+            if let Some(queue) = no_queue(&row, &results) {
+                return Err(ClientError::QueueNotFound(queue));
+            }
             if results.contains(&StartResult::NotActive) {
                 tries += 1;
                 if tries >= TRIES_MAX {
@@ -676,4 +714,12 @@ fn check_schedule_name(name: &str) -> Result<(), ClientError> {
         what: "schedule",
         message: error.to_string(),
     })
+}
+
+/// The queue of a schedule, if there was none for its runs.
+fn no_queue(row: &ScheduleRow, results: &[StartResult]) -> Option<String> {
+    let queue = row.queue.as_ref()?;
+    results
+        .contains(&StartResult::UnknownQueue)
+        .then(|| queue.clone())
 }

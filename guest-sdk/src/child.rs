@@ -35,6 +35,9 @@ pub fn child<'a>(name: &'a str, workflow: &'a str) -> Child<'a> {
         labels: None,
         deadline: None,
         detached: false,
+        queue: None,
+        concurrency_key: None,
+        priority: None,
     }
 }
 
@@ -46,6 +49,9 @@ pub struct Child<'a> {
     labels: Option<Vec<(String, String)>>,
     deadline: Option<Duration>,
     detached: bool,
+    queue: Option<&'a str>,
+    concurrency_key: Option<&'a str>,
+    priority: Option<i32>,
 }
 
 impl<'a> Child<'a> {
@@ -75,6 +81,25 @@ impl<'a> Child<'a> {
         self
     }
 
+    /// The named queue that the child waits in. Without it: the queue without limits, whatever this run is in. A queue that there is not
+    /// blocks the run until it is made.
+    pub fn queue(mut self, name: &'a str) -> Self {
+        self.queue = Some(name);
+        self
+    }
+
+    /// What the limits per key of its queue go by, such as a customer's number: 1 to 200 bytes. Only with [`queue`](Child::queue).
+    pub fn concurrency_key(mut self, key: &'a str) -> Self {
+        self.concurrency_key = Some(key);
+        self
+    }
+
+    /// The child's priority: -100 to 100, higher goes first. Without it: this run's own.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
     /// Starts the child, and does not wait for it. The input is given in the JSON form of the workflow's own type.
     ///
     /// # Errors
@@ -98,6 +123,13 @@ impl<'a> Child<'a> {
         }
         if self.detached {
             options.set_detached();
+        }
+        if self.queue.is_some() || self.concurrency_key.is_some() {
+            // A key without a queue is the host's to refuse.
+            options.set_queue(self.queue.unwrap_or("default"), self.concurrency_key);
+        }
+        if let Some(priority) = self.priority {
+            options.set_priority(priority);
         }
         let id = children::start_child(self.name, self.workflow, &input, Some(&options))?;
         Ok(Started {

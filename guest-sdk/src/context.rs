@@ -74,6 +74,21 @@ pub fn idempotency_key() -> Option<String> {
     raw::context::idempotency_key()
 }
 
+/// Whether this run takes the new way through a change of the code, by the change's name: false for a run that is past this point and went
+/// the old way.
+///
+/// ```no_run
+/// use dacapo_guest::{changed, step};
+///
+/// if changed("check-stock") {
+///     step("check-stock").run(|| Ok(()))?;
+/// }
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn changed(name: &str) -> bool {
+    raw::context::changed(name)
+}
+
 fn from_unix_ms(ms: u64) -> SystemTime {
     // A host never sends a time that a clock cannot hold; the epoch is what is left to say if one does.
     UNIX_EPOCH

@@ -82,3 +82,17 @@ impl Poll<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_looks_no_more_often_than_its_floor_allows() {
+        for every in [Duration::ZERO, Duration::from_millis(99)] {
+            assert_eq!(poll("look", every).every, Poll::EVERY_MIN);
+        }
+        let second = Duration::from_secs(1);
+        assert_eq!(poll("look", second).every, second);
+    }
+}

@@ -38,6 +38,12 @@ impl fmt::Display for EventError {
 impl std::error::Error for EventError {}
 
 impl Workflow {
+    /// The names of the events that it declares; none at all: any event will do.
+    #[must_use]
+    pub fn event_names(&self) -> Vec<String> {
+        self.events.iter().map(|event| event.name.clone()).collect()
+    }
+
     /// What it declares of an event: nothing at all if it declares no events, in which case any name and any payload will do.
     ///
     /// # Errors
@@ -49,7 +55,7 @@ impl Workflow {
         let declared = self.events.iter().find(|event| event.name == name);
         declared.map(Some).ok_or_else(|| EventError::Unknown {
             name: name.to_owned(),
-            declared: self.events.iter().map(|event| event.name.clone()).collect(),
+            declared: self.event_names(),
         })
     }
 

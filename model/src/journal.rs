@@ -28,11 +28,13 @@ pub enum Kind {
     Branch,
     /// The start of a child run; its value is the child's id.
     Child,
+    /// Whether the run takes the new one of two ways through changed code; its value is `true`.
+    Change,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Step,
         Self::Wait,
         Self::Sleep,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Fork,
         Self::Branch,
         Self::Child,
+        Self::Change,
     ];
 
     /// The kind as a word in lower case.
@@ -53,6 +56,7 @@ impl Kind {
             Self::Fork => "fork",
             Self::Branch => "branch",
             Self::Child => "child",
+            Self::Change => "change",
         }
     }
 }
@@ -66,7 +70,7 @@ impl fmt::Display for Kind {
 /// The text names no kind of journal entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a kind of journal entry: {0:?}: expected one of step, wait, sleep, pause, fork, branch, child"
+    "not a kind of journal entry: {0:?}: expected one of step, wait, sleep, pause, fork, branch, child, change"
 )]
 pub struct KindError(String);
 
@@ -189,7 +193,7 @@ mod tests {
         }
         assert_eq!(
             "nap".parse::<Kind>().unwrap_err().to_string(),
-            "not a kind of journal entry: \"nap\": expected one of step, wait, sleep, pause, fork, branch, child"
+            "not a kind of journal entry: \"nap\": expected one of step, wait, sleep, pause, fork, branch, child, change"
         );
     }
 }

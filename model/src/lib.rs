@@ -3,6 +3,7 @@
 //!
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
+mod changes;
 mod check_type;
 mod events;
 mod export;
@@ -19,6 +20,7 @@ mod label;
 mod manifest;
 mod mismatch;
 mod payload;
+mod priority;
 mod retry;
 mod same_types;
 mod schedule;
@@ -30,6 +32,7 @@ mod to_json;
 mod value;
 mod workflow_name;
 
+pub use changes::Changes;
 pub use check_type::*;
 pub use events::EventError;
 pub use export::*;
@@ -44,6 +47,7 @@ pub use label::*;
 pub use manifest::*;
 pub use mismatch::{InputError, Mismatch};
 pub use payload::*;
+pub use priority::*;
 pub use retry::*;
 pub use schedule::*;
 pub use schema::*;

@@ -49,6 +49,20 @@ pub async fn find_child_workflow(
         .collect()
 }
 
+/// Whether there is a queue of this name in the namespace of `parent`.
+pub async fn has_queue(store: &Store, parent: RunId, name: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (
+            select from dacapo.run join dacapo.queue on queue.namespace = run.namespace and queue.name = $2 where run.id = $1
+        ) as "found!""#,
+        parent.0,
+        name
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(found)
+}
+
 /// How a child of `parent` stands.
 pub async fn child_state(
     store: &Store,

@@ -52,38 +52,72 @@ impl FindRuns<'_> {
     }
 }
 
-/// A page of runs, newest first: `limit` at most, only those after `after` in the list.
+/// Where a page is in the list of runs, which begins with the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageAt {
+    /// At the beginning.
+    Newest,
+    /// Behind this run.
+    After(Timestamp, RunId),
+    /// In front of this run, and next to it.
+    Before(Timestamp, RunId),
+}
+
+/// A page of runs, newest first: `limit` at most. Of a page in front of a run, what is nearest to that.
 pub async fn list_runs(
     store: &Store,
     find: &FindRuns<'_>,
-    after: Option<(Timestamp, RunId)>,
+    at: PageAt,
     limit: u32,
 ) -> Result<Vec<RunRow>, StoreError> {
-    // "Created before" is a place in the list, too: the one below all runs of that time.
-    let below = [
-        find.created_before.map(|time| (time, Uuid::nil())),
-        after.map(|(time, id)| (time, id.0)),
-    ];
-    let (below_time, below_id) = below.into_iter().flatten().min().unzip();
+    // Times are places in the list, too: the ones below all runs of that time.
+    let place = |time: Option<Timestamp>| time.map(|time| (time, Uuid::nil()));
     let mut transaction = store.planned_anew().await?;
-    let rows = sqlx::query_file!(
-        "sql/run/list.sql",
-        find.namespace,
-        find.status.map(|status| status.as_str()),
-        find.workflow,
-        find.deployment,
-        find.labels_text()?,
-        find.failure,
-        find.created_since.map(Time) as _,
-        below_time.map(Time) as _,
-        below_id,
-        i64::from(limit),
-        find.way()
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
+    // The two statements differ in their direction alone, but have rows of types of their own.
+    macro_rules! page {
+        ($sql:literal, $other_end:expr, $place:expr) => {{
+            let (time, id): (Option<Timestamp>, Option<Uuid>) = $place.unzip();
+            sqlx::query_file!(
+                $sql,
+                find.namespace,
+                find.status.map(|status| status.as_str()),
+                find.workflow,
+                find.deployment,
+                find.labels_text()?,
+                find.failure,
+                $other_end.map(Time) as _,
+                time.map(Time) as _,
+                id,
+                i64::from(limit),
+                find.way()
+            )
+            .fetch_all(&mut *transaction)
+            .await?
+            .into_iter()
+            .map(|row| run_row!(row))
+            .collect::<Result<Vec<_>, _>>()?
+        }};
+    }
+    let runs = match at {
+        PageAt::Newest | PageAt::After(..) => {
+            let after = match at {
+                PageAt::After(time, id) => Some((time, id.0)),
+                PageAt::Newest | PageAt::Before(..) => None,
+            };
+            let ends = [place(find.created_before), after];
+            let below = ends.into_iter().flatten().min();
+            page!("sql/run/list.sql", find.created_since, below)
+        }
+        PageAt::Before(time, id) => {
+            let ends = [place(find.created_since), Some((time, id.0))];
+            let above = ends.into_iter().flatten().max();
+            let mut runs: Vec<RunRow> = page!("sql/run/list_back.sql", find.created_before, above);
+            runs.reverse();
+            runs
+        }
+    };
     transaction.commit().await?;
-    rows.into_iter().map(|row| run_row!(row)).collect()
+    Ok(runs)
 }
 
 /// How many runs there are in each status; a status that is not there has none.
@@ -115,4 +149,39 @@ pub async fn count_runs(
             Ok((status, u64::try_from(row.runs).unwrap_or(0)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    /// A change of one of the two statements without the other would lose runs in one direction.
+    #[test]
+    fn paging_back_is_the_mirror_of_paging_on() {
+        let body = |sql: &'static str| {
+            let (_, body) = sql.split_once("with deployments as").unwrap();
+            body
+        };
+        let mirrored = body(include_str!("../sql/run/list.sql"))
+            .replace(" desc", "")
+            .replace("newest", "oldest")
+            .replace("created_at >= coalesce($7", "created_at < coalesce($7")
+            .replace(
+                "($7::timestamptz, '-infinity')",
+                "($7::timestamptz, 'infinity')",
+            )
+            .replace("($7, '-infinity')", "($7, 'infinity')")
+            .replace("< (coalesce($8", "> (coalesce($8")
+            .replace(
+                "($8::timestamptz, 'infinity')",
+                "($8::timestamptz, '-infinity')",
+            )
+            .replace("($8, 'infinity')", "($8, '-infinity')");
+        let back = body(include_str!("../sql/run/list_back.sql"));
+        for (line, (expected, found)) in (1..).zip(mirrored.lines().zip(back.lines())) {
+            assert_eq!(
+                found, expected,
+                "line {line} below the header of list_back.sql"
+            );
+        }
+        assert_eq!(back, mirrored);
+    }
 }

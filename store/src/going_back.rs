@@ -62,21 +62,21 @@ pub async fn rerun(
 /// What a failed run goes back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPlan {
-    /// The failed step that is tried again.
-    pub opened: Option<StepKey>,
+    /// The failed steps that are tried again: several if it was branches that failed.
+    pub opened: Vec<StepKey>,
     /// What is removed from the journal, in its order.
     pub removed: Vec<StepKey>,
 }
 
 impl RetryPlan {
-    fn of(opened: Option<String>, removed: Option<Vec<String>>) -> Self {
+    fn of(opened: Option<Vec<String>>, removed: Option<Vec<String>>) -> Self {
+        let keys = |keys: Option<Vec<String>>| {
+            let keys = keys.unwrap_or_default().into_iter();
+            keys.map(StepKey::from_trusted).collect()
+        };
         Self {
-            opened: opened.map(StepKey::from_trusted),
-            removed: removed
-                .unwrap_or_default()
-                .into_iter()
-                .map(StepKey::from_trusted)
-                .collect(),
+            opened: keys(opened),
+            removed: keys(removed),
         }
     }
 }
@@ -88,9 +88,11 @@ pub enum RetryRefusal {
     Run(Refusal),
     /// None of its steps failed: its code would come to the same end again.
     NothingFailed,
+    /// Children that were cancelled on account of its end have not ended yet.
+    ChildrenEnding,
 }
 
-/// Lets a failed run go on from its failed step.
+/// Lets a failed run go on from its failed steps, and children that were cancelled on account of its end with it.
 pub async fn retry(
     connection: &mut PgConnection,
     run: RunId,
@@ -106,6 +108,7 @@ pub async fn retry(
     Ok(match row.answer.as_str() {
         "retried" => Ok(RetryPlan::of(row.opened, row.removed)),
         "nothing-failed" => Err(RetryRefusal::NothingFailed),
+        "children-ending" => Err(RetryRefusal::ChildrenEnding),
         other => Err(RetryRefusal::Run(refusal(other)?)),
     })
 }

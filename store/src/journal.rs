@@ -43,6 +43,12 @@ pub struct ChildStart {
     pub deadline_ms: Option<u64>,
     /// It outlives its parent.
     pub detached: bool,
+    /// The named queue that it waits in; none: the one without limits.
+    pub queue: Option<String>,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<String>,
+    /// Its priority; none: its parent's.
+    pub priority: Option<i16>,
 }
 
 /// A line of a run's log on its way to the database.
@@ -278,6 +284,9 @@ async fn start_children(
         &children.deadline_ms as _,
         &children.detached,
         &children.left_over,
+        &children.queue as _,
+        &children.concurrency_key as _,
+        &children.priority as _,
     )
     .fetch_one(connection)
     .await?;
@@ -340,6 +349,9 @@ struct Children<'a> {
     labels: Vec<Option<String>>,
     deadline_ms: Vec<Option<i64>>,
     detached: Vec<bool>,
+    queue: Vec<Option<&'a str>>,
+    concurrency_key: Vec<Option<&'a str>>,
+    priority: Vec<Option<i16>>,
     /// Parents that end.
     left_over: Vec<Uuid>,
 }
@@ -436,6 +448,11 @@ impl<'a> Columns<'a> {
                 .map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         );
         children.detached.push(child.detached);
+        children.queue.push(child.queue.as_deref());
+        children
+            .concurrency_key
+            .push(child.concurrency_key.as_deref());
+        children.priority.push(child.priority);
     }
 
     fn are_new_steps_only(&self) -> bool {

@@ -27,7 +27,8 @@ mod time;
 mod transfer;
 
 pub use children::{
-    ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, tell_parent,
+    ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
+    tell_parent,
 };
 pub use code::{ActiveWorkflow, DeployOutcome, DeploymentRow, WorkflowRow};
 pub use code::{
@@ -36,7 +37,7 @@ pub use code::{
 pub use connect::{Store, StoreConnection};
 pub use doctor::{Finding, examine};
 pub use error::StoreError;
-pub use find::{FindRuns, count_runs, list_runs};
+pub use find::{FindRuns, PageAt, count_runs, list_runs};
 pub use going_back::{
     InterventionRow, OpenRow, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
     count_retriable, count_with_step, deployment_of, interventions, note, open_rows, plan_retry,
@@ -52,7 +53,7 @@ pub use queue::{
 };
 pub use queues::{
     Admitted, Begins, DeletedQueue, LimitChange, Placing, QueueChange, QueueRow, Rate, Standstill,
-    admit, begin_standstill, delete_queue, end_standstill, list_queues, pause_queue,
+    admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues, pause_queue,
     pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{

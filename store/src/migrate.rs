@@ -1,6 +1,7 @@
 //! Bringing a database to this binary's schema: forward only, safe from many processes at once.
 
 use sqlx::migrate::Migrator;
+use sqlx::postgres::PgPoolOptions;
 use thiserror::Error;
 
 use crate::{Store, StoreError};
@@ -74,37 +75,18 @@ fn newest() -> i64 {
         .unwrap_or(0)
 }
 
-/// Compares the database with this binary, changing nothing.
+/// Compares the database with this binary, changing nothing. One that is migrated is asked once.
 pub async fn schema_state(store: &Store) -> Result<SchemaState, MigrateError> {
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = 'dacapo' and c.relkind in ('r', 'p', 'v', 'm', 'f') order by 1",
-    )
-    .fetch_all(store.pool())
-    .await
-    .map_err(StoreError::from)?;
-    let ours = |table: &String| table == "_sqlx_migrations" || table == "compatibility";
-    if !tables.iter().any(|table| table == "compatibility") {
-        // Another process may have made its table of migrations just now; that one is ours too.
-        let foreign: Vec<String> = tables.into_iter().filter(|table| !ours(table)).collect();
-        return if foreign.is_empty() {
-            Ok(SchemaState::Empty)
-        } else {
-            Err(MigrateError::Foreign { tables: foreign })
-        };
-    }
-    if !tables.iter().any(|table| table == "_sqlx_migrations") {
-        return Err(MigrateError::Foreign {
-            tables: tables.into_iter().filter(|table| !ours(table)).collect(),
-        });
-    }
-    let (database, breaking): (i64, i64) = sqlx::query_as(
-        "select (select coalesce(max(version), 0) from dacapo._sqlx_migrations where success),
-                (select breaking from dacapo.compatibility)",
-    )
-    .fetch_one(store.pool())
-    .await
-    .map_err(StoreError::from)?;
+    let (database, breaking) = match versions(store).await? {
+        Some(versions) => versions,
+        None => match not_migrated(store).await {
+            // Another process may have migrated it between the two looks.
+            Err(MigrateError::Foreign { tables }) => versions(store)
+                .await?
+                .ok_or(MigrateError::Foreign { tables })?,
+            other => return other,
+        },
+    };
     let binary = newest();
     if breaking > binary {
         Err(MigrateError::Newer {
@@ -117,6 +99,49 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, MigrateError> {
     } else {
         Ok(SchemaState::Ready(database))
     }
+}
+
+/// The database's version, and the newest migration that older binaries cannot work with; none if our tables are not there.
+async fn versions(store: &Store) -> Result<Option<(i64, i64)>, StoreError> {
+    let versions = sqlx::query_as(
+        "select (select coalesce(max(version), 0) from dacapo._sqlx_migrations where success),
+                (select breaking from dacapo.compatibility)",
+    )
+    .fetch_one(store.pool())
+    .await;
+    match versions {
+        Ok(versions) => Ok(Some(versions)),
+        Err(error) => {
+            let code = error.as_database_error().and_then(|error| error.code());
+            // `undefined_table`, `undefined_column`
+            if code.is_some_and(|code| code == "42P01" || code == "42703") {
+                Ok(None)
+            } else {
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What stands where our tables would be.
+async fn not_migrated(store: &Store) -> Result<SchemaState, MigrateError> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'dacapo' and c.relkind in ('r', 'p', 'v', 'm', 'f') order by 1",
+    )
+    .fetch_all(store.pool())
+    .await
+    .map_err(StoreError::from)?;
+    let is_table_of_migrations = |table: &String| table == "_sqlx_migrations";
+    // Another process may have made its table of migrations just now; that one is ours too.
+    if tables.iter().all(is_table_of_migrations) {
+        return Ok(SchemaState::Empty);
+    }
+    let tables = tables
+        .into_iter()
+        .filter(|table| !is_table_of_migrations(table))
+        .collect();
+    Err(MigrateError::Foreign { tables })
 }
 
 /// Brings the database to this binary's schema. Any number of processes may do so at once: one does the work while the others
@@ -132,10 +157,14 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("dacapo._sqlx_migrations");
     migrator.create_schema("dacapo");
-    migrator
-        .run(store.pool())
-        .await
-        .map_err(MigrateError::Failed)?;
+    // A connection that is closed afterwards: when a migration fails the migrator keeps its lock, and from the pool the next one, here or
+    // elsewhere, would wait for it for ever.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(store.options().clone());
+    let migrated = migrator.run(&pool).await;
+    pool.close().await;
+    migrated.map_err(MigrateError::Failed)?;
     let to = newest();
     Ok(if from == to {
         MigrateOutcome::UpToDate(to)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_model::Timestamp;
-use sqlx::Postgres;
+use sqlx::{PgConnection, Postgres};
 
 use crate::{Store, StoreConnection, StoreError, Time};
 
@@ -363,4 +363,20 @@ fn count_of(number: u32) -> i32 {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether a namespace has a queue of this name.
+pub async fn is_queue(
+    connection: &mut PgConnection,
+    namespace: &str,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from dacapo.queue where namespace = $1 and name = $2) as "found!""#,
+        namespace,
+        name
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(found)
 }

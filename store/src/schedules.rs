@@ -10,6 +10,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::queue::labels_of;
+use crate::queues::{Begins, Placing};
 use crate::{Store, StoreError, Time};
 
 /// What a schedule is to be. Its input has been checked against the workflow's type.
@@ -33,6 +34,15 @@ pub struct ScheduleDefinition<'a> {
     pub overlap: Overlap,
     /// What becomes of ticks that were missed.
     pub catch_up: CatchUp,
+    /// In which queue its runs are; they begin at once.
+    pub placing: Placing<'a>,
+}
+
+impl ScheduleDefinition<'_> {
+    /// Zero is stored as null, like that of a run.
+    fn priority(&self) -> Option<i16> {
+        Some(self.placing.priority).filter(|priority| *priority != 0)
+    }
 }
 
 /// A tick, and when it is to be started.
@@ -91,7 +101,10 @@ pub async fn create_schedule(
         definition.catch_up.as_str(),
         paused,
         next_tick as _,
-        next_at as _
+        next_at as _,
+        definition.placing.queue,
+        definition.priority(),
+        definition.placing.concurrency_key
     )
     .fetch_optional(connection)
     .await?;
@@ -120,7 +133,10 @@ pub async fn replace_schedule(
         definition.overlap.as_str(),
         definition.catch_up.as_str(),
         next_tick as _,
-        next_at as _
+        next_at as _,
+        definition.placing.queue,
+        definition.priority(),
+        definition.placing.concurrency_key
     )
     .fetch_optional(connection)
     .await?;
@@ -138,6 +154,12 @@ pub struct ScheduleRow {
     pub input: Payload,
     /// The labels of its runs.
     pub labels: BTreeMap<String, String>,
+    /// The named queue of its runs.
+    pub queue: Option<String>,
+    /// The priority of its runs.
+    pub priority: i16,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<String>,
     /// Its cron expression.
     pub cron: Option<String>,
     /// The time zone of that.
@@ -172,6 +194,18 @@ pub struct ScheduleRow {
     pub updated_at: Timestamp,
 }
 
+impl ScheduleRow {
+    /// In which queue its runs are.
+    pub fn placing(&self) -> Placing<'_> {
+        Placing {
+            queue: self.queue.as_deref(),
+            priority: self.priority,
+            concurrency_key: self.concurrency_key.as_deref(),
+            begins: Begins::Now,
+        }
+    }
+}
+
 /// The schedules of a namespace, by name; with a name only that one.
 pub async fn list_schedules<'e>(
     executor: impl sqlx::Executor<'e, Database = Postgres>,
@@ -189,6 +223,9 @@ pub async fn list_schedules<'e>(
                 workflow: row.workflow,
                 input: Payload::from_trusted(row.input),
                 labels: labels_of(&row.labels)?.into_iter().collect(),
+                queue: row.queue,
+                priority: row.priority.unwrap_or(0),
+                concurrency_key: row.concurrency_key,
                 cron: row.cron,
                 time_zone: row.time_zone,
                 every_s: row.every_s,
@@ -336,6 +373,14 @@ pub struct DueSchedule {
     pub input: String,
     /// The labels of its runs, as JSON.
     pub labels: String,
+    /// The named queue of its runs.
+    pub queue: Option<String>,
+    /// Whether there is that queue, or none is named.
+    pub has_queue: bool,
+    /// The priority of its runs.
+    pub priority: i16,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<String>,
     /// Its cron expression.
     pub cron: Option<String>,
     /// The time zone of that.
@@ -374,6 +419,16 @@ impl DueSchedule {
                 Ok((*deployment, workflow))
             })
             .transpose()
+    }
+
+    /// In which queue its runs are.
+    pub fn placing(&self) -> Placing<'_> {
+        Placing {
+            queue: self.queue.as_deref(),
+            priority: self.priority,
+            concurrency_key: self.concurrency_key.as_deref(),
+            begins: Begins::Now,
+        }
     }
 
     /// The labels of its runs.
@@ -435,6 +490,10 @@ pub async fn lock_due_schedules(
                 workflow,
                 input,
                 labels,
+                queue: row.queue,
+                has_queue: false,
+                priority: row.priority.unwrap_or(0),
+                concurrency_key: row.concurrency_key,
                 cron: row.cron,
                 time_zone: row.time_zone,
                 every_s: row.every_s,
@@ -463,16 +522,19 @@ pub async fn lock_due_schedules(
         .iter()
         .map(|one| one.last_run.map(|run| run.0))
         .collect();
+    let queues: Vec<Option<&str>> = schedules.iter().map(|one| one.queue.as_deref()).collect();
     let looks = sqlx::query_file!(
         "sql/schedule/look.sql",
         &namespaces as _,
         &workflows as _,
-        &last_runs as _
+        &last_runs as _,
+        &queues as _
     )
     .fetch_all(&mut *transaction)
     .await?;
     for (schedule, look) in schedules.iter_mut().zip(looks) {
         schedule.previous_active = look.previous_active;
+        schedule.has_queue = look.has_queue;
         schedule.active = look.deployment_id.map(DeploymentId).zip(look.schema);
         schedule.now = look.now.0;
     }

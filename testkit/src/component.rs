@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_model::{Workflow, is_short_for, similar_workflows};
+use dacapo_model::{Descriptor, Workflow, is_short_for, similar_workflows};
 use dacapo_sandbox::{Described, Prepared, Sandbox, SandboxConfig, describe};
 use serde::Serialize;
 
@@ -95,6 +95,10 @@ impl Component {
     pub fn workflows(&self) -> impl Iterator<Item = &str> {
         let workflows = &self.inner.described.descriptor.workflows;
         workflows.iter().map(|workflow| workflow.name.as_str())
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.inner.described.descriptor
     }
 
     /// A run of one of its workflows, by the full name or an end of it that is unique (`function`, `interface.function`).

@@ -33,7 +33,7 @@ pub(crate) async fn everywhere(
     outcome: RunOutcome,
     rows: &[Recorded],
 ) -> Result<Crashes, Error> {
-    let whole = Arc::new(MemoryJournal::new(stage.start, script, None));
+    let whole = Arc::new(stage.journal(script, None));
     // What happens again without a crash is not to be blamed on one.
     let second = match stage.play(&whole, None).await? {
         Played::Ended(second) if second != outcome => second.to_string(),
@@ -64,7 +64,7 @@ async fn at(
     outcome: &RunOutcome,
     whole: &MemoryJournal,
 ) -> Result<(), Error> {
-    let journal = Arc::new(MemoryJournal::new(stage.start, script, Some(cut)));
+    let journal = Arc::new(stage.journal(script, Some(cut)));
     let (when, nth) = match cut {
         Cut::Before(nth) => ("before", nth),
         Cut::After(nth) => ("after", nth),

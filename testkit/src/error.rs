@@ -108,7 +108,7 @@ pub enum Error {
         /// The workflow's full name.
         workflow: String,
         /// What is wrong with it.
-        error: EventError,
+        error: Box<EventError>,
     },
     /// A step or pause was scripted twice.
     #[error("{0} is scripted twice; to tell uses of a name apart, script keys: `name#1`, `name#2`")]
@@ -213,7 +213,10 @@ fn asked(keys: &[String]) -> String {
 fn way_on(waiting: &Waiting, untaken: &[String]) -> String {
     use dacapo_sandbox::SuspendReason;
     let way = match waiting.reason {
-        SuspendReason::Event | SuspendReason::Child => "send one with `send_event`",
+        SuspendReason::Event => "send one with `send_event`",
+        SuspendReason::Child => {
+            "script a child that ends, with `script_child`, or wait for it with a time-out"
+        }
         SuspendReason::Pause => "script that with `resume_pause`, or `resume_at`",
         _ => "script that with `resume_at`",
     };

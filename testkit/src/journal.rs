@@ -4,16 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{
-    Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp,
+    DeploymentId, Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey,
+    Timestamp, Workflow, is_short_for,
 };
 use dacapo_sandbox::{
-    ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop, Suspended,
-    Suspension, Write,
+    ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop,
+    Suspended, Suspension, Write,
 };
 
+use crate::child::{Child, StartedChild};
 use crate::clock::{self, Clock};
 use crate::script::{self, Action, Item};
 
@@ -21,6 +24,8 @@ use crate::script::{self, Action, Item};
 #[derive(Debug)]
 pub(crate) struct MemoryJournal {
     start: Timestamp,
+    /// The workflows whose types are known: the component's own, and those that it calls.
+    known: Vec<Workflow>,
     state: Mutex<State>,
 }
 
@@ -64,6 +69,9 @@ struct State {
     said: usize,
     steps: BTreeMap<String, Script<Result<Payload, Failure>>>,
     pauses: BTreeMap<String, Script<()>>,
+    child_scripts: BTreeMap<String, Script<Child>>,
+    /// Those that were started, and how they end, as their parent is told.
+    children: Vec<(StartedChild, Option<Payload>)>,
     paused: bool,
     cancelled: bool,
     waiting: Option<Suspension>,
@@ -101,9 +109,15 @@ enum Taken {
 }
 
 impl MemoryJournal {
-    pub(crate) fn new(start: Timestamp, script: &[Item], cut: Option<Cut>) -> MemoryJournal {
+    pub(crate) fn new(
+        start: Timestamp,
+        known: Vec<Workflow>,
+        script: &[Item],
+        cut: Option<Cut>,
+    ) -> MemoryJournal {
         let journal = MemoryJournal {
             start,
+            known,
             state: Mutex::new(State {
                 clock: Clock::new(start),
                 rows: Vec::new(),
@@ -113,6 +127,8 @@ impl MemoryJournal {
                 said: 0,
                 steps: BTreeMap::new(),
                 pauses: BTreeMap::new(),
+                child_scripts: BTreeMap::new(),
+                children: Vec::new(),
                 paused: false,
                 cancelled: false,
                 waiting: None,
@@ -142,6 +158,10 @@ impl MemoryJournal {
                 let answer = ();
                 state.pauses.insert(target, Script { answer, used });
             }
+            Item::Child(target, answer) => {
+                let script = Script { answer, used };
+                state.child_scripts.insert(target, script);
+            }
             Item::At(after, action) => {
                 let key = (clock::after(self.start, after), state.said);
                 state.pending.insert(key, action);
@@ -170,6 +190,15 @@ impl MemoryJournal {
 
     pub(crate) fn logs(&self) -> Vec<LogLine> {
         self.lock().logs.clone()
+    }
+
+    pub(crate) fn children(&self) -> Vec<StartedChild> {
+        let state = self.lock();
+        state
+            .children
+            .iter()
+            .map(|(child, _)| child.clone())
+            .collect()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -202,14 +231,19 @@ impl MemoryJournal {
         self.lock().idle_resumes.clone()
     }
 
-    /// Scripts of steps and pauses that nothing has asked for.
+    /// Scripts of steps, pauses and children that nothing has asked for.
     pub(crate) fn unused(&self) -> Vec<String> {
         let state = self.lock();
         let steps = state.steps.iter().filter(|(_, script)| !script.used);
         let pauses = state.pauses.iter().filter(|(_, script)| !script.used);
+        let children = state
+            .child_scripts
+            .iter()
+            .filter(|(_, script)| !script.used);
         steps
             .map(|(target, _)| format!("step `{target}`"))
             .chain(pauses.map(|(target, _)| format!("pause `{target}`")))
+            .chain(children.map(|(target, _)| format!("child `{target}`")))
             .collect()
     }
 
@@ -220,10 +254,12 @@ impl MemoryJournal {
             .inbox
             .iter()
             .filter(|received| received.taken != Taken::ForGood)
+            // Nobody has to wait for a child.
+            .filter(|received| !received.event.name.starts_with("child/"))
             .map(|received| received.event.name.clone());
         let pending = state.pending.values().filter_map(|action| match action {
             Action::Send { name, .. } => Some(name.clone()),
-            Action::Pause | Action::Resume | Action::Cancel => None,
+            Action::Pause | Action::Resume | Action::Cancel | Action::EndChild { .. } => None,
         });
         received.chain(pending).collect()
     }
@@ -288,6 +324,22 @@ impl State {
                     },
                     taken: Taken::No,
                 }),
+                Action::EndChild { id, outcome } => {
+                    for (child, ended) in &mut self.children {
+                        if child.id == id {
+                            *ended = Some(outcome.clone());
+                        }
+                    }
+                    self.inbox.push(Received {
+                        event: Event {
+                            seq: u32::try_from(said).unwrap_or(u32::MAX),
+                            name: format!("child/{id}"),
+                            payload: outcome,
+                            received_at: at,
+                        },
+                        taken: Taken::No,
+                    });
+                }
                 Action::Pause => self.paused = true,
                 Action::Resume => {
                     let was_paused = std::mem::take(&mut self.paused);
@@ -350,6 +402,9 @@ impl State {
                 }
             }
         }
+        if let Some(child) = write.starts_child {
+            self.start_child(*child);
+        }
         let row = write.recorded;
         match self.rows.iter_mut().find(|known| known.key == row.key) {
             None => self.rows.push(row),
@@ -358,6 +413,45 @@ impl State {
                 .broken
                 .push(format!("`{}` was recorded and is recorded again", row.key)),
         }
+    }
+
+    fn start_child(&mut self, child: ChildStart) {
+        if self.children.iter().any(|(known, _)| known.id == child.id) {
+            let problem = format!("the child {} was started and is started again", child.id);
+            self.broken.push(problem);
+            return;
+        }
+        let started = StartedChild {
+            id: child.id,
+            workflow: child.workflow,
+            input: child.input,
+            labels: child.labels,
+            deadline: child.deadline_ms.map(Duration::from_millis),
+            detached: child.detached,
+            queue: child.queue,
+            concurrency_key: child.concurrency_key,
+            priority: child.priority,
+        };
+        let script = self.child_script(&started.workflow);
+        let ends =
+            script.and_then(|script| script.answer.outcome(&started.input, started.deadline));
+        if let Some((after, outcome)) = ends {
+            let key = (clock::after(self.clock.now(), after), self.said);
+            let id = started.id;
+            self.pending.insert(key, Action::EndChild { id, outcome });
+            self.said += 1;
+        }
+        self.children.push((started, None));
+    }
+
+    /// What was said of children of a workflow: by its very name, else by an end of it.
+    fn child_script(&mut self, workflow: &str) -> Option<&mut Script<Child>> {
+        let targets = self.child_scripts.keys();
+        let found = targets
+            .filter(|target| script::is_about(target, workflow))
+            .max_by_key(|target| (target.as_str() == workflow, target.len()))?
+            .clone();
+        self.child_scripts.get_mut(&found)
     }
 
     fn crash(&mut self, at: &StepKey) {
@@ -438,13 +532,52 @@ impl Journal for MemoryJournal {
     async fn look(&self) {}
 
     async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
-        Ok(Err(format!(
-            "a test plays one run, and `{name}` would be another: test each workflow by itself"
-        )))
+        let mut known = self
+            .known
+            .iter()
+            .filter(|known| known.name == name || is_short_for(name, &known.name));
+        let workflow = match (known.next(), known.next()) {
+            (Some(known), None) => Some(known.clone()),
+            _ => self.known.iter().find(|known| known.name == name).cloned(),
+        };
+        let is_typed = workflow.is_some();
+        let workflow = workflow.unwrap_or_else(|| Workflow {
+            name: name.to_owned(),
+            interface: String::new(),
+            function: String::new(),
+            param: None,
+            result: None,
+            docs: None,
+            events: Vec::new(),
+        });
+        let mut state = self.lock();
+        let Some(script) = state.child_script(&workflow.name) else {
+            return Ok(Err(format!(
+                "a test plays one run, and a child of `{}` would be another: say how it ends with `script_child({:?}, …)`",
+                workflow.name, workflow.name
+            )));
+        };
+        script.used = true;
+        Ok(Ok(ChildWorkflow {
+            deployment: DeploymentId(0),
+            workflow,
+            is_typed,
+            depth: 0,
+        }))
     }
 
-    async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
-        Ok(ChildState::Unknown)
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
+    async fn child_state(&self, child: RunId) -> Result<ChildState, Stop> {
+        let state = self.lock();
+        let known = state.children.iter().find(|(known, _)| known.id == child);
+        Ok(match known {
+            None => ChildState::Unknown,
+            Some((_, None)) => ChildState::Active,
+            Some((_, Some(outcome))) => ChildState::Ended(outcome.clone()),
+        })
     }
 
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
@@ -508,7 +641,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_records_a_step_twice_is_found_out() {
-        let journal = MemoryJournal::new(Timestamp::EPOCH, &[], None);
+        let journal = MemoryJournal::new(Timestamp::EPOCH, Vec::new(), &[], None);
         journal.append(write(
             "a#1",
             RecordedState::Open {
@@ -529,7 +662,7 @@ mod tests {
     #[test]
     fn a_crash_before_a_record_loses_it_and_one_after_it_does_not() {
         for (cut, rows) in [(Cut::Before(2), 1), (Cut::After(2), 2)] {
-            let journal = MemoryJournal::new(Timestamp::EPOCH, &[], Some(cut));
+            let journal = MemoryJournal::new(Timestamp::EPOCH, Vec::new(), &[], Some(cut));
             for key in ["a#1", "b#1", "c#1"] {
                 journal.append(write(key, done()));
             }

@@ -28,8 +28,9 @@
 //! the run waits: a year of sleep takes milliseconds. Only a body that takes longer than a second sees the time that it took.
 //!
 //! **Scripts** say what comes from outside: events, and a person's pause, resume and cancel, now or at a time after the run's start;
-//! and outcomes of steps whose bodies are not to run. A mistake in a script is reported when the run is played.
+//! outcomes of steps whose bodies are not to run; and what becomes of [children](Child), since a test plays one run. A mistake in a script is reported when the run is played.
 
+mod child;
 mod clock;
 mod component;
 mod crash;
@@ -41,6 +42,7 @@ mod script;
 mod show;
 mod stage;
 
+pub use child::{Child, StartedChild};
 pub use component::Component;
 pub use crash::Crashes;
 pub use error::Error;

@@ -118,7 +118,8 @@ pub struct Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
-            SuspendReason::Event | SuspendReason::Child => {
+            SuspendReason::Child => f.write_str("for a child that never ends")?,
+            SuspendReason::Event => {
                 let s = if self.events.len() == 1 { "" } else { "s" };
                 write!(f, "for the event{s} {}", listed(&self.events))?;
             }

@@ -10,6 +10,7 @@ use dacapo_sandbox::LogLine;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::child::{Child, StartedChild};
 use crate::clock;
 use crate::component::Component;
 use crate::crash::{self, Crashes};
@@ -82,6 +83,22 @@ impl Run {
             .target("step", step)
             .and(outcome)
             .map(|outcome| Item::Step(step.to_owned(), outcome));
+        self.say(item)
+    }
+
+    /// The run's children of this workflow, named in full or by an end of its name, end like this: no test plays another run. What their
+    /// input and labels were is told by [`Run::children`].
+    pub fn script_child(&mut self, workflow: &str, child: Child) -> &mut Run {
+        let twice = self
+            .script
+            .iter()
+            .any(|item| matches!(item, Item::Child(known, _) if known == workflow));
+        let item = if twice {
+            let what = format!("child `{workflow}`");
+            Err(Error::ScriptedTwice(what))
+        } else {
+            Ok(Item::Child(workflow.to_owned(), child))
+        };
         self.say(item)
     }
 
@@ -177,9 +194,10 @@ impl Run {
         if let Some(outcome) = &self.outcome {
             return Ok(Standing::Ended(outcome.clone()));
         }
-        let journal = Arc::clone(self.journal.get_or_insert_with(|| {
-            Arc::new(MemoryJournal::new(self.stage.start, &self.script, None))
-        }));
+        let journal = Arc::clone(
+            self.journal
+                .get_or_insert_with(|| Arc::new(self.stage.journal(&self.script, None))),
+        );
         let played = self.stage.play(&journal, until).await?;
         if let Played::Ended(outcome) = &played {
             self.outcome = Some(outcome.clone());
@@ -273,6 +291,13 @@ impl Run {
             .map_or_else(Vec::new, |journal| journal.logs())
     }
 
+    /// The children that the run has started, in the order of their starts.
+    pub fn children(&self) -> Vec<StartedChild> {
+        self.journal
+            .as_ref()
+            .map_or_else(Vec::new, |journal| journal.children())
+    }
+
     /// The names of events that no wait has taken, of all that were sent or are still to be sent.
     pub fn untaken_events(&self) -> Vec<String> {
         self.journal
@@ -305,7 +330,7 @@ impl Run {
         let twice = self.script.iter().any(|item| match item {
             Item::Step(known, _) => what == "step" && known == target,
             Item::Pause(known) => what == "pause" && known == target,
-            Item::At(..) => false,
+            Item::Child(..) | Item::At(..) => false,
         });
         if twice {
             return Err(Error::ScriptedTwice(format!("{what} `{target}`")));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dacapo_model::{Failure, NameError, Payload, StepKey, check_name};
+use dacapo_model::{Failure, NameError, Payload, RunId, StepKey, check_name, is_short_for};
+
+use crate::child::Child;
 
 /// One thing that a test has said.
 #[derive(Debug, Clone)]
@@ -11,6 +13,8 @@ pub(crate) enum Item {
     Step(String, Result<Payload, Failure>),
     /// A pause by the workflow itself, by its name or its key, is resumed as soon as it is reached.
     Pause(String),
+    /// What becomes of children of a workflow, by its name or an end of that.
+    Child(String, Child),
     /// What somebody does, this long after the run's start.
     At(Duration, Action),
 }
@@ -18,10 +22,18 @@ pub(crate) enum Item {
 /// What somebody outside does.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Send { name: String, payload: Payload },
+    Send {
+        name: String,
+        payload: Payload,
+    },
     Pause,
     Resume,
     Cancel,
+    /// A child ends.
+    EndChild {
+        id: RunId,
+        outcome: Payload,
+    },
 }
 
 /// Checks the name of a step or a pause, or its key.
@@ -46,6 +58,11 @@ pub(crate) fn find<'a, T>(said: impl Iterator<Item = (&'a str, T)>, key: &StepKe
         }
     }
     by_name
+}
+
+/// Whether what was said of this workflow is about a child that was asked for by this name: both may be ends of full names.
+pub(crate) fn is_about(target: &str, asked: &str) -> bool {
+    target == asked || is_short_for(target, asked) || is_short_for(asked, target)
 }
 
 #[cfg(test)]

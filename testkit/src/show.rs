@@ -1,6 +1,6 @@
 //! A journal as text, and what differs between two.
 
-use dacapo_model::{Outcome, Recorded, RecordedState};
+use dacapo_model::{Kind, Outcome, Recorded, RecordedState};
 use similar::{ChangeTag, TextDiff};
 
 /// Stands for whatever is there, in a line of an expected journal.
@@ -13,10 +13,17 @@ pub(crate) fn journal(rows: &[Recorded]) -> String {
     rows.iter().map(|row| line(row) + "\n").collect()
 }
 
-/// What a run did, without what came of it: key, kind and the word for the outcome of each row.
+/// What a run did, without what came of it: key, kind and the word for the outcome of each row. In order within each branch; which branch
+/// came first says nothing.
 pub(crate) fn path(rows: &[Recorded]) -> Vec<String> {
     let mut rows: Vec<&Recorded> = rows.iter().collect();
-    rows.sort_by_key(|row| row.position);
+    rows.sort_by_key(|row| {
+        let place = match row.kind {
+            Kind::Branch => 0,
+            _ => row.position,
+        };
+        (row.key.scope(), place, row.key.as_str())
+    });
     rows.into_iter().map(place).collect()
 }
 

@@ -8,8 +8,9 @@ use dacapo_sandbox::{Ending, RunSpec, Stop};
 use crate::clock;
 use crate::component::Component;
 use crate::error::Error;
-use crate::journal::{Ahead, MemoryJournal};
+use crate::journal::{Ahead, Cut, MemoryJournal};
 use crate::outcome::{RunOutcome, Waiting};
+use crate::script::Item;
 
 /// Everything about a run but what happens to it.
 #[derive(Debug)]
@@ -63,13 +64,20 @@ impl Stage {
             Err(error) => Err(Error::BadEvent {
                 name: name.to_owned(),
                 workflow: self.workflow.name.clone(),
-                error,
+                error: Box::new(error),
             }),
         }
     }
 
     pub(crate) fn workflow(&self) -> &str {
         &self.workflow.name
+    }
+
+    /// An empty journal for the run.
+    pub(crate) fn journal(&self, script: &[Item], cut: Option<Cut>) -> MemoryJournal {
+        let descriptor = self.component.descriptor();
+        let known = descriptor.workflows.iter().chain(&descriptor.children);
+        MemoryJournal::new(self.start, known.cloned().collect(), script, cut)
     }
 
     /// Plays the run until it ends, waits for ever, or the clock has come to `until`.
@@ -137,6 +145,7 @@ impl Stage {
             terms: self.component.inner.sandbox.terms(&Manifest::default()),
             created_at: self.start,
             labels: self.labels.clone(),
+            changes: None,
             recorded: journal.begin(),
         };
         let component = &self.component.inner;

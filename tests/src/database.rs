@@ -98,6 +98,12 @@ fn clear_leftovers() {
     }
 }
 
+/// What the server of this process has logged so far.
+pub fn server_log() -> String {
+    let cluster = CLUSTER.get().expect("a database was made before");
+    String::from_utf8_lossy(&std::fs::read(cluster.log_file()).unwrap()).into_owned()
+}
+
 impl Database {
     /// Deploys a guest that `./x guests` has built.
     pub async fn deploy(&self, guest: &str) {
@@ -134,7 +140,13 @@ impl Database {
 
     /// Waits until a query over this database answers true; for what no notification tells.
     pub async fn until(&self, what: &str, query: &'static str) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        self.until_within(Duration::from_secs(30), what, query)
+            .await;
+    }
+
+    /// The same for what takes longer.
+    pub async fn until_within(&self, patience: Duration, what: &str, query: &'static str) {
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let answer: bool = sqlx::query_scalar(query)
                 .fetch_one(self.store.pool())

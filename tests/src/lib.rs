@@ -7,6 +7,6 @@ mod database;
 mod guests;
 mod process;
 
-pub use database::{Database, database, database_with};
+pub use database::{Database, database, database_with, server_log};
 pub use guests::{guest, guest_path};
 pub use process::{Dacapo, Worker, dacapo_binary};

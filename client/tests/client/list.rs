@@ -118,6 +118,18 @@ async fn filters_hold_together() {
         ..all.clone()
     };
     assert!(found(&client, none).await.is_empty());
+    for (status, expected) in [
+        (Status::Cancelled, vec![cancelled]),
+        (Status::Queued, vec![ping]),
+        (Status::Completed, vec![]),
+    ] {
+        let filter = RunFilter {
+            status: Some(status),
+            workflow: Some(PING.to_owned()),
+            ..all.clone()
+        };
+        assert_eq!(found(&client, filter).await, expected, "{status}");
+    }
     assert!(
         found(&client.clone().with_namespace("other"), all)
             .await
@@ -185,6 +197,7 @@ async fn paged(client: &Client, runs: RunFilter, limit: u32) -> Vec<RunId> {
         runs,
         limit,
         after: None,
+        before: None,
     };
     let mut all = Vec::new();
     loop {
@@ -272,6 +285,125 @@ async fn pages_lose_and_repeat_no_run_when_all_were_created_at_the_same_time() {
             assert_eq!(found.len(), expected, "{filter:?}, {limit} a page");
         }
     }
+}
+
+#[tokio::test]
+async fn pages_lead_back_as_they_led_on() {
+    let client = client().await;
+    let declined = r#"{"code":"declined","message":"no money","retryable":false}"#;
+    put(&client, &[("completed", None); 3]).await;
+    put(&client, &[("failed", Some(declined)); 4]).await;
+    for _ in 0..5 {
+        start(&client, PING, "", &[("a", "b")]).await;
+    }
+    start(&client, GREET, r#"{"name":"Ada"}"#, &[]).await;
+    let all = RunFilter::default();
+    let now: Timestamp = "2026-11-01T08:00:00Z".parse().unwrap();
+    let filters = [
+        (all.clone(), 13),
+        (
+            RunFilter {
+                workflow: Some(PING.to_owned()),
+                ..all.clone()
+            },
+            12,
+        ),
+        (
+            RunFilter {
+                status: Some(Status::Failed),
+                ..all.clone()
+            },
+            4,
+        ),
+        (
+            RunFilter {
+                failure: Some("money".to_owned()),
+                ..all.clone()
+            },
+            4,
+        ),
+        (
+            RunFilter {
+                status: Some(Status::Queued),
+                ..all.clone()
+            },
+            6,
+        ),
+        (
+            RunFilter {
+                labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+                ..all.clone()
+            },
+            5,
+        ),
+        (
+            RunFilter {
+                created_since: Some(now),
+                created_before: Some("2026-11-01T08:00:01Z".parse().unwrap()),
+                ..all
+            },
+            7,
+        ),
+    ];
+    for (runs, expected) in filters {
+        for limit in [1, 2, 5] {
+            let mut filter = ListFilter {
+                runs: runs.clone(),
+                limit,
+                ..ListFilter::default()
+            };
+            let mut on = Vec::new();
+            loop {
+                let page = client.list(filter.clone()).await.unwrap();
+                assert_eq!(page.previous.is_none(), on.is_empty());
+                filter.after = page.next;
+                on.push(page);
+                if filter.after.is_none() {
+                    break;
+                }
+            }
+            let found: usize = on.iter().map(|page| page.items.len()).sum();
+            assert_eq!(found, expected, "{runs:?}");
+            // From the last page back: the same pages.
+            filter.before = on.last().unwrap().previous;
+            for page in on.iter().rev().skip(1) {
+                let back = client.list(filter.clone()).await.unwrap();
+                assert_eq!(&back, page, "{runs:?}, {limit} a page");
+                filter.before = back
+                    .previous
+                    .map(|cursor| cursor.to_string().parse().unwrap());
+            }
+            assert_eq!(filter.before, None, "{runs:?}, {limit} a page");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_from_one_side() {
+    let client = client().await;
+    for _ in 0..2 {
+        start(&client, PING, "", &[]).await;
+    }
+    let mut filter = ListFilter {
+        limit: 1,
+        ..ListFilter::default()
+    };
+    filter.after = client.list(filter.clone()).await.unwrap().next;
+    filter.before = filter.after;
+    assert_eq!(code(client.list(filter).await), "bad-argument");
+}
+
+#[tokio::test]
+async fn the_last_run_of_a_workflow_is_found_whatever_became_of_it() {
+    let client = client().await;
+    assert_eq!(client.last_run("ping").await.unwrap(), None);
+    start(&client, PING, "", &[]).await;
+    let last = start(&client, PING, "", &[]).await;
+    start(&client, GREET, r#"{"name":"Ada"}"#, &[]).await;
+    client.cancel(last).await.unwrap();
+    let found = client.last_run("ping").await.unwrap().unwrap();
+    assert_eq!((found.id, found.status), (last, Status::Cancelled));
+    assert_eq!(code(client.last_run("pong").await), "unknown-workflow");
 }
 
 #[tokio::test]

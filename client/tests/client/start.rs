@@ -370,3 +370,29 @@ fn options_are_plain_data() {
         BTreeMap::from([("a".to_owned(), "b".to_owned())])
     );
 }
+
+#[tokio::test]
+async fn a_start_whose_place_in_line_cannot_be_written_leaves_no_run() {
+    let client = client().await;
+    sqlx::raw_sql(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no more tasks'; end $$;
+        create trigger refuse before insert on dacapo.task_ready for each row execute function refuse()",
+    )
+    .execute(client.store().pool())
+    .await
+    .unwrap();
+    for options in [StartOptions::default(), StartOptions::keyed("k")] {
+        let error = client.start_by_name(PING, "", options).await.unwrap_err();
+        assert!(format!("{error:?}").contains("no more tasks"), "{error:?}");
+        assert_eq!(runs(&client).await, 0);
+    }
+    sqlx::raw_sql("drop function refuse cascade")
+        .execute(client.store().pool())
+        .await
+        .unwrap();
+    let started = client
+        .start_by_name(PING, "", StartOptions::keyed("k"))
+        .await;
+    assert!(started.unwrap().created);
+    assert_eq!(runs(&client).await, 1);
+}

@@ -147,12 +147,14 @@ impl Command {
     }
 }
 
-/// Reads a duration such as `5s`, `700ms` or `1m 30s`.
+/// Reads a duration such as `700ms`, `1m 30s`, `2 days 12 hours` or `1w`; a day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a duration such as 700ms, 5s or 1m 30s".to_owned())?;
-    Duration::try_from(span).map_err(|_| "expected a duration of zero or more".to_owned())
+    const EXPECTED: &str = "expected a duration such as 700ms, 1m 30s, 2h, 30d or 1w";
+    let span: jiff::Span = text.parse().map_err(|_| EXPECTED.to_owned())?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| EXPECTED.to_owned())?;
+    Duration::try_from(duration).map_err(|_| "expected a duration of zero or more".to_owned())
 }
 
 /// Reads a time: RFC 3339, a date (its beginning in UTC), or how long ago, such as `2h` or `3d`.
@@ -167,20 +169,10 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
             .map_err(|_| EXPECTED.to_owned())?;
         return Ok(Timestamp::from_micros(start.timestamp().as_microsecond()));
     }
-    let ago = long_duration(text).map_err(|_| EXPECTED.to_owned())?;
+    let ago = duration(text).map_err(|_| EXPECTED.to_owned())?;
     let now = jiff::Timestamp::now().as_microsecond();
     let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
     Ok(Timestamp::from_micros(now.saturating_sub(micros)))
-}
-
-/// Reads a duration that may be long, such as `2h`, `30d` or `1w`; a day has 24 hours.
-pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "expected a duration such as 90s, 2h, 30d or 1w";
-    let span: jiff::Span = text.parse().map_err(|_| EXPECTED.to_owned())?;
-    let duration = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| EXPECTED.to_owned())?;
-    Duration::try_from(duration).map_err(|_| "expected a duration of zero or more".to_owned())
 }
 
 /// Reads a time that may be still to come: RFC 3339.
@@ -193,4 +185,49 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_however_people_write_them() {
+        let hour = 3_600;
+        for (text, seconds) in [
+            ("90s", 90),
+            ("1m 30s", 90),
+            ("2h", 2 * hour),
+            ("1d 12h", 36 * hour),
+            ("1d12h", 36 * hour),
+            ("2 days 12 hours", 60 * hour),
+            ("2 days, 12 hours", 60 * hour),
+            ("1 week", 168 * hour),
+            ("1w", 168 * hour),
+            ("PT1H30M", hour + hour / 2),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("700ms"), Ok(Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "", " ", "5", "s", "1x", "soon", "1d 12", "NaN", "1 month", "1y", "1e9w", "-",
+        ] {
+            let error = duration(text).unwrap_err();
+            assert!(
+                error.starts_with("expected a duration such as"),
+                "{text}: {error}"
+            );
+        }
+        for text in ["-5s", "5s ago"] {
+            assert_eq!(
+                duration(text).unwrap_err(),
+                "expected a duration of zero or more"
+            );
+        }
+    }
 }

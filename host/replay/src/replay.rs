@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_model::{Changes, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
 use foldhash::{HashMap, HashMapExt};
 
 use crate::mismatch::{Mismatch, Side};
@@ -20,6 +20,9 @@ pub struct Replay {
     occurrences: HashMap<String, u32>,
     now: Timestamp,
     positions: Positions,
+    changes: Option<Arc<Changes>>,
+    /// What the code was told of its changes, by their names.
+    changed: HashMap<String, bool>,
 }
 
 /// The places in a run's journal that are free. They start at 1 and only ever grow; all copies are the same, for what plays the run in
@@ -80,17 +83,38 @@ pub enum Answer {
     },
 }
 
+/// What a run is told that asks whether it takes the new way through changed code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It was told before; or it is past that point, and takes the old way without a record.
+    Known(bool),
+    /// It takes the new way, which is to be recorded under this key and position.
+    New {
+        /// The row's key.
+        key: StepKey,
+        /// The row's place in the journal.
+        position: u32,
+    },
+}
+
 impl Replay {
     /// Starts over a run's recorded rows, given in any order. What is new gets its place from `positions`.
+    ///
+    /// `changes` is what the author of the code says of rows that it does not ask for as they are.
     pub fn new(
         recorded: Arc<Vec<Recorded>>,
         created_at: Timestamp,
         positions: Positions,
+        changes: Option<Arc<Changes>>,
     ) -> Replay {
         let mut pending_in_scope: HashMap<String, u32> = HashMap::new();
         // Neighbours are mostly of one scope.
         let (mut scope, mut count) = ("", 0);
-        for row in recorded.iter() {
+        let dropped = |row: &Recorded| {
+            let changes = changes.as_ref();
+            changes.is_some_and(|changes| is_dropped(&row.key, changes))
+        };
+        for row in recorded.iter().filter(|row| counts(row) && !dropped(row)) {
             let next = row.key.scope();
             if next != scope {
                 if count > 0 {
@@ -103,13 +127,18 @@ impl Replay {
         if count > 0 {
             *pending_in_scope.entry(scope.to_owned()).or_default() += count;
         }
-        let pending = Pending::new(recorded);
+        let mut pending = Pending::new(recorded);
+        if changes.is_some() {
+            pending.pass_over(dropped);
+        }
         Replay {
             pending,
             pending_in_scope,
             occurrences: HashMap::new(),
             now: created_at,
             positions,
+            changes,
+            changed: HashMap::new(),
         }
     }
 
@@ -121,9 +150,13 @@ impl Replay {
     /// not run again.
     pub fn ask(&mut self, scope: &str, kind: Kind, name: &str) -> Result<Answer, Mismatch> {
         let occurrence = self.next_occurrence(scope, name);
-        let Some((at, row)) = self.pending.find(scope, name, occurrence) else {
+        let is_inserted = match &self.changes {
+            Some(changes) => changes.inserted.contains(name),
+            None => false,
+        };
+        let Some((at, row)) = self.find(scope, name, occurrence) else {
             let key = StepKey::new(scope, name, occurrence);
-            if self.pending_in_scope.contains_key(scope) {
+            if self.pending_in_scope.contains_key(scope) && !is_inserted {
                 let recorded = self.unconsumed(Some(scope));
                 return Err(Mismatch {
                     key,
@@ -155,6 +188,7 @@ impl Replay {
         // Going on with an open row is as new as a row that is not there.
         if matches!(row.state, RecordedState::Open { .. })
             && self.pending_in_scope.contains_key(scope)
+            && !is_inserted
         {
             let recorded = self.unconsumed(Some(scope));
             return Err(Mismatch {
@@ -188,6 +222,57 @@ impl Replay {
         })
     }
 
+    /// Where the row of a call is, under its own name or one that it had before.
+    fn find(&mut self, scope: &str, name: &str, occurrence: u32) -> Option<(usize, &Recorded)> {
+        let at = self.pending.find(scope, name, occurrence);
+        let at = at.or_else(|| {
+            let changes = self.changes.as_ref()?;
+            let mut old = changes.old_names(name);
+            old.find_map(|old| self.pending.find(scope, old, occurrence))
+        })?;
+        Some((at, &self.pending.rows[at]))
+    }
+
+    /// Answers code that asks whether it is to take the new way: not if the scope has rows that it has not asked for, since the run went
+    /// the old way then. Whoever asks again is told the same.
+    ///
+    /// # Errors
+    /// The key is recorded with another kind.
+    pub fn changed(&mut self, scope: &str, name: &str) -> Result<Changed, Mismatch> {
+        if let Some(&known) = self.changed.get(name) {
+            return Ok(Changed::Known(known));
+        }
+        let path = format!("changed:{name}");
+        let found = self.pending.find(scope, &path, 1);
+        let answer = match found.map(|at| (at, &self.pending.rows[at])) {
+            Some((at, row)) if row.kind == Kind::Change => {
+                if let RecordedState::Done { finished_at, .. } = row.state {
+                    self.now = self.now.max(finished_at);
+                }
+                self.pending.take(at);
+                Changed::Known(true)
+            }
+            Some((_, row)) => {
+                return Err(Mismatch {
+                    key: row.key.clone(),
+                    recorded: Side::Recorded {
+                        kind: row.kind,
+                        position: row.position,
+                    },
+                    asked: Side::Asked { kind: Kind::Change },
+                });
+            }
+            None if self.pending_in_scope.contains_key(scope) => Changed::Known(false),
+            None => Changed::New {
+                key: StepKey::new(scope, &path, 1),
+                position: self.positions.take(),
+            },
+        };
+        let is_new = answer != Changed::Known(false);
+        self.changed.insert(name.to_owned(), is_new);
+        Ok(answer)
+    }
+
     /// Journal time: the latest of the run's start and of when the outcomes that the guest was handed were recorded.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -208,7 +293,7 @@ impl Replay {
     /// # Errors
     /// The journal has rows, in any scope, that the code has not asked for.
     pub fn finish(&self) -> Result<(), Mismatch> {
-        let Some(first) = self.pending.rows().next() else {
+        let Some(first) = self.pending.rows().find(|row| counts(row)) else {
             return Ok(());
         };
         Err(Mismatch {
@@ -230,7 +315,7 @@ impl Replay {
         let rows: Vec<&Recorded> = self
             .pending
             .rows()
-            .filter(|row| scope.is_none_or(|scope| row.key.scope() == scope))
+            .filter(|row| counts(row) && scope.is_none_or(|scope| row.key.scope() == scope))
             .collect();
         Side::Unconsumed {
             keys: rows
@@ -267,7 +352,7 @@ impl Pending {
             Arc::make_mut(&mut rows).sort_unstable_by_key(|row| row.position);
         }
         Self {
-            count: rows.len(),
+            count: rows.iter().filter(|row| counts(row)).count(),
             taken: vec![false; rows.len()],
             rows,
             next: 0,
@@ -275,7 +360,8 @@ impl Pending {
         }
     }
 
-    fn find(&mut self, scope: &str, name: &str, occurrence: u32) -> Option<(usize, &Recorded)> {
+    /// Where the row of this key is, if it was not taken.
+    fn find(&mut self, scope: &str, name: &str, occurrence: u32) -> Option<usize> {
         while self.taken.get(self.next) == Some(&true) {
             self.next += 1;
         }
@@ -290,13 +376,22 @@ impl Pending {
             });
             *index.get(&StepKey::new(scope, name, occurrence))?
         };
-        (!self.taken[at]).then(|| (at, &self.rows[at]))
+        (!self.taken[at]).then_some(at)
     }
 
     /// Takes the row that was found there.
     fn take(&mut self, at: usize) {
-        self.count -= 1;
+        self.count -= usize::from(counts(&self.rows[at]));
         self.taken[at] = true;
+    }
+
+    /// Takes all rows of which this holds.
+    fn pass_over(&mut self, holds: impl Fn(&Recorded) -> bool) {
+        for at in 0..self.rows.len() {
+            if holds(&self.rows[at]) {
+                self.take(at);
+            }
+        }
     }
 
     /// By position.
@@ -304,6 +399,20 @@ impl Pending {
         let rows = self.rows.iter().zip(&self.taken);
         rows.filter(|(_, taken)| !**taken).map(|(row, _)| row)
     }
+}
+
+/// Whether the code has to ask for the row: not for what it was told of a change that it does not mind any more.
+fn counts(row: &Recorded) -> bool {
+    row.kind != Kind::Change
+}
+
+/// Whether the call of this key, or a fork around it, is gone from the code.
+fn is_dropped(key: &StepKey, changes: &Changes) -> bool {
+    // `fork#1/2/step#1`: names and indices in turn.
+    let parts = key.as_str().split('/').step_by(2);
+    parts
+        .filter_map(|part| part.rsplit_once('#'))
+        .any(|(name, _)| changes.dropped.contains(name))
 }
 
 /// The next number for a path; its name is copied only for the first one.

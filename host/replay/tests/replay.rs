@@ -1,7 +1,9 @@
 //! The comparison of code and journal, as a workflow's code meets it.
 
-use dacapo_model::{Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
-use dacapo_replay::{Answer, Mismatch, Positions, Replay, Side};
+use std::sync::Arc;
+
+use dacapo_model::{Changes, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp};
+use dacapo_replay::{Answer, Changed, Mismatch, Positions, Replay, Side};
 use proptest::prelude::*;
 
 const START: Timestamp = Timestamp::EPOCH;
@@ -12,7 +14,7 @@ fn at(ms: i64) -> Timestamp {
 
 fn replay(recorded: Vec<Recorded>, created_at: Timestamp) -> Replay {
     let positions = Positions::behind(&recorded);
-    Replay::new(recorded.into(), created_at, positions)
+    Replay::new(recorded.into(), created_at, positions, None)
 }
 
 fn text(text: &str) -> Outcome {
@@ -218,8 +220,10 @@ fn a_mismatch_names_a_bounded_number_of_keys() {
 
 /// A durable call of a made-up workflow.
 fn call() -> impl Strategy<Value = (Kind, &'static str)> {
+    // Whether the code has changed is asked in another way.
+    let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Change);
     (
-        proptest::sample::select(Kind::ALL.to_vec()),
+        proptest::sample::select(kinds.collect::<Vec<_>>()),
         proptest::sample::select(vec!["a", "b", "c"]),
     )
 }
@@ -274,4 +278,136 @@ proptest! {
         }
         prop_assert_eq!(replay.finish(), Ok(()));
     }
+}
+
+fn changed_code(recorded: Vec<Recorded>, changes: Changes) -> Replay {
+    let positions = Positions::behind(&recorded);
+    Replay::new(recorded.into(), at(0), positions, Some(Arc::new(changes)))
+}
+
+fn fresh(recorded: Vec<Recorded>) -> Replay {
+    replay(recorded, START)
+}
+
+fn names(names: &[&str]) -> std::collections::BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn met(answer: Answer) -> (&'static str, String) {
+    match answer {
+        Answer::Recorded { key, .. } => ("recorded", key.to_string()),
+        Answer::Open { key, .. } => ("open", key.to_string()),
+        Answer::New { key, .. } => ("new", key.to_string()),
+    }
+}
+
+#[test]
+fn an_inserted_step_runs_although_what_follows_is_recorded() {
+    let rows = || vec![done("a", 1, 1), done("b", 1, 2)];
+    let changes = || Changes {
+        inserted: names(&["check"]),
+        ..Changes::default()
+    };
+    let mut replay = changed_code(rows(), changes());
+    let mut ask = |name| met(replay.ask("", Kind::Step, name).unwrap());
+    assert_eq!(ask("a"), ("recorded", "a#1".to_owned()));
+    assert_eq!(ask("check"), ("new", "check#1".to_owned()));
+    assert_eq!(ask("b"), ("recorded", "b#1".to_owned()));
+    // Played again it is found where it is.
+    let mut rows = rows();
+    rows.push(done("check", 1, 3));
+    let mut replay = changed_code(rows, changes());
+    for name in ["a", "check", "b"] {
+        let (how, _) = met(replay.ask("", Kind::Step, name).unwrap());
+        assert_eq!(how, "recorded", "{name}");
+    }
+    // Any other is still a contradiction.
+    let mut replay = changed_code(vec![done("a", 1, 1)], changes());
+    replay.ask("", Kind::Step, "other").unwrap_err();
+}
+
+#[test]
+fn a_renamed_step_finds_what_is_recorded_under_its_old_name() {
+    let changes = Changes {
+        renamed: [("charge-card".to_owned(), "charge".to_owned())].into(),
+        ..Changes::default()
+    };
+    let mut replay = changed_code(
+        vec![
+            done("charge-card", 1, 1),
+            done("charge", 2, 2),
+            done("b", 1, 3),
+        ],
+        changes,
+    );
+    let mut ask = |name| met(replay.ask("", Kind::Step, name).unwrap());
+    assert_eq!(ask("charge"), ("recorded", "charge-card#1".to_owned()));
+    assert_eq!(ask("charge"), ("recorded", "charge#2".to_owned()));
+    assert_eq!(ask("b"), ("recorded", "b#1".to_owned()));
+    assert_eq!(ask("charge"), ("new", "charge#3".to_owned()));
+    replay.finish().unwrap();
+}
+
+#[test]
+fn what_is_recorded_of_dropped_steps_and_forks_is_passed_over() {
+    let rows = vec![
+        done("a", 1, 1),
+        done("audit", 1, 2),
+        Recorded {
+            key: StepKey::new("audits#1/0", "look", 1),
+            ..done("look", 1, 3)
+        },
+        done("b", 1, 4),
+    ];
+    let changes = Changes {
+        dropped: names(&["audit", "audits"]),
+        ..Changes::default()
+    };
+    let mut replay = changed_code(rows, changes);
+    replay.ask("", Kind::Step, "a").unwrap();
+    let (how, _) = met(replay.ask("", Kind::Step, "b").unwrap());
+    assert_eq!(how, "recorded");
+    assert!(!replay.is_replaying());
+    let (how, _) = met(replay.ask("", Kind::Step, "c").unwrap());
+    assert_eq!(how, "new");
+    replay.finish().unwrap();
+}
+
+#[test]
+fn only_runs_that_are_not_past_a_change_take_the_new_way_and_all_keep_to_theirs() {
+    // Past it: the old way, whatever is recorded later.
+    for more in [0, 1] {
+        let mut rows = vec![done("a", 1, 1), done("b", 1, 2)];
+        rows.extend((0..more).map(|_| done("c", 1, 3)));
+        let mut replay = fresh(rows);
+        replay.ask("", Kind::Step, "a").unwrap();
+        assert_eq!(replay.changed("", "x").unwrap(), Changed::Known(false));
+        replay.ask("", Kind::Step, "b").unwrap();
+        assert_eq!(replay.changed("", "x").unwrap(), Changed::Known(false));
+    }
+    // Not past it: the new way, which is recorded.
+    let mut replay = fresh(vec![done("a", 1, 1)]);
+    replay.ask("", Kind::Step, "a").unwrap();
+    let Changed::New { key, position } = replay.changed("", "x").unwrap() else {
+        panic!("it was told before");
+    };
+    assert_eq!((key.to_string(), position), ("changed:x#1".to_owned(), 2));
+    assert_eq!(replay.changed("", "x").unwrap(), Changed::Known(true));
+    let change = Recorded {
+        key,
+        kind: Kind::Change,
+        ..done("x", 1, 2)
+    };
+    let rows = || vec![done("a", 1, 1), change.clone(), done("b", 1, 3)];
+    let mut replay = fresh(rows());
+    replay.ask("", Kind::Step, "a").unwrap();
+    assert_eq!(replay.changed("", "x").unwrap(), Changed::Known(true));
+    replay.ask("", Kind::Step, "b").unwrap();
+    replay.finish().unwrap();
+    // Code that does not ask any more is no contradiction.
+    let mut replay = fresh(rows());
+    replay.ask("", Kind::Step, "a").unwrap();
+    replay.ask("", Kind::Step, "b").unwrap();
+    assert!(!replay.is_replaying());
+    replay.finish().unwrap();
 }

@@ -407,7 +407,7 @@ fn suspension(row: &Recorded) -> Option<Suspension> {
         Kind::Sleep => (SuspendReason::Time, Vec::new()),
         Kind::Step => (SuspendReason::Retry, Vec::new()),
         Kind::Pause => (SuspendReason::Pause, Vec::new()),
-        Kind::Fork | Kind::Branch | Kind::Child => return None,
+        Kind::Fork | Kind::Branch | Kind::Child | Kind::Change => return None,
     };
     Some(Suspension {
         reason,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dacapo_model::{Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_model::{
+    Changes, Failure, Payload, PayloadError, Recorded, RetryPolicy, RunId, Timestamp,
+};
 
 use crate::journal::Stop;
 use crate::terms::Terms;
@@ -29,6 +31,8 @@ pub struct RunSpec {
     pub terms: Arc<Terms>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
+    /// How the code differs from what the run may have begun with, as the deployment says.
+    pub changes: Option<Arc<Changes>>,
     /// The journal so far, in any order.
     pub recorded: Vec<Recorded>,
 }
@@ -76,6 +80,8 @@ pub enum BlockCode {
     UnknownWorkflow,
     /// A secret that its deployment grants is not on this worker.
     MissingSecret,
+    /// There is no such queue as a child is to wait in.
+    UnknownQueue,
 }
 
 impl BlockCode {
@@ -88,6 +94,7 @@ impl BlockCode {
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
             BlockCode::MissingSecret => "missing-secret",
+            BlockCode::UnknownQueue => "unknown-queue",
         }
     }
 }

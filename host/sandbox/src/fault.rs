@@ -6,6 +6,7 @@ use dacapo_model::{Failure, Payload, StepKey};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::ending::BlockReason;
 use crate::guest::Guest;
 
 /// Distinct functions among the innermost frames below which a wild memory access is taken for a recursion that ran through the stack that
@@ -30,6 +31,24 @@ pub(crate) fn explained(
         failure.details = Some(Payload::from_trusted(details.to_string()));
     }
     failure
+}
+
+/// Adds where the code was to the reason why its run is blocked.
+pub(crate) fn located(mut reason: BlockReason, error: &wasmtime::Error) -> BlockReason {
+    let details = reason.details.as_ref().map(Payload::as_str);
+    let mut details = match details.map(serde_json::from_str) {
+        Some(Ok(serde_json::Value::Object(details))) => details,
+        None => serde_json::Map::new(),
+        // What is there is not ours to change.
+        Some(_) => return reason,
+    };
+    let backtrace = backtrace(error);
+    if !backtrace.is_empty() {
+        details.insert("backtrace".to_owned(), backtrace.into());
+        let details = serde_json::Value::Object(details);
+        reason.details = Some(Payload::from_trusted(details.to_string()));
+    }
+    reason
 }
 
 fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dacapo_model::{Payload, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, Timestamp};
 use dacapo_outbound::Outbound;
 use dacapo_replay::Positions;
 
@@ -29,11 +29,15 @@ pub(crate) struct Go {
     /// Sorted by name.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) journal: Arc<dyn Journal>,
+    /// Somebody looks on.
+    pub(crate) is_watched: bool,
     pub(crate) config: Arc<SandboxConfig>,
     pub(crate) terms: Arc<Terms>,
     /// The way out of its steps, if there is one.
     pub(crate) outbound: Option<Outbound>,
     pub(crate) positions: Positions,
+    /// How the code differs from what the run may have begun with.
+    pub(crate) changes: Option<Arc<Changes>>,
     /// What the journal holds, for components that can fork: a branch is played over it.
     pub(crate) history: Option<History>,
     journal_bytes: AtomicUsize,
@@ -77,11 +81,13 @@ impl Go {
             events,
             created_at: spec.created_at,
             labels,
+            is_watched: journal.is_watched(),
             journal,
             config,
             terms: spec.terms,
             outbound,
             positions: Positions::behind(&recorded),
+            changes: spec.changes.filter(|changes| !changes.is_empty()),
             history,
             journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),
             children: Mutex::default(),

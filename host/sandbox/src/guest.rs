@@ -8,7 +8,7 @@ use dacapo_model::{
     FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp,
 };
 use dacapo_outbound::Grants;
-use dacapo_replay::{Answer, Replay};
+use dacapo_replay::{Answer, Changed, Replay};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
@@ -23,7 +23,7 @@ use crate::history::{Turn, route};
 use crate::host::wasi::{Hooks, Randomness};
 use crate::interrupt::Interrupt;
 use crate::journal::{
-    ChildStart, Journal, RecordWrite, Signal, SuspendReason, Suspended, Suspension, Write,
+    ChildStart, Journal, RecordWrite, Seen, Signal, SuspendReason, Suspended, Suspension, Write,
 };
 use crate::memory::MemoryLimit;
 use crate::meter::Meter;
@@ -97,8 +97,13 @@ impl Guest {
             config.log_line_max_bytes,
             config.log_max_bytes,
         );
-        let replay = Replay::new(recorded, go.created_at, go.positions.clone());
-        console.enter(None, replay.is_replaying());
+        let replay = Replay::new(
+            recorded,
+            go.created_at,
+            go.positions.clone(),
+            go.changes.clone(),
+        );
+        console.enter(None, replay.is_replaying() && !go.is_watched);
         Guest {
             replay,
             scope: ROOT.to_owned(),
@@ -162,7 +167,10 @@ impl Guest {
             return Err(nested(kind, name, &attempt.slot.key));
         }
         let answer = self.replay.ask(&self.scope, kind, name)?;
-        self.console.enter(None, self.replay.is_replaying());
+        self.console.enter(None, self.is_silent());
+        if self.go.is_watched {
+            self.observe(kind, &answer);
+        }
         Ok(match answer {
             Answer::Recorded { key, outcome } => {
                 self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
@@ -196,6 +204,53 @@ impl Guest {
                 })
             }
         })
+    }
+
+    /// Whether what the code says now was said before.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.replay.is_replaying() && !self.go.is_watched
+    }
+
+    fn observe(&self, kind: Kind, answer: &Answer) {
+        self.journal.observe(match answer {
+            Answer::Recorded { key, outcome } => Seen::Recorded { key, kind, outcome },
+            Answer::Open { key, .. } => Seen::Reached {
+                key,
+                kind,
+                was_open: true,
+            },
+            Answer::New { key, .. } => Seen::Reached {
+                key,
+                kind,
+                was_open: false,
+            },
+        });
+    }
+
+    /// Whether the code is to take the new way through a change of this name.
+    pub(crate) fn take_new_way(&mut self, name: &str) -> Result<bool, Interrupt> {
+        dacapo_model::check_name(name).map_err(|error| Interrupt::misuse(error.to_string()))?;
+        if let Some(attempt) = &self.attempt {
+            return Err(Interrupt::misuse(format!(
+                "`changed(\"{name}\")` was called inside step `{}`: ask before the step, and decide inside",
+                attempt.slot.key
+            )));
+        }
+        let (key, position) = match self.replay.changed(&self.scope, name)? {
+            Changed::Known(known) => return Ok(known),
+            Changed::New { key, position } => (key, position),
+        };
+        self.check_room(&key, position)?;
+        let slot = Slot {
+            key,
+            kind: Kind::Change,
+            position,
+            open: None,
+        };
+        let now = self.journal.now();
+        let yes = Outcome::Ok(Payload::from_trusted("true".to_owned()));
+        self.record_done(slot, now, yes, None, None);
+        Ok(true)
     }
 
     /// Whether the journal may have one more row.
@@ -427,7 +482,7 @@ fn nested(kind: Kind, name: &str, open: &StepKey) -> Interrupt {
         Kind::Child => format!(
             "child `{name}` was to be started inside step `{open}`: end the step first; starting a child is recorded by itself"
         ),
-        Kind::Wait | Kind::Sleep | Kind::Pause => format!(
+        Kind::Wait | Kind::Sleep | Kind::Pause | Kind::Change => format!(
             "a {} (`{name}`) was reached inside step `{open}`: a wait cannot be inside a step; end the step first and wait after it",
             kind.as_str()
         ),

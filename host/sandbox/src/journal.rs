@@ -5,7 +5,8 @@
 
 use async_trait::async_trait;
 use dacapo_model::{
-    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, StepKey, Timestamp, Workflow,
+    DeploymentId, FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RunId, StepKey,
+    Timestamp, Workflow,
 };
 
 /// A run's journal, as the sandbox sees it.
@@ -49,6 +50,12 @@ pub trait Journal: Send + Sync + 'static {
     /// The reason why this process must stop advancing the run.
     async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop>;
 
+    /// Whether there is a named queue that a child can wait in.
+    ///
+    /// # Errors
+    /// The reason why this process must stop advancing the run.
+    async fn has_queue(&self, name: &str) -> Result<bool, Stop>;
+
     /// How a child stands that was not started in this go. Its end comes as an event, too, whose name is `child/` and its id.
     ///
     /// # Errors
@@ -60,11 +67,42 @@ pub trait Journal: Send + Sync + 'static {
         None
     }
 
+    /// Whether somebody looks on, who wants to see what the code does while it is replayed, too.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// The code makes a durable call, and this is what the journal says to it.
+    fn observe(&self, _seen: Seen<'_>) {}
+
     /// Makes everything appended durable and gives the run up until there is something to do.
     ///
     /// # Errors
     /// The reason why this process must stop advancing the run.
     async fn suspend(&self, suspension: Suspension) -> Result<Suspended, Stop>;
+}
+
+/// A durable call, as whoever looks on sees it.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// It is answered by what is recorded.
+    Recorded {
+        /// Its key.
+        key: &'a StepKey,
+        /// What it is.
+        kind: Kind,
+        /// What was recorded.
+        outcome: &'a Outcome,
+    },
+    /// It has no outcome yet.
+    Reached {
+        /// Its key.
+        key: &'a StepKey,
+        /// What it is.
+        kind: Kind,
+        /// It was reached before, and waits, or is to be tried again.
+        was_open: bool,
+    },
 }
 
 /// One thing to be written.
@@ -108,6 +146,12 @@ pub struct ChildStart {
     pub deadline_ms: Option<u64>,
     /// It outlives its parent.
     pub detached: bool,
+    /// The named queue that it waits in; none: the one without limits.
+    pub queue: Option<String>,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<String>,
+    /// Its priority; none: its parent's.
+    pub priority: Option<i16>,
 }
 
 /// A workflow that a child may be a run of.
@@ -117,6 +161,8 @@ pub struct ChildWorkflow {
     pub deployment: DeploymentId,
     /// The workflow.
     pub workflow: Workflow,
+    /// Whether its types are known. Only in a test they may not be: then its input is any JSON.
+    pub is_typed: bool,
     /// How many runs have started each other on the way to the one that is played.
     pub depth: u16,
 }

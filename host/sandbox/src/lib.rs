@@ -28,6 +28,7 @@ mod interrupt;
 mod journal;
 mod memory;
 mod meter;
+mod prove;
 mod result;
 mod run;
 mod sandbox;
@@ -40,7 +41,8 @@ pub use describe::{DescribeError, Described, describe};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
 pub use journal::{
     ChildStart, ChildState, ChildWorkflow, Event, Journal, Level, LogLine, LogSource, RecordWrite,
-    Signal, Stop, SuspendReason, Suspended, Suspension, Write,
+    Seen, Signal, Stop, SuspendReason, Suspended, Suspension, Write,
 };
+pub use prove::{Observer, Proof};
 pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};
 pub use terms::Terms;

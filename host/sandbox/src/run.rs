@@ -63,14 +63,9 @@ impl Sandbox {
                 });
             }
         };
-        let events = workflow.events.iter().map(|event| event.name.clone());
-        let (go, recorded) = Go::new(
-            spec,
-            events.collect(),
-            journal,
-            self.inner.outbound.clone(),
-            prepared.inner.forks,
-        );
+        let events = workflow.event_names();
+        let outbound = self.inner.outbound.clone();
+        let (go, recorded) = Go::new(spec, events, journal, outbound, prepared.inner.forks);
         let go = Arc::new(go);
         let Some(history) = &go.history else {
             let played = self.play(prepared, workflow, &call, &go, recorded, ROOT);
@@ -205,7 +200,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn new(
+    pub(crate) fn new(
         prepared: &Prepared,
         workflow: &Workflow,
         spec: &RunSpec,
@@ -311,7 +306,7 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
         retryable: true,
         ..failure
     };
-    guest.console.enter(None, guest.replay.is_replaying());
+    guest.console.enter(None, guest.is_silent());
     match guest.fail_attempt(attempt, failure) {
         // The workflow's code is to see the failure; this instance cannot show it any more.
         AfterFailure::Over(_) => Played::Again,
@@ -361,7 +356,7 @@ fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&Ste
         Interrupt::BranchEnded => return Played::BranchEnded,
         Interrupt::Suspended => Ending::Suspended,
         Interrupt::Stopped(stop) => Ending::Stopped(*stop),
-        Interrupt::Blocked(reason) => Ending::Blocked(reason.clone()),
+        Interrupt::Blocked(reason) => Ending::Blocked(fault::located(reason.clone(), error)),
         Interrupt::Failed(failure) => {
             Ending::Failed(fault::explained(failure.clone(), error, step))
         }

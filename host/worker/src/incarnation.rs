@@ -85,6 +85,13 @@ impl Incarnation {
             .await
     }
 
+    /// Whether there is a queue of this name that a child of a run can wait in. May be called from the guests' threads.
+    pub(crate) async fn has_queue(&self, run: RunId, name: &str) -> Result<bool, StoreError> {
+        let (store, name) = (self.store.clone(), name.to_owned());
+        self.ask(async move { dacapo_store::has_queue(&store, run, &name).await })
+            .await
+    }
+
     /// Asks the database on the runtime that does all input and output.
     async fn ask<T: Send + 'static>(
         &self,

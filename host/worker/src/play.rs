@@ -165,6 +165,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         terms: Arc::clone(&deployed.terms),
         created_at: claimed.created_at,
         labels: claimed.labels,
+        changes: None,
         recorded: claimed.recorded,
     };
     let journal: Arc<Session> = Arc::clone(session);

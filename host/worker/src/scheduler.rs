@@ -222,12 +222,15 @@ impl Scheduler {
         }
         let starts: Vec<StartRun<'_>> = decided
             .iter()
-            .flat_map(|(_, ready)| ready.starts())
+            .flat_map(|(schedule, ready)| ready.starts(schedule))
             .collect();
         if !starts.is_empty() {
             let results = dacapo_store::start_runs(due.transaction(), &starts).await?;
-            if results.contains(&StartResult::NotActive) {
-                // A newer deployment was activated since; dropping the transaction undoes everything, and the next look finds it.
+            if results.contains(&StartResult::NotActive)
+                || results.contains(&StartResult::UnknownQueue)
+            {
+                // A newer deployment was activated since, or a queue deleted; dropping the transaction undoes everything, and the next look
+                // finds it.
                 return Ok(());
             }
         }
@@ -309,6 +312,14 @@ impl Ready {
             );
             Trouble::new("bad-input", message)
         })?;
+        if let Some(queue) = &schedule.queue
+            && !schedule.has_queue
+        {
+            let message = format!(
+                "there is no queue {queue:?} any more: make it with `dacapo queue set`, or replace the schedule by one with another queue"
+            );
+            return Err(Trouble::new("unknown-queue", message));
+        }
         let labels = schedule.labels().map_err(|error| unreadable(&error))?;
         let decision = plan.decide(&Standing {
             next: schedule.next_tick,
@@ -330,7 +341,7 @@ impl Ready {
         })
     }
 
-    fn starts(&self) -> impl Iterator<Item = StartRun<'_>> {
+    fn starts<'a>(&'a self, schedule: &'a DueSchedule) -> impl Iterator<Item = StartRun<'a>> {
         self.runs.iter().map(|(_, id, labels)| StartRun {
             id: *id,
             workflow: &self.plan.workflow,
@@ -338,7 +349,7 @@ impl Ready {
             input: &self.input,
             labels,
             deadline: None,
-            placing: dacapo_store::Placing::default(),
+            placing: schedule.placing(),
         })
     }
 

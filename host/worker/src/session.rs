@@ -345,6 +345,9 @@ impl Journal for Session {
                             labels: child.labels,
                             deadline_ms: child.deadline_ms,
                             detached: child.detached,
+                            queue: child.queue,
+                            concurrency_key: child.concurrency_key,
+                            priority: child.priority,
                         })
                     }),
                 };
@@ -487,8 +490,14 @@ impl Journal for Session {
         Ok(Ok(ChildWorkflow {
             deployment: found.deployment,
             workflow: found.workflow,
+            is_typed: true,
             depth: found.depth,
         }))
+    }
+
+    async fn has_queue(&self, name: &str) -> Result<bool, Stop> {
+        let found = self.incarnation.has_queue(self.run, name).await;
+        self.answer("a queue", found)
     }
 
     async fn child_state(&self, child: RunId) -> Result<ChildState, Stop> {

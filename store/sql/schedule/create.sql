@@ -2,9 +2,10 @@
 -- Index: schedule_pkey.
 with made as (
     insert into dacapo.schedule (
-        namespace, name, workflow, input, labels, cron, time_zone, every_s, jitter_ms, overlap, catch_up, paused, next_tick, next_at
+        namespace, name, workflow, input, labels, cron, time_zone, every_s, jitter_ms, overlap, catch_up, paused, next_tick, next_at,
+        queue, priority, concurrency_key
     )
-    values ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz, $14::timestamptz)
+    values ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz, $14::timestamptz, $15, $16, $17)
     on conflict (namespace, name) do nothing
     returning name
 )

@@ -20,7 +20,7 @@ with due as (
 )
 select
     due.namespace as "namespace?", due.name as "name?", due.workflow as "workflow?", due.input as "input?",
-    due.labels::text as "labels?",
+    due.labels::text as "labels?", due.queue, due.priority, due.concurrency_key,
     due.cron, due.time_zone, due.every_s, due.jitter_ms as "jitter_ms?", due.overlap as "overlap?", due.catch_up as "catch_up?",
     due.next_tick as "next_tick?: Time",
     due.waiting_for, due.last_run,

@@ -4,7 +4,7 @@
 with changed as (
     update dacapo.schedule
     set workflow = $3, input = $4, labels = $5::text::jsonb, cron = $6, time_zone = $7, every_s = $8, jitter_ms = $9,
-        overlap = $10, catch_up = $11, next_tick = $12::timestamptz, next_at = $13::timestamptz,
+        overlap = $10, catch_up = $11, queue = $14, priority = $15, concurrency_key = $16, next_tick = $12::timestamptz, next_at = $13::timestamptz,
         waiting_for = case when overlap = $10 and next_tick = $12::timestamptz then waiting_for end,
         trouble = null, trouble_since = null, updated_at = clock_timestamp()
     where namespace = $1 and name = $2

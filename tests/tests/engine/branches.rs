@@ -34,6 +34,24 @@ async fn a_thousand_branches_of_a_step_each_are_one_run() {
     assert_eq!(rows(&database, run, "branch").await, 1_000);
     assert_eq!(rows(&database, run, "fork").await, 1);
     assert_eq!(effects(&database, run).await.len(), 1_000);
+
+    // Those of a fork are played at the same time.
+    let run = database.start("squares", r#"{"n": 8, "ms": 300}"#).await;
+    assert_eq!(
+        database.done(run).await.output.unwrap().as_str(),
+        "140",
+        "the sum of their squares"
+    );
+    let together: i64 = sqlx::query_scalar(
+        "select max((select count(*) from dacapo.step as other where other.run_id = one.run_id and other.kind = 'step'
+                and other.started_at <= one.started_at and other.finished_at > one.started_at))
+        from dacapo.step as one where one.run_id = $1 and one.kind = 'step'",
+    )
+    .bind(run.0)
+    .fetch_one(database.store.pool())
+    .await
+    .unwrap();
+    assert!(together > 1, "one after the other");
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -113,6 +131,24 @@ async fn each_branch_takes_its_own_event_in_any_order() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+    let done = database.done(run).await;
+    assert_eq!(
+        done.output.as_ref().map(|output| output.as_str()),
+        Some(r#"["0","1","2"]"#)
+    );
+    worker.drain().await.unwrap();
+
+    // All are there before the first branch looks.
+    let run = database.start("listeners", r#"{"n": 3, "ms": 0}"#).await;
+    for number in [2, 0, 1] {
+        let (name, payload) = (format!("go-{number}"), format!("\"{number}\""));
+        database
+            .client
+            .send_event(run, &name, &payload, None)
+            .await
+            .unwrap();
+    }
+    let worker = crate::check::worker(&database).await;
     let done = database.done(run).await;
     assert_eq!(
         done.output.as_ref().map(|output| output.as_str()),

@@ -1,6 +1,6 @@
 //! Children: runs that runs have started.
 
-use dacapo_client::{Run, RunId};
+use dacapo_client::{QueueChange, Run, RunId, StartOptions};
 use dacapo_model::Status;
 use dacapo_tests::{Dacapo, Database, database, guest_path};
 
@@ -72,13 +72,14 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
     );
     assert_eq!(journal(&database, child).await, ["square#1 step ok 144"]);
 
-    // It is as urgent as its parent.
-    let urgent = dacapo_client::StartOptions {
+    // It is as urgent as its parent, and in no queue.
+    let client = &database.client;
+    client.set_queue("q", QueueChange::default()).await.unwrap();
+    let urgent = StartOptions {
         priority: 5,
-        ..Default::default()
+        ..StartOptions::default().queue("q")
     };
     let input = plan("test:probe/children.square", "2");
-    let client = &database.client;
     let parent = client
         .start_by_name("children.runs-child", &input, urgent)
         .await
@@ -87,6 +88,7 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
     let child = children(&database, parent.id).await[0];
     let child = client.get(child).await.unwrap();
     assert_eq!((child.priority, child.parent), (5, Some(parent.id)));
+    assert_eq!(child.queue, None);
 
     // An end of the name is enough where it is unique; an output of `null` is one.
     for (workflow, input, expected) in [
@@ -98,11 +100,11 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
             "\"three\"",
             "input: child of test:probe/children.square: input: expected u32, got \"three\"",
         ),
-        ("branches.one-fails", "null", "one cannot"),
+        ("branches.one-fails", "null", "error: one cannot"),
     ] {
         let parent = start(&database, "runs-child", &plan(workflow, input)).await;
         let said = said(&database.done(parent).await);
-        assert!(said.contains(expected), "{workflow} {input}: {said}");
+        assert!(said.starts_with(expected), "{workflow} {input}: {said}");
     }
     worker.drain().await.unwrap();
     sound(&database).await;
@@ -149,25 +151,52 @@ async fn a_child_does_not_outlive_its_parent_unless_it_is_detached() {
     let worker = worker(&database).await;
     let waits = plan("durable.pauses", "null");
 
-    // The parent completes.
-    let parent = start(&database, "leaves-child", &waits).await;
+    // The parent completes. Its child was given labels, and has not its own.
+    let labelled = |workflow: &'static str| {
+        let options = StartOptions::default().label("tenant", "a");
+        let started = database.client.start_by_name(workflow, &waits, options);
+        async move { started.await.unwrap().id }
+    };
+    let parent = labelled("children.leaves-child").await;
     assert_eq!(database.done(parent).await.status, Status::Completed);
     let child = children(&database, parent).await[0];
     let ended = database.done(child).await;
     assert_eq!(ended.status, Status::Cancelled, "{ended:?}");
-    assert_eq!(ended.labels.get("left").map(String::as_str), Some("yes"));
+    assert_eq!(ended.labels, [("left".to_owned(), "yes".to_owned())].into());
 
     // The parent is cancelled while it waits: the child is told at once, and the parent of its own cancel.
-    let parent = start(&database, "runs-child", &waits).await;
+    let parent = labelled("children.runs-child").await;
     let child = waiting_child(&database, parent).await;
-    database.client.cancel(parent).await.unwrap();
+    let client = &database.client;
+    client.pause_workflow("children.runs-child").await.unwrap();
+    client.cancel(parent).await.unwrap();
+    let ended = database.done(child).await;
+    assert_eq!(ended.status, Status::Cancelled, "{ended:?}");
+    assert_eq!(
+        ended.labels,
+        [("tenant".to_owned(), "a".to_owned())].into(),
+        "those of its parent"
+    );
+    assert_eq!(
+        client.get(parent).await.unwrap().status,
+        Status::Cancelling,
+        "it is not played, and has not ended"
+    );
+    client.resume_workflow("children.runs-child").await.unwrap();
     assert_eq!(database.done(parent).await.status, Status::Cancelled);
-    assert_eq!(database.done(child).await.status, Status::Cancelled);
 
     // The parent is ended by force.
     let parent = start(&database, "runs-child", &waits).await;
     let child = waiting_child(&database, parent).await;
     database.client.kill(parent).await.unwrap();
+    assert_eq!(database.done(child).await.status, Status::Cancelled);
+
+    // The parent fails by its deadline.
+    let options = StartOptions::default().deadline(std::time::Duration::from_secs(2));
+    let parent = client.start_by_name("children.runs-child", &waits, options);
+    let parent = parent.await.unwrap().id;
+    let child = waiting_child(&database, parent).await;
+    assert_eq!(database.done(parent).await.status, Status::Failed);
     assert_eq!(database.done(child).await.status, Status::Cancelled);
 
     let parent = start(&database, "detaches-child", &waits).await;
@@ -290,6 +319,21 @@ async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
     let database = database().await;
     database.deploy("probe").await;
     let run = start(&database, "runs-many", "60").await;
+    // While the children are being started, nobody knows whether they are.
+    for failpoint in [
+        "flush-sent:1",
+        "flush-sent:2",
+        "flush-sent:3",
+        "committed:2",
+    ] {
+        let doomed = Dacapo::on(&database)
+            .arg("--lease=1500ms")
+            .arg("--heartbeat=300ms")
+            .dying_at(failpoint)
+            .worker()
+            .await;
+        assert!(!doomed.ended().await.success());
+    }
     let mut worker = Dacapo::on(&database).worker().await;
     for ended in [5, 20, 40] {
         loop {
@@ -333,6 +377,24 @@ async fn a_deploy_says_what_the_component_calls_and_what_is_missing() {
     let said = text(&deployed.stdout);
     assert!(
         said.contains("  calls test:probe/typed.count(items: list<string>) -> u32\n"),
+        "{said}"
+    );
+    assert!(!said.contains("other types"), "{said}");
+
+    // As if what is deployed there had been built from another interface.
+    sqlx::query(
+        "update dacapo.workflow set schema = replace(schema, '\"u32\"', '\"u64\"') where name = 'test:probe/typed.count'",
+    )
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    let deployed = run(&database, &["deploy", &file]).await;
+    let said = text(&deployed.stdout);
+    assert!(
+        said.contains(
+            "  calls test:probe/typed.count(items: list<string>) -> u32 (deployed with other types: \
+             test:probe/typed.count(items: list<string>) -> u64;"
+        ),
         "{said}"
     );
 }

@@ -150,6 +150,20 @@ async fn a_run_that_kills_its_workers_is_blocked_after_the_third_and_others_go_o
     database.client.resume(run).await.unwrap();
     assert_eq!(database.done(run).await.status, Status::Completed);
     worker.kill().await;
+
+    // One that each of its workers brings further is not.
+    let run = database.start("effects", "6").await;
+    for _ in 0..4 {
+        let doomed = quick(Dacapo::on(&database))
+            .dying_at("before-body:2")
+            .worker()
+            .await;
+        assert!(!doomed.ended().await.success());
+    }
+    assert_eq!(journal(&database, run).await.len(), 4);
+    let worker = quick(Dacapo::on(&database)).worker().await;
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,9 +195,30 @@ async fn a_drained_worker_hands_everything_back_at_once() {
         ["slow#1 step ok null"],
         "the open step was allowed to finish"
     );
-    let second = Dacapo::on(&database).worker().await;
+    let second = Dacapo::on(&database)
+        .arg("--drain-grace=300ms")
+        .worker()
+        .await;
     assert_eq!(database.done(run).await.status, Status::Completed);
-    second.kill().await;
+
+    // A step that takes longer than it may is not waited for, and its run is handed back, too.
+    let endless = database.start("slow-step", "3600000").await;
+    database
+        .until(
+            "the other step has begun",
+            "select count(*) = 2 from dacapo.log where message = 'slow begins'",
+        )
+        .await;
+    second.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(second.ended().await.success());
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.task_ready")
+            .await,
+        1
+    );
+    assert!(journal(&database, endless).await.is_empty());
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use dacapo_client::{ClientError, Killed, Run, RunId, StartOptions};
+use dacapo_client::{ClientError, Killed, QueueChange, Run, RunId, StartOptions};
 use dacapo_model::Status;
 use dacapo_tests::{Dacapo, Database, database};
 
-use crate::check::{sound, worker};
+use crate::check::{effects, sound, worker};
+
+/// Loads the code, so that a short deadline does not pass meanwhile.
+async fn warm_up(database: &Database) {
+    let first = database.start("nothing", "null").await;
+    assert_eq!(database.done(first).await.status, Status::Completed);
+}
 
 async fn with_deadline(database: &Database, workflow: &str, input: &str, after_ms: u64) -> RunId {
     let options = StartOptions::default().deadline(Duration::from_millis(after_ms));
@@ -30,24 +36,50 @@ async fn a_deadline_ends_a_run_whatever_it_does() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
+    warm_up(&database).await;
+    let client = &database.client;
+    client
+        .set_queue("held", QueueChange::default())
+        .await
+        .unwrap();
+    client.pause_queue("held").await.unwrap();
     let hour = "3600000";
     let begun = Instant::now();
     let running = [
-        with_deadline(&database, "slow-step", hour, 400).await,
-        with_deadline(&database, "busy-step", "9000", 400).await,
+        with_deadline(&database, "slow-step", hour, 3_000).await,
+        with_deadline(&database, "busy-step", "20000", 3_000).await,
     ];
-    let suspended = with_deadline(&database, "wait-timeout", hour, 400).await;
-    let paused = with_deadline(&database, "pauses", "null", 400).await;
-    let other = database.start("slow-step", "600").await;
+    let suspended = with_deadline(&database, "cancel-compensates", "null", 3_000).await;
+    let paused = with_deadline(&database, "pauses", "null", 3_000).await;
+    let options = StartOptions::default()
+        .deadline(Duration::from_millis(3_000))
+        .queue("held");
+    let queued = client.start_by_name("counted-steps", "1", options).await;
+    let queued = queued.unwrap().id;
+    let other = database.start("slow-step", "3500").await;
+    database
+        .until(
+            "each does something else",
+            "select (select count(*) from dacapo.task_leased) = 3
+                and (select count(*) from dacapo.task_suspended where reason = 'event' and not paused) = 1
+                and (select count(*) from dacapo.task_suspended where paused) = 1
+                and (select count(*) from dacapo.task_ready) = 1",
+        )
+        .await;
     for run in running {
         let done = database.done(run).await;
         failed_by_its_deadline(&done);
         assert!(done.steps.is_empty(), "{done:?}");
     }
-    failed_by_its_deadline(&database.done(suspended).await);
-    failed_by_its_deadline(&database.done(paused).await);
+    for run in [suspended, paused, queued] {
+        let done = database.done(run).await;
+        failed_by_its_deadline(&done);
+        // Its code was not asked: what it would have made up for stays.
+        assert!(effects(&database, run).await.is_empty(), "{done:?}");
+        assert!(done.steps.len() <= 2, "{done:?}");
+    }
     assert!(
-        begun.elapsed() < Duration::from_secs(8),
+        begun.elapsed() < Duration::from_secs(15),
         "no run was waited for"
     );
     assert_eq!(database.done(other).await.status, Status::Completed);
@@ -60,22 +92,32 @@ async fn a_deadline_that_passes_while_no_worker_lives_ends_the_run_when_one_come
     let database = database().await;
     database.deploy("probe").await;
     let queued = with_deadline(&database, "counted-steps", "3", 1).await;
-    let running = with_deadline(&database, "slow-step", "3600000", 1_000).await;
     let first = Dacapo::on(&database)
         .arg("--lease=1500ms")
         .arg("--heartbeat=300ms")
         .worker()
         .await;
     failed_by_its_deadline(&database.done(queued).await);
+    warm_up(&database).await;
+    let running = with_deadline(&database, "slow-step", "3600000", 2_000).await;
+    let suspended = with_deadline(&database, "wait-timeout", "3600000", 2_000).await;
     database
         .until(
-            "the slow run runs",
-            "select count(*) = 1 from dacapo.task_leased",
+            "the slow run runs, and the other one waits",
+            "select (select count(*) from dacapo.task_leased) = 1
+                and (select count(*) from dacapo.task_suspended where reason = 'event') = 1",
         )
         .await;
     first.kill().await;
+    database
+        .until(
+            "both deadlines have passed",
+            "select count(*) = 2 and max(at) < clock_timestamp() from dacapo.deadline",
+        )
+        .await;
     let second = worker(&database).await;
     failed_by_its_deadline(&database.done(running).await);
+    failed_by_its_deadline(&database.done(suspended).await);
     database
         .until(
             "no deadline is left",
@@ -91,9 +133,7 @@ async fn a_run_that_ends_in_time_is_not_touched_by_its_deadline() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    // The component is compiled for this one.
-    let first = database.start("counted-steps", "3").await;
-    database.done(first).await;
+    warm_up(&database).await;
     let run = with_deadline(&database, "counted-steps", "3", 3_000).await;
     assert_eq!(database.done(run).await.status, Status::Completed);
     database

@@ -70,7 +70,15 @@ async fn a_run_that_its_code_contradicts_is_blocked_with_both_sides_and_goes_on_
     database.deploy("probe").await;
     database.deploy("probe2").await;
     let worker = worker(&database).await;
-    for workflow in ["renamed", "kind-changed", "dropped"] {
+    for (workflow, journal_has, code_asks) in [
+        ("renamed", "`reserve#1`", "a step `book#1`"),
+        (
+            "kind-changed",
+            "a step under that key",
+            "a sleep `reserve#1`",
+        ),
+        ("dropped", "`reserve#1`", "a wait `go#1`"),
+    ] {
         for statement in [
             "update dacapo.deployment set active = false",
             "update dacapo.deployment set active = true where number = 1",
@@ -118,6 +126,10 @@ async fn a_run_that_its_code_contradicts_is_blocked_with_both_sides_and_goes_on_
         assert_eq!(blocked.status, Status::Blocked);
         let reason = serde_json::to_value(&blocked).unwrap()["blocked"].clone();
         assert_eq!(reason["code"], "mismatch", "{workflow}: {reason:#}");
+        let message = reason["message"].as_str().unwrap();
+        let (asks, has) = message.split_once(", but the journal ").unwrap();
+        assert!(asks.contains(code_asks), "{workflow}: {message}");
+        assert!(has.contains(journal_has), "{workflow}: {message}");
         pin(1).await;
         database.client.resume(run).await.unwrap();
         assert_eq!(

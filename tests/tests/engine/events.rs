@@ -239,6 +239,25 @@ async fn an_event_received_in_time_counts_even_when_the_worker_looks_late() {
         .await;
     let second = worker(&database).await;
     assert_eq!(database.done(run).await.output.unwrap().as_str(), r#""1""#);
+
+    // The time counts from when the wait was first reached, and not from when it is looked at again.
+    let late = database.start("wait-timeout", "3600000").await;
+    database
+        .until(
+            "the other run waits",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
+    let two_hours_ago = "with reached as (
+            update dacapo.step set started_at = started_at - interval '2 hours', due = due - interval '2 hours'
+            where outcome is null
+        )
+        update dacapo.task_suspended set wake_at = wake_at - interval '2 hours'";
+    sqlx::query(two_hours_ago)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(database.done(late).await.output.unwrap().as_str(), "null");
     second.drain().await.unwrap();
 }
 
@@ -258,7 +277,22 @@ async fn a_wait_for_any_takes_the_oldest_of_its_events_byte_for_byte_and_leaves_
             .await
             .unwrap();
     }
+    let twice = database
+        .start("any-event-twice", r#"["paid", "refused"]"#)
+        .await;
+    for name in ["refused", "paid"] {
+        database
+            .client
+            .send_event(twice, name, "1", None)
+            .await
+            .unwrap();
+    }
     let worker = worker(&database).await;
+    assert_eq!(
+        database.done(twice).await.output.unwrap().as_str(),
+        r#"[["refused","1"],["paid","1"]]"#,
+        "the other one is there for the next wait"
+    );
     assert_eq!(
         database.done(run).await.output.unwrap().as_str(),
         r#"["refused","{ \"why\":\t1.0 }"]"#

@@ -115,6 +115,11 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
         .execute(sqlx::AssertSqlSafe(format!("prepare list as {sql}")))
         .await
         .unwrap();
+    let sql = include_str!("../../../store/sql/run/list_back.sql");
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare list_back as {sql}")))
+        .await
+        .unwrap();
     let nil = "'00000000-0000-0000-0000-000000000000'";
     let minute = format!("'2026-11-01 12:00Z', '2026-11-01 12:01Z', {nil}");
     let place = format!(
@@ -316,13 +321,22 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
             &["unsuccessful_by_words_and_labels"],
         ),
     ];
-    for (filter, times, way, indexes) in cases {
-        let plan = plan(
-            &mut connection,
-            "list",
-            &format!("{filter}, {times}, 51, '{way}'"),
-        )
-        .await;
+    // Both ways; the one back is given the other end of a time first.
+    let minute_back = format!("'2026-11-01 12:01Z', '2026-11-01 12:00Z', {nil}");
+    let both = cases.iter().flat_map(|(filter, times, way, indexes)| {
+        let back = if *times == minute {
+            &minute_back
+        } else {
+            *times
+        };
+        [
+            ("list", filter, *times, way, indexes),
+            ("list_back", filter, back, way, indexes),
+        ]
+    });
+    for (statement, filter, times, way, indexes) in both {
+        let parameters = format!("{filter}, {times}, 51, '{way}'");
+        let plan = plan(&mut connection, statement, &parameters).await;
         for index in *indexes {
             assert!(
                 plan.contains(index),
@@ -491,6 +505,7 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
             runs,
             limit: 100,
             after: None,
+            before: None,
         };
         let mut found = Vec::new();
         loop {
@@ -582,6 +597,50 @@ async fn the_command_finds_and_counts_runs() {
         text(&since.stderr).contains("expected a time such as"),
         "{}",
         text(&since.stderr)
+    );
+    // Pages lead back, too, and the newest run of a workflow needs no id.
+    let page = async |arguments: &[&str]| -> serde_json::Value {
+        let one = ["runs", "list", "-o", "json", "--limit", "1"];
+        let output = run(&database, &[one.as_slice(), arguments].concat()).await;
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let first = page(&[]).await;
+    let second = page(&["--after", first["next"].as_str().unwrap()]).await;
+    let previous = second["previous"].as_str().unwrap();
+    assert_eq!(page(&["--back-from", previous]).await, first);
+    let back = run(
+        &database,
+        &[
+            "runs",
+            "list",
+            "--limit",
+            "1",
+            "--after",
+            first["next"].as_str().unwrap(),
+        ],
+    )
+    .await;
+    assert!(
+        text(&back.stderr).contains(&format!("newer: --back-from {previous}")),
+        "{}",
+        text(&back.stderr)
+    );
+    fails(
+        &run(&database, &["runs", "list", "--back-from", "here"]).await,
+        2,
+        &["not a cursor"],
+    );
+    let last = run(
+        &database,
+        &["runs", "show", "--last", "wait-event", "-o", "json"],
+    )
+    .await;
+    let last: serde_json::Value = serde_json::from_slice(&last.stdout).unwrap();
+    assert_eq!(last["id"], first["items"][0]["id"]);
+    fails(
+        &run(&database, &["runs", "show", "--last", "noop-steps"]).await,
+        1,
+        &["there is no run of noop-steps"],
     );
     fails(
         &run(&database, &["runs", "count", "--failure", "?!"]).await,

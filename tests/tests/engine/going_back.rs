@@ -127,6 +127,24 @@ async fn a_rerun_goes_to_the_active_deployment_unless_it_is_to_stay() {
     assert_eq!(output(&database.done(old).await), "\"old reserve\"");
     let gone = database.start("counted-steps", "1").await;
     database.done(gone).await;
+    // A workflow that takes another input than the run was started with.
+    let takes = async |before: &str, now: &str| {
+        sqlx::query("update dacapo.workflow set schema = replace(schema, $1, $2) where name like '%.counted-steps'")
+            .bind(before)
+            .bind(now)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+    };
+    takes("\"u32\"", "\"string\"").await;
+    let client = dacapo_client::Client::new(database.store.clone());
+    let refused = client
+        .rerun(gone, &RerunOptions::default(), ANN)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ClientError::BadInput { .. }), "{refused}");
+    assert!(interventions(&database, gone).await.is_empty());
+    takes("\"string\"", "\"u32\"").await;
     database.deploy("probe2").await;
     let same = RerunOptions {
         deployment: OnDeployment::Own,
@@ -322,7 +340,7 @@ async fn a_failed_run_goes_on_from_its_failed_step_with_the_attempts_that_it_has
     );
     // It fails once more.
     let plan = database.client.retry(run, ANN).await.unwrap();
-    assert_eq!(plan.opened.unwrap().as_str(), "flaky#1");
+    assert_eq!(plan.opened[0].as_str(), "flaky#1");
     assert_eq!(plan.removed.len(), 1);
     failed(&database, run).await;
     assert_eq!(
@@ -351,12 +369,23 @@ async fn a_failed_run_goes_on_from_its_failed_step_with_the_attempts_that_it_has
     assert_eq!(done.len(), 2);
     for word in [
         "retry by ann@desk",
-        "\"opened\" : \"flaky#1\"",
+        "\"opened\" : [\"flaky#1\"]",
         "[\"undo#1\"]",
         "\"busy\"",
     ] {
         assert!(done[0].contains(word), "{word} is missing: {done:?}");
     }
+    // Of two failed steps it is the last one.
+    let run = database.start("fails-twice", "2").await;
+    failed(&database, run).await;
+    let plan = database.client.retry(run, ANN).await.unwrap();
+    assert_eq!(plan.opened.unwrap().as_str(), "charge#1");
+    assert!(plan.removed.is_empty(), "{:?}", plan.removed);
+    assert_eq!(output(&database.done(run).await), "2");
+    assert_eq!(
+        effects(&database, run).await,
+        ["effect first", "effect charge 1", "effect charge 2"]
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -412,7 +441,7 @@ async fn a_retry_removes_nothing_that_did_not_lead_to_the_end_of_the_run() {
     let run = database.start("fails-and-goes-on", "null").await;
     failed(&database, run).await;
     let plan = database.client.retry(run, ANN).await.unwrap();
-    assert_eq!((plan.opened, plan.removed.len()), (None, 0));
+    assert_eq!((plan.opened.len(), plan.removed.len()), (0, 0));
     failed(&database, run).await;
     assert_eq!(
         effects(&database, run).await,
@@ -443,7 +472,7 @@ async fn a_branch_is_retried_and_run_again_without_those_beside_it() {
 
     let plan = database.client.retry(run, ANN).await.unwrap();
     assert_eq!(
-        plan.opened.as_ref().map(ToString::to_string).as_deref(),
+        plan.opened.first().map(ToString::to_string).as_deref(),
         Some("three#1/1/work#1")
     );
     // It cannot be mended, and so fails again: what matters is that nothing else was done again.
@@ -532,12 +561,24 @@ async fn only_a_failed_run_with_a_failed_step_can_be_retried_and_only_once() {
     let rivals: Vec<_> = (0..8)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { client.retry(run, ANN).await.is_ok() })
+            tokio::spawn(async move { client.retry(run, ANN).await })
         })
         .collect();
     let mut won = 0;
     for rival in rivals {
-        won += usize::from(rival.await.unwrap());
+        match rival.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(refused) => assert!(
+                matches!(
+                    refused,
+                    ClientError::Conflict {
+                        status: Status::Queued,
+                        ..
+                    }
+                ),
+                "{refused}"
+            ),
+        }
     }
     assert_eq!(won, 1);
     assert_eq!(interventions(&database, run).await.len(), 1);
@@ -703,6 +744,16 @@ async fn nothing_is_finished_in_a_run_that_is_played_queued_or_over() {
     }
     assert!(interventions(&database, run).await.is_empty());
     worker.drain().await.unwrap();
+    // What it waits for has come, and nobody has looked yet.
+    client.send_event(run, "go", "1", None).await.unwrap();
+    let refused = client
+        .skip(run, &skip(Some("go#1"), Some("7")), ANN)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("queued"), "{refused}");
+    let worker = crate::check::worker(&database).await;
+    assert_eq!(output(&database.done(run).await), "\"a 1 b\"");
+    worker.drain().await.unwrap();
     sound(&database).await;
 }
 
@@ -751,9 +802,8 @@ async fn all_runs_that_a_filter_finds_are_changed_and_no_other() {
         .change_many(filter.clone(), &Change::Retry, ANN)
         .await
         .unwrap();
-    let mut changed: Vec<RunId> = done.changed.iter().map(|one| one.run).collect();
-    changed.sort();
-    assert_eq!(changed, [all[0].id, all[1].id]);
+    let changed: Vec<RunId> = done.changed.iter().map(|one| one.run).collect();
+    assert_eq!(changed, [all[1].id, all[0].id], "the newest first");
     assert!(done.refused.is_empty() && done.stopped.is_none());
     for run in changed {
         assert_eq!(output(&database.done(run).await), "2");

@@ -63,18 +63,19 @@ async fn misuse_of_the_interface_ends_the_run_with_an_explanation() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
-    for workflow in [
-        "nested-steps",
-        "wait-in-step",
-        "sleep-in-step",
-        "dropped-attempt",
-        "return-in-step",
+    for (workflow, says) in [
+        ("nested-steps", "steps do not nest"),
+        ("wait-in-step", "a wait cannot be inside a step"),
+        ("sleep-in-step", "a wait cannot be inside a step"),
+        ("dropped-attempt", "was dropped without an outcome"),
+        ("return-in-step", "the workflow returned while step"),
     ] {
         let run = database.start(workflow, "null").await;
         let done = database.done(run).await;
         assert_eq!(done.status, Status::Failed, "{workflow}");
         let failure = done.failure.unwrap();
         assert_eq!(failure.code, "misuse", "{workflow}: {failure:?}");
+        assert!(failure.message.contains(says), "{workflow}: {failure:?}");
     }
     for name in ["", "a/b", "a#b", "a\nb"] {
         let run = database

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod backoff;
 mod branches;
 mod broadcast;
 mod chaos;
 mod check;
 mod children;
 mod command;
+mod conformance;
 mod crash;
 mod deadlines;
 mod deploys;
@@ -25,11 +27,13 @@ mod incident;
 mod isolation;
 mod manifests;
 mod outage;
+mod parents;
 mod plans;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;
 mod readme;
+mod relatives;
 mod requests;
 mod retention;
 mod retries;

@@ -94,7 +94,7 @@ async fn a_flush_finds_every_row_by_its_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn children_are_started_by_the_keys_of_their_parents() {
     let database = database().await;
-    let arrays = ["'{}'"; 9].join(", ");
+    let arrays = ["'{}'"; 12].join(", ");
     let plan = plan(&database, "child/start.sql", &arrays).await;
     assert!(plan.contains("run_pkey"), "{plan}");
     assert!(!plan.contains("Seq Scan on run "), "{plan}");

@@ -86,11 +86,22 @@ async fn no_more_runs_of_a_queue_are_on_their_way_than_its_concurrency_allows() 
         .set_queue("q", concurrency(2))
         .await
         .unwrap();
-    let workers = [worker(&database).await, worker(&database).await];
     let mut runs = Vec::new();
     for _ in 0..8 {
         runs.push(start(&database, "slow-step", "150", in_queue("q")).await);
     }
+    // While one worker lets runs in, which nobody else sees before it has, another one does nothing.
+    let admit = "select admitted, is_busy from dacapo.admit((select id from dacapo.queue), 10)";
+    let mut first = database.store.pool().begin().await.unwrap();
+    let let_in: (i32, bool) = sqlx::query_as(admit).fetch_one(&mut *first).await.unwrap();
+    assert_eq!(let_in, (2, false));
+    let let_in: (i32, bool) = sqlx::query_as(admit)
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(let_in, (0, true));
+    first.rollback().await.unwrap();
+    let workers = [worker(&database).await, worker(&database).await];
     // One that is in no queue waits for none of them.
     let other = database.start("nothing", "null").await;
     assert_eq!(database.done(other).await.status, Status::Completed);
@@ -244,6 +255,25 @@ async fn no_more_runs_begin_within_any_stretch_of_time_than_the_rate_allows() {
         all[6] - all[0] < 4 * second,
         "and they do not wait much longer: {all:?}"
     );
+
+    // With a rate per key alone one key waits for no other.
+    let change = QueueChange {
+        rate_per_key: rate(1),
+        ..QueueChange::default()
+    };
+    database.client.set_queue("p", change).await.unwrap();
+    let mut began = Vec::new();
+    for key in ["a", "a", "b"] {
+        let options = in_queue("p").concurrency_key(key);
+        began.push(start(&database, "nothing", "null", options).await);
+    }
+    let mut of_p = Vec::new();
+    for run in began {
+        of_p.push(database.done(run).await.started_at.unwrap().as_micros());
+    }
+    let (first, second_of_a) = (of_p[0].min(of_p[1]), of_p[0].max(of_p[1]));
+    assert!(second_of_a - first >= second, "{of_p:?}");
+    assert!(of_p[2] < second_of_a, "{of_p:?}");
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -535,6 +565,9 @@ async fn a_run_that_waits_for_its_turn_can_be_paused_cancelled_ended_and_sent_ev
     let killed = start(&database, "nothing", "null", in_queue("q")).await;
     let late = in_queue("q").deadline(Duration::from_millis(1));
     let late = start(&database, "nothing", "null", late).await;
+    for run in [paused, cancelled, killed, late] {
+        assert_eq!(client.get(run).await.unwrap().status, Status::Queued);
+    }
     assert_eq!(client.pause(paused).await.unwrap(), Paused::Now);
     assert_eq!(client.get(paused).await.unwrap().status, Status::Paused);
     client.send_event(paused, "go", "1", None).await.unwrap();
@@ -642,6 +675,12 @@ async fn the_limits_of_a_queue_survive_the_death_of_workers() {
             "select not exists (select from dacapo.worker where lease_until > clock_timestamp())",
         )
         .await;
+    let admit = "select admitted from dacapo.admit((select id from dacapo.queue), 10)";
+    let let_in: i32 = sqlx::query_scalar(admit)
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(let_in, 0, "what it played counts until it is taken over");
     sqlx::query("delete from dacapo.log")
         .execute(database.store.pool())
         .await

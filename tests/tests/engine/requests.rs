@@ -65,6 +65,28 @@ async fn a_paused_run_is_woken_by_nothing_but_resume() {
     assert!(again.to_string().contains("paused"), "{again}");
     database.client.resume(run).await.unwrap();
     assert_eq!(database.done(run).await.status, Status::Completed);
+
+    // Nor by time: what is due later is over before it.
+    let sleeps = database
+        .start("sleeps", r#"{"ms": 1000, "times": 1}"#)
+        .await;
+    database
+        .until(
+            "the run sleeps",
+            "select count(*) = 1 from dacapo.task_suspended",
+        )
+        .await;
+    assert_eq!(database.client.pause(sleeps).await.unwrap(), Paused::Now);
+    let later = database
+        .start("sleeps", r#"{"ms": 1100, "times": 1}"#)
+        .await;
+    assert_eq!(database.done(later).await.status, Status::Completed);
+    assert_eq!(
+        database.client.get(sleeps).await.unwrap().status,
+        Status::Paused
+    );
+    database.client.resume(sleeps).await.unwrap();
+    assert_eq!(database.done(sleeps).await.status, Status::Completed);
     worker.drain().await.unwrap();
     sound(&database).await;
 }

@@ -169,10 +169,13 @@ async fn of_the_rules_that_fit_a_run_the_most_particular_one_counts() {
         .await
         .unwrap();
     let other = database.client.clone().with_namespace("other");
-    other
-        .set_retention(rule(None, None, Some(1)))
-        .await
-        .unwrap();
+    // Its rules would be the more particular ones.
+    for status in [None, Some(Status::Completed)] {
+        other
+            .set_retention(rule(None, status, Some(1)))
+            .await
+            .unwrap();
+    }
     ended(&database, "b", Status::Completed, (90_000.0, 90_000.0)).await;
     assert_eq!(sweep(&database, 100, 1_000).await, [0]);
 }

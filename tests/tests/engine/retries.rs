@@ -33,6 +33,9 @@ fn failed(run: &Run) -> Vec<&str> {
         assert!(attempt.finished_at >= attempt.started_at);
         assert!(attempt.worker.contains(':'), "{}", attempt.worker);
     }
+    for pair in attempts.windows(2) {
+        assert!(pair[1].started_at >= pair[0].finished_at, "{pair:?}");
+    }
     attempts
         .iter()
         .map(|attempt| attempt.failure.code.as_str())
@@ -104,6 +107,11 @@ async fn traps_and_time_outs_in_a_step_are_failed_attempts_and_values_in_the_end
         let mended = database.done(mended).await;
         assert_eq!(mended.output.as_ref().unwrap().as_str(), "2", "{how}");
         assert_eq!(failed(&mended), [code], "{how}");
+        if code == "timeout" {
+            // And not the limit on computing between two calls.
+            let message = &mended.steps[0].failed_attempts[0].failure.message;
+            assert!(message.contains("its time-out of 100 ms"), "{message}");
+        }
         let hopeless = database.done(hopeless).await;
         assert_eq!(hopeless.failure.as_ref().unwrap().message, code, "{how}");
         assert_eq!(failed(&hopeless), [code, code], "{how}");

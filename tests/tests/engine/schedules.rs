@@ -4,6 +4,7 @@ mod changes;
 mod command;
 mod missed;
 mod overlap;
+mod queue;
 mod ticks;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use dacapo_model::Status;
 use dacapo_store::{MigrateError, MigrateOutcome, SchemaState, Store, migrate, schema_state};
-use dacapo_tests::{Database, database};
+use dacapo_tests::{Database, database, server_log};
 use sqlx::Executor;
 
 /// A database with nothing in it.
@@ -62,6 +62,75 @@ async fn a_foreign_table_is_refused_and_nothing_is_touched() {
     );
     let tables = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'dacapo' and relkind = 'r'";
     assert_eq!(database.count(tables).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails_leaves_what_was_before_it_and_lets_others_go_on() {
+    let database = empty().await;
+    // In the way of the eleventh migration, which begins with tables and ends with functions.
+    database
+        .store
+        .pool()
+        .execute(
+            "create schema dacapo;
+            create function dacapo.place_in_line(smallint) returns timestamptz language sql as 'select now()'",
+        )
+        .await
+        .unwrap();
+    let error = migrate(&database.store).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Failed(_)), "{error}");
+    assert!(matches!(
+        schema_state(&database.store).await.unwrap(),
+        SchemaState::Behind(10)
+    ));
+    let of_the_eleventh =
+        "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'dacapo' and relname = 'queue'";
+    assert_eq!(database.count(of_the_eleventh).await, 0);
+
+    database
+        .store
+        .pool()
+        .execute("drop function dacapo.place_in_line(smallint)")
+        .await
+        .unwrap();
+    // The one that failed is still connected; another process goes on nevertheless.
+    let other = Store::new(&database.url, 2).unwrap();
+    let migrated = tokio::time::timeout(std::time::Duration::from_secs(30), migrate(&other))
+        .await
+        .expect("the failed migration has kept its lock");
+    assert!(matches!(
+        migrated.unwrap(),
+        MigrateOutcome::Migrated { from: 10, .. }
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_migrated_is_asked_once() {
+    let database = database().await;
+    // From now on the server logs each statement of whoever connects to this database.
+    database
+        .store
+        .pool()
+        .execute(
+            "do $$ begin
+                execute format('alter database %I set log_statement = ''all''', current_database());
+            end $$",
+        )
+        .await
+        .unwrap();
+    let before = server_log().len();
+    let store = Store::new(&database.url, 2).unwrap();
+    assert!(matches!(
+        migrate(&store).await.unwrap(),
+        MigrateOutcome::UpToDate(_)
+    ));
+    let log = server_log();
+    let statements: Vec<&str> = log[before..]
+        .lines()
+        .filter(|line| line.contains("LOG:  execute") || line.contains("LOG:  statement"))
+        .collect();
+    assert_eq!(statements.len(), 1, "{statements:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! docs/semantics.md names a test behind each sentence, and the tests are there.
+//! docs/semantics.md names a test behind each sentence, docs/conformance.md behind each promise, and the tests are there.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -28,6 +28,18 @@ fn tests_below(directory: &Path, found: &mut HashSet<String>) {
     }
 }
 
+/// Promises that may be answered by why they do not apply.
+const DO_NOT_APPLY_MAX: usize = 10;
+
+/// Words in code that look like a test's name: several words, joined.
+fn named(text: &str) -> Vec<&str> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.matches('_').count() >= 2 && !word.contains('.'))
+        .collect()
+}
+
 #[test]
 fn every_sentence_names_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -48,13 +60,7 @@ fn every_sentence_names_a_test_that_is_there() {
     }
     assert!(sentences.len() > 30, "{}", sentences.len());
     for sentence in sentences {
-        // Words in code that look like a test's name: several words, joined.
-        let named: Vec<&str> = sentence
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|word| word.matches('_').count() >= 2 && !word.contains('.'))
-            .collect();
+        let named = named(&sentence);
         assert!(!named.is_empty(), "no test stands behind: {sentence}");
         for name in named {
             assert!(
@@ -63,4 +69,35 @@ fn every_sentence_names_a_test_that_is_there() {
             );
         }
     }
+}
+
+#[test]
+fn every_promise_names_a_test_that_is_there_or_says_why_it_does_not_apply() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut tests = HashSet::new();
+    tests_below(&root, &mut tests);
+    let text = std::fs::read_to_string(root.join("docs/conformance.md")).unwrap();
+    let rows: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && *line != "| promise | held by |")
+        .collect();
+    assert!(rows.len() > 60, "{}", rows.len());
+    let mut do_not_apply = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, held_by] = cells[..] else {
+            panic!("expected two cells: {row}");
+        };
+        if let Some(why) = held_by.strip_prefix("Does not apply: ") {
+            assert!(why.len() > 20, "no reason is given: {row}");
+            do_not_apply += 1;
+            continue;
+        }
+        let named = named(held_by);
+        assert!(!named.is_empty(), "no test stands behind: {row}");
+        for name in named {
+            assert!(tests.contains(name), "there is no test `{name}`: {row}");
+        }
+    }
+    assert!(do_not_apply <= DO_NOT_APPLY_MAX, "{do_not_apply}");
 }

@@ -146,7 +146,7 @@ async fn what_sql_is_given_is_checked_and_nothing_is_written_when_it_is_wrong() 
         ),
         (
             "'process', '1', '{\"prio\": 1}'",
-            "options.prio: unknown option; expected one of at, concurrencyKey, debounce, debounceFor, debounceMax, delay, key, labels, namespace, onConflict, priority, queue, singleton",
+            "options.prio: unknown option; expected one of at, concurrencyKey, deadline, debounce, debounceFor, debounceMax, delay, key, labels, namespace, onConflict, priority, queue, singleton",
             "",
         ),
         (
@@ -345,8 +345,31 @@ fn texts() -> impl Strategy<Value = (Type, String)> {
             prop_oneof![Just(Type::U64), Just(Type::S64), Just(Type::S32), Just(Type::U8)],
             "-?(92233720368547758|184467440737095516|21474836|2)[0-9]{2}",
         ),
+        1 => ends(),
         1 => "[A-Za-z0-9+/]{0,6}={0,3}".prop_map(|text| (Type::Bytes, format!("\"{text}\""))),
     ]
+}
+
+/// The ends of each type of whole numbers, and what lies beside them.
+fn ends() -> impl Strategy<Value = (Type, String)> {
+    let types = proptest::sample::select(vec![
+        (Type::U8, 0, 8),
+        (Type::S8, 7, 7),
+        (Type::U16, 0, 16),
+        (Type::S16, 15, 15),
+        (Type::U32, 0, 32),
+        (Type::S32, 31, 31),
+        (Type::U64, 0, 64),
+        (Type::S64, 63, 63),
+    ]);
+    (types, any::<bool>(), -1..=1_i128).prop_map(|((ty, below, above), is_least, beside)| {
+        let end = match (is_least, below) {
+            (true, 0) => 0,
+            (true, bits) => -(1_i128 << bits),
+            (false, _) => (1_i128 << above) - 1,
+        };
+        (ty, (end + beside).to_string())
+    })
 }
 
 fn workflow(ty: &Type) -> Workflow {
@@ -511,4 +534,59 @@ fn sql_knows_a_value_by_every_spelling() {
     if let Err(error) = result {
         panic!("{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_starts_with_a_deadline() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let naps = r#"'{"ms": 3600000, "times": 1}'"#;
+    for (options, message) in [
+        (
+            r#"{"deadline": "soon"}"#,
+            "options.deadline: expected an interval such as 2 hours, got \"soon\"",
+        ),
+        (
+            r#"{"deadline": "0 seconds"}"#,
+            "options.deadline: expected 1 ms to 10 years, got \"0 seconds\"",
+        ),
+        (
+            r#"{"deadline": "11 years"}"#,
+            "options.deadline: expected 1 ms to 10 years, got \"11 years\"",
+        ),
+        (
+            r#"{"deadline": 7}"#,
+            "options.deadline: expected a string, got 7",
+        ),
+        (
+            r#"{"deadline": "1 hour", "delay": "60 minutes"}"#,
+            "options.delay: the run would fail by its deadline before it begins: expected less than the deadline",
+        ),
+    ] {
+        let statement = format!("select dacapo.start('sleeps', {naps}, '{options}')");
+        let (said, _) = refused(&mut connection, &statement).await;
+        assert!(said.starts_with(message), "{options}: {said}");
+    }
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
+    let worker = worker(&database).await;
+    for options in [
+        r#"{"deadline": "1 second"}"#,
+        r#"{"deadline": "1 second", "singleton": "one"}"#,
+        r#"{"deadline": "1 second", "priority": 3}"#,
+    ] {
+        let run: Uuid = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "select dacapo.start('sleeps', {naps}, '{options}')"
+        )))
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        let ended = database.done(RunId(run)).await;
+        assert_eq!(ended.status, Status::Failed, "{options}");
+        assert_eq!(ended.failure.unwrap().code, "deadline");
+        let allowed = ended.deadline.unwrap().as_micros() - ended.created_at.as_micros();
+        assert!((900_000..1_100_000).contains(&allowed), "{allowed}");
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }

@@ -387,7 +387,7 @@ async fn starts_that_come_soon_after_each_other_are_one_run_with_the_newest_inpu
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let quiet = Duration::from_millis(700);
-    let mut ids = Vec::new();
+    let (mut ids, mut begins) = (Vec::new(), Vec::new());
     for input in ["1", "2", "3"] {
         let options = StartOptions::default()
             .debounce("k", quiet)
@@ -399,9 +399,15 @@ async fn starts_that_come_soon_after_each_other_are_one_run_with_the_newest_inpu
             .unwrap();
         assert_eq!(started.created, ids.is_empty());
         ids.push(started.id);
+        let seen = database.client.get(started.id).await.unwrap();
+        begins.push(seen.waiting_for.unwrap().wake_at.unwrap());
     }
     ids.dedup();
     assert_eq!(ids.len(), 1);
+    assert!(
+        begins.is_sorted_by(|one, next| one < next),
+        "each start puts it off: {begins:?}"
+    );
     let newest = database_time(&database).await;
     let other = StartOptions::default().debounce("other", quiet);
     let other = start(&database, "counted-steps", "9", other).await;
@@ -446,6 +452,19 @@ async fn a_debounced_run_begins_at_the_latest_when_its_cap_says_however_many_sta
     let done = database.done(first).await;
     let waited = done.started_at.unwrap().as_micros() - done.created_at.as_micros();
     assert!((899_000..5_000_000).contains(&waited), "{waited}");
+
+    let options = StartOptions::default().debounce("hour", Duration::from_secs(3_600));
+    start(&database, "nothing", "null", options).await;
+    assert_eq!(
+        database
+            .count(
+                "select count(*) from dacapo.debounce
+                where key = 'hour' and latest between now() + interval '9 hours 55 minutes' and now() + interval '10 hours'"
+            )
+            .await,
+        1,
+        "ten times the quiet time"
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -529,10 +548,18 @@ async fn sql_starts_in_queues_later_and_with_regard_to_other_starts() {
         ),
         (
             r#"{"priority": 1.5}"#,
-            "options.priority: expected a whole number from -100 to 100, got 1.5",
+            "options.priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got 1.5",
         ),
         (
-            r#"{"priority": "high"}"#,
+            r#"{"priority": "urgent"}"#,
+            "options.priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got \"urgent\"",
+        ),
+        (
+            r#"{"priority": "Infinity"}"#,
+            "options.priority: expected a whole number",
+        ),
+        (
+            r#"{"priority": true}"#,
             "options.priority: expected a whole number",
         ),
         (
@@ -729,8 +756,24 @@ async fn the_command_line_starts_later_and_with_regard_to_other_starts() {
             vec!["--debounce", "d", "--for", "5s", "--key", "k"],
             "cannot be used with",
         ),
-        (vec!["--priority", "high"], "--priority"),
-        (vec!["--priority", "101"], "expected -100 to 100"),
+        (vec!["--singleton", ""], "it is empty"),
+        (
+            vec![
+                "--singleton",
+                "k",
+                "--on-conflict",
+                "queue",
+                "--delay",
+                "1m",
+            ],
+            "expected no delay and no time",
+        ),
+        (
+            vec!["--debounce", "d", "--for", "2678400s"],
+            "expected 1 ms to 30 days",
+        ),
+        (vec!["--priority", "urgent"], "low, normal, high"),
+        (vec!["--priority", "101"], "from -100 to 100"),
     ] {
         let output = run(
             &database,
@@ -746,4 +789,41 @@ async fn the_command_line_starts_later_and_with_regard_to_other_starts() {
     }
     assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_of_priority_is_the_same_for_sql_and_the_command_line() {
+    let database = database().await;
+    database.deploy("probe").await;
+    for (level, priority) in dacapo_client::PRIORITY_LEVELS {
+        let options = format!(r#"{{"priority": "{level}"}}"#);
+        let by_sql: uuid::Uuid =
+            sqlx::query_scalar("select dacapo.start('nothing', 'null', $1::text::jsonb)")
+                .bind(options)
+                .fetch_one(database.store.pool())
+                .await
+                .unwrap();
+        let by_command = run(&database, &["start", "nothing", "--priority", level]).await;
+        let by_command: RunId = text(&by_command.stdout).trim().parse().unwrap();
+        for run in [RunId(by_sql), by_command] {
+            let seen = database.client.get(run).await.unwrap();
+            assert_eq!(seen.priority, priority, "{level}");
+        }
+    }
+    let refused = run(&database, &["start", "nothing", "--priority", "NaN"]).await;
+    fails(&refused, 2, &["lowest, low, normal, high or highest"]);
+    let durations = run(
+        &database,
+        &[
+            "start",
+            "nothing",
+            "--delay",
+            "2 days 12 hours",
+            "-o",
+            "json",
+        ],
+    )
+    .await;
+    let delayed: serde_json::Value = serde_json::from_slice(&durations.stdout).unwrap();
+    assert_eq!(delayed["status"], "suspended");
 }

@@ -349,3 +349,38 @@ async fn the_commands_that_the_document_shows_print_what_it_shows() {
         assert_eq!(printed.trim(), expected.join("\n").trim(), "{script}");
     }
 }
+
+#[tokio::test]
+async fn children_are_scripted_on_the_command_line() {
+    let input = r#"{"workflow": "test:probe/children.square", "input": "12"}"#;
+    let run = ["--workflow", "runs-child", "--input", input];
+    let with = |more: &[&'static str]| [run.as_slice(), more].concat();
+    let ended = test(
+        "probe",
+        &with(&["--child", "square=144", "--crash-everywhere"]),
+    )
+    .await;
+    let said = text(&ended.stdout);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(said.ends_with("\"144\"\n"), "{said}");
+    let ended = test("probe", &with(&["--child-at", "2h", "square=144"])).await;
+    let said = text(&ended.stdout);
+    assert!(ended.status.success() && said.contains("+2h"), "{said}");
+    let failed = test(
+        "probe",
+        &with(&["--child-fails", "square=lost: it got lost"]),
+    )
+    .await;
+    fails(&failed, 1, &["lost: it got lost"]);
+    let unscripted = test("probe", &run).await;
+    fails(
+        &unscripted,
+        1,
+        &[
+            "a child of `test:probe/children.square` would be another",
+            "--child WORKFLOW=JSON",
+        ],
+    );
+    let bad = test("probe", &with(&["--child", "square"])).await;
+    fails(&bad, 2, &["--child square: expected WORKFLOW=JSON"]);
+}

@@ -11,6 +11,16 @@ async fn sleeps_suspend_the_run_and_end_no_earlier_than_asked() {
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let run = database.start("sleeps", r#"{"ms": 150, "times": 2}"#).await;
+    let long = database
+        .start("sleeps", r#"{"ms": 3600000, "times": 1}"#)
+        .await;
+    database
+        .until(
+            "the run that sleeps for long is suspended, and nothing holds it",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'time' and wake_at > now() + interval '30 minutes'",
+        )
+        .await;
+    database.client.kill(long).await.unwrap();
     let done = database.done(run).await;
     assert_eq!(done.status, Status::Completed);
     assert_eq!(
@@ -27,9 +37,20 @@ async fn sleeps_suspend_the_run_and_end_no_earlier_than_asked() {
 async fn a_time_in_the_past_is_over_at_once() {
     let database = database().await;
     database.deploy("probe").await;
+    let refuse = "
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+            raise exception 'suspended for a time that is over' using errcode = 'data_exception';
+        end $$;
+        create trigger refuse before insert on dacapo.task_suspended for each row execute function refuse()";
+    sqlx::raw_sql(refuse)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
     let worker = worker(&database).await;
     let run = database.start("sleeps-until", "1000").await;
-    assert_eq!(database.done(run).await.status, Status::Completed);
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Completed, "{done:?}");
     worker.drain().await.unwrap();
 }
 

@@ -55,6 +55,10 @@ impl Journal for Stops {
         Err(Stop::Drained)
     }
 
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Err(Stop::Drained)
+    }
+
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {
         Err(Stop::Drained)
     }
@@ -168,6 +172,7 @@ fn spec(sandbox: &Sandbox, workflow: &Workflow, input: &str, recorded: Vec<Recor
         terms: sandbox.terms(&Manifest::default()),
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
+        changes: None,
         recorded,
     }
 }

@@ -137,9 +137,10 @@ pub(crate) async fn retry(args: RetryArgs, global: &Global, ui: Ui) -> Result<Ex
 }
 
 fn went_back(plan: &RetryPlan) -> String {
-    let from = match &plan.opened {
-        Some(step) => format!("from {step}"),
-        None => "where it was".to_owned(),
+    let opened: Vec<&str> = plan.opened.iter().map(|key| key.as_str()).collect();
+    let from = match opened.as_slice() {
+        [] => "where it was".to_owned(),
+        opened => format!("from {}", opened.join(", ")),
     };
     if plan.removed.is_empty() {
         return from;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dacapo_client::{RetentionRule, Status};
 use serde_json::json;
 
-use crate::arguments::{Global, long_duration};
+use crate::arguments::{Global, duration};
 use crate::connect;
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, table};
@@ -43,7 +43,7 @@ fn keep(text: &str) -> std::result::Result<Keep, String> {
     match text {
         "forever" => Ok(Keep::Forever),
         "default" => Ok(Keep::Default),
-        text => long_duration(text)
+        text => duration(text)
             .map(Keep::For)
             .map_err(|_| "expected a duration such as 12h or 90d, forever, or default".to_owned()),
     }
@@ -102,7 +102,7 @@ fn show(rules: &[RetentionRule], ui: Ui) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `30d`, `1d 12h`, `90s`: what [`long_duration`] reads.
+/// `30d`, `1d 12h`, `90s`: what [`duration`] reads.
 fn spelled(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     let mut parts = Vec::new();

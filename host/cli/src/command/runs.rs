@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_client::{
-    ClientError, Intervention, ListFilter, LogLevel, LogLine, Run, RunExport, RunFilter,
-    RunSummary, Status, Step, StepOutcome, Timestamp,
+    ClientError, Cursor, CursorError, Intervention, ListFilter, LogLevel, LogLine, Run, RunExport,
+    RunFilter, RunSummary, Status, Step, StepOutcome, Timestamp,
 };
 
 use crate::arguments::{self, Global};
@@ -97,12 +97,19 @@ pub(crate) struct List {
     /// Go on after this place: the `next` of another list
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
+    /// Go back to what is in front of this place: the `previous` of another list
+    #[arg(long, value_name = "CURSOR", conflicts_with = "after")]
+    back_from: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The run's id
-    run: String,
+    #[arg(required_unless_present = "last")]
+    run: Option<String>,
+    /// In place of an id: the run of this workflow that was started last
+    #[arg(long, value_name = "WORKFLOW", conflicts_with = "run")]
+    last: Option<String>,
     /// Show the lines of its log too
     #[arg(long)]
     logs: bool,
@@ -172,15 +179,11 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
 }
 
 async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let after = args
-        .after
-        .map(|cursor| cursor.parse())
-        .transpose()
-        .map_err(|error: dacapo_client::CursorError| Failed::usage(error.to_string()))?;
     let filter = ListFilter {
         runs: args.filter.filter()?,
         limit: args.limit,
-        after,
+        after: cursor(args.after)?,
+        before: cursor(args.back_from)?,
     };
     let page = connect::client(global).await?.list(filter).await?;
     ui.data(&page, |page| {
@@ -199,10 +202,21 @@ async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
         });
         table(&["run", "workflow", "status", "steps", "created", ""], rows)
     });
-    if let (false, Some(next)) = (ui.is_json(), &page.next) {
-        ui.say(&format!("more: --after {next}"));
+    if !ui.is_json() {
+        if let Some(previous) = &page.previous {
+            ui.say(&format!("newer: --back-from {previous}"));
+        }
+        if let Some(next) = &page.next {
+            ui.say(&format!("more: --after {next}"));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn cursor(text: Option<String>) -> Result<Option<Cursor>> {
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|error: CursorError| Failed::usage(error.to_string()))
 }
 
 async fn count(args: Filter, global: &Global, ui: Ui) -> Result<ExitCode> {
@@ -266,8 +280,17 @@ fn short(time: Timestamp) -> String {
 }
 
 async fn show(args: Show, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let id = run_id(&args.run)?;
+    let named = args.run.as_deref().map(run_id).transpose()?;
     let client = connect::client(global).await?;
+    let id = match (named, args.last) {
+        (Some(id), _) => id,
+        (None, workflow) => {
+            let workflow = workflow.unwrap_or_default();
+            let last = client.last_run(&workflow).await?;
+            last.map(|run| run.id)
+                .ok_or_else(|| Failed::request(format!("there is no run of {workflow}")))?
+        }
+    };
     let run = client.get(id).await?;
     let logs = if args.logs {
         client.logs(id).await?
@@ -418,8 +441,18 @@ fn details(intervention: &Intervention) -> String {
         (" from", "from"),
         (" from", "opened"),
         (" of", "step"),
+        (" with its parent", "parent"),
     ] {
-        if let Some(value) = details[name].as_str() {
+        // An older retry opened one step.
+        let values: Vec<&str> = match &details[name] {
+            serde_json::Value::Array(values) => values
+                .iter()
+                .filter_map(serde_json::Value::as_str)
+                .collect(),
+            value => value.as_str().into_iter().collect(),
+        };
+        if !values.is_empty() {
+            let value = cut(&values.join(", "), 100);
             let before = match (intervention.action.as_str(), name) {
                 ("rerun-of", "run") => "",
                 _ => before,

@@ -62,6 +62,20 @@ pub(crate) struct Create {
     /// A label of each run; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
+    /// The queue that each run waits in, made before with `dacapo queue set` [default: the one without limits]
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// -100 to 100; runs with a higher one go first, and a step of it is worth a minute of waiting
+    #[arg(
+        long,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "PRIORITY"
+    )]
+    priority: i16,
+    /// What the queue's limits per key go by, such as a customer's number
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
     /// Delay each tick by a share of this that is its own, but never beyond the next tick
     #[arg(long, default_value = "0s", value_parser = arguments::duration, value_name = "DURATION")]
     jitter: Duration,
@@ -157,6 +171,9 @@ async fn create(args: Create, global: &Global, ui: Ui) -> Result<()> {
     let new = NewSchedule {
         input: json_argument(&args.input)?,
         labels: args.labels.into_iter().collect(),
+        queue: args.queue,
+        priority: args.priority,
+        concurrency_key: args.concurrency_key,
         jitter: args.jitter,
         overlap,
         catch_up,
@@ -274,6 +291,16 @@ fn schedule_text(schedule: &Schedule) -> String {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         line("labels", &labels.join(" "));
+    }
+    if let Some(queue) = &schedule.queue {
+        let key = schedule.concurrency_key.as_ref();
+        line(
+            "queue",
+            &key.map_or_else(|| queue.clone(), |key| format!("{queue}, key {key}")),
+        );
+    }
+    if schedule.priority != 0 {
+        line("priority", &schedule.priority.to_string());
     }
     let state = state(schedule);
     if !state.is_empty() {

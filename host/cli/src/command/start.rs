@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dacapo_client::{
     Begins, ClientError, Debounce, OnConflict, Run, Singleton, StartOptions, Status, Timestamp,
+    parse_priority,
 };
 
 use crate::arguments::Global;
@@ -75,11 +76,13 @@ struct Placing {
     /// The queue, made before with `dacapo queue set` [default: the one without limits]
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// -100 to 100; runs with a higher one go first, and a step of it is worth a minute of waiting
+    /// -100 to 100, or lowest (-100), low (-10), normal (0), high (10), highest (100); runs with a higher one go first, and a step of it is
+    /// worth a minute of waiting
     #[arg(
         long,
-        default_value_t = 0,
+        default_value = "normal",
         allow_negative_numbers = true,
+        value_parser = parse_priority,
         value_name = "PRIORITY"
     )]
     priority: i16,
@@ -90,7 +93,7 @@ struct Placing {
     #[arg(
         long,
         allow_hyphen_values = true,
-        value_parser = arguments::long_duration,
+        value_parser = arguments::duration,
         conflicts_with = "at",
         value_name = "DURATION"
     )]

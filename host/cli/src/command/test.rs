@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_testkit::{
-    BlockCode, Component, Crashes, Error, Failure, LogLine, Outcome, Recorded, RecordedState, Run,
-    RunOutcome, SandboxConfig, SuspendReason, Timestamp, Value,
+    BlockCode, Child, Component, Crashes, Error, Failure, LogLine, Outcome, Recorded,
+    RecordedState, Run, RunOutcome, SandboxConfig, SuspendReason, Timestamp, Value,
 };
 use serde_json::json;
 
@@ -39,6 +39,15 @@ pub(crate) struct Args {
     /// The failure of a step whose body is not to run. May be repeated
     #[arg(long = "step-fails", value_name = "STEP=CODE[: MESSAGE]")]
     failures: Vec<String>,
+    /// The output of each child of a workflow; by the workflow's name or an end of it. May be repeated
+    #[arg(long = "child", value_name = "WORKFLOW=JSON")]
+    children: Vec<String>,
+    /// The output of each child of a workflow, which takes this long. May be repeated
+    #[arg(long = "child-at", num_args = 2, value_names = ["AFTER", "WORKFLOW=JSON"])]
+    children_at: Vec<String>,
+    /// The failure of each child of a workflow. May be repeated
+    #[arg(long = "child-fails", value_name = "WORKFLOW=CODE[: MESSAGE]")]
+    failing_children: Vec<String>,
     /// A pause of the workflow's own that is resumed as soon as it is reached; by its name or its key. May be repeated
     #[arg(long = "resume", value_name = "PAUSE")]
     pauses: Vec<String>,
@@ -87,6 +96,10 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         RunOutcome::Blocked(reason) if reason.code == BlockCode::JournalLimit => Err(
             Failed::request(format!("the run is blocked: {}", reason.message))
                 .hint("if the workflow is to end at all, raise the limit here with --steps-max"),
+        ),
+        RunOutcome::Blocked(reason) if reason.code == BlockCode::UnknownWorkflow => Err(
+            Failed::request(format!("the run is blocked: {}", reason.message))
+                .hint("say here how the child ends with --child WORKFLOW=JSON or --child-fails WORKFLOW=CODE"),
         ),
         other => Err(Failed::request(format!("the run {other}"))),
     }
@@ -138,16 +151,22 @@ fn script(run: &mut Run, args: &Args) -> Result<()> {
         run.script_step(name, Ok(json_value(&format!("--step {name}"), value)?));
     }
     for step in &args.failures {
-        let (name, failure) = step
-            .split_once('=')
-            .filter(|(_, failure)| !failure.is_empty())
-            .ok_or_else(|| {
-                Failed::usage(format!(
-                    "--step-fails {step}: expected STEP=CODE or STEP=CODE: MESSAGE"
-                ))
-            })?;
-        let (code, message) = failure.split_once(':').unwrap_or((failure, failure));
-        run.script_step(name, Err(Failure::new(code.trim(), message.trim())));
+        let (name, failure) = failure_argument("--step-fails", "STEP", step)?;
+        run.script_step(name, Err(failure));
+    }
+    for child in &args.children {
+        let (workflow, output) = output_argument("--child", child)?;
+        run.script_child(workflow, Child::ends(Ok(output)));
+    }
+    for pair in args.children_at.chunks_exact(2) {
+        let after = arguments::duration(&pair[0])
+            .map_err(|error| Failed::usage(format!("--child-at: {:?}: {error}", pair[0])))?;
+        let (workflow, output) = output_argument("--child-at", &pair[1])?;
+        run.script_child(workflow, Child::ends(Ok(output)).after(after));
+    }
+    for child in &args.failing_children {
+        let (workflow, failure) = failure_argument("--child-fails", "WORKFLOW", child)?;
+        run.script_child(workflow, Child::ends(Err(failure)));
     }
     for pause in &args.pauses {
         run.resume_pause(pause);
@@ -156,6 +175,31 @@ fn script(run: &mut Run, args: &Args) -> Result<()> {
         run.cancel_at(after);
     }
     Ok(())
+}
+
+/// `NAME=CODE` or `NAME=CODE: MESSAGE`.
+fn failure_argument<'a>(option: &str, what: &str, text: &'a str) -> Result<(&'a str, Failure)> {
+    let (name, failure) = text
+        .split_once('=')
+        .filter(|(_, failure)| !failure.is_empty())
+        .ok_or_else(|| {
+            Failed::usage(format!(
+                "{option} {text}: expected {what}=CODE or {what}=CODE: MESSAGE"
+            ))
+        })?;
+    let (code, message) = failure.split_once(':').unwrap_or((failure, failure));
+    Ok((name, Failure::new(code.trim(), message.trim())))
+}
+
+/// `WORKFLOW=JSON`.
+fn output_argument<'a>(option: &str, text: &'a str) -> Result<(&'a str, Value)> {
+    let (workflow, output) = text
+        .split_once('=')
+        .ok_or_else(|| Failed::usage(format!("{option} {text}: expected WORKFLOW=JSON")))?;
+    Ok((
+        workflow,
+        json_value(&format!("{option} {workflow}"), output)?,
+    ))
 }
 
 fn event_argument(text: &str) -> Result<(String, Value)> {
@@ -367,7 +411,10 @@ impl From<Error> for Failed {
             Error::WaitsForEver { waiting, .. } => {
                 failed.message = format!("the run waits for ever: {waiting}");
                 failed.hint = match waiting.reason {
-                    SuspendReason::Event | SuspendReason::Child => Some(
+                    SuspendReason::Child => {
+                        Some("say how the child ends with --child WORKFLOW=JSON".to_owned())
+                    }
+                    SuspendReason::Event => Some(
                         "send one with --event NAME=JSON, or --event-at AFTER NAME=JSON".to_owned(),
                     ),
                     SuspendReason::Pause => Some("resume it with --resume PAUSE".to_owned()),

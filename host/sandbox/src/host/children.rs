@@ -16,6 +16,15 @@ use crate::journal::{ChildStart, ChildState, ChildWorkflow, SuspendReason};
 /// Runs that may have started each other on the way to one.
 const DEPTH_MAX: u16 = 32;
 
+/// The queue without limits, which every run is in that names no other.
+const DEFAULT_QUEUE: &str = "default";
+
+/// The longest concurrency key of a child, in bytes.
+const CONCURRENCY_KEY_BYTES_MAX: usize = 200;
+
+/// The highest priority, and the lowest one below zero.
+const PRIORITY_MAX: i32 = 100;
+
 /// The longest deadline of a child.
 const DEADLINE_MAX_MS: u64 = 10 * 366 * 86_400_000;
 
@@ -32,6 +41,9 @@ pub struct Options {
     labels: Option<Vec<(String, String)>>,
     deadline_ms: Option<u64>,
     detached: bool,
+    queue: Option<String>,
+    concurrency_key: Option<String>,
+    priority: Option<i16>,
 }
 
 impl Host for Guest {
@@ -97,6 +109,19 @@ impl Guest {
         };
         match self.check_child(&found, input) {
             Ok(input) => {
+                if let Some(queue) = &options.queue
+                    && !self.journal.has_queue(queue).await?
+                {
+                    return Err(Interrupt::Blocked(BlockReason {
+                        code: BlockCode::UnknownQueue,
+                        message: format!(
+                            "`{}` is to start a child in the queue {queue:?}, which there is not: make it with `dacapo queue set`, then \
+                             resume the run",
+                            slot.key
+                        ),
+                        details: None,
+                    }));
+                }
                 let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
                 let workflow = found.workflow.name;
                 let value = serde_json::json!({ "run": id.to_string(), "workflow": workflow });
@@ -111,6 +136,9 @@ impl Guest {
                     labels: options.labels,
                     deadline_ms: options.deadline_ms,
                     detached: options.detached,
+                    queue: options.queue,
+                    concurrency_key: options.concurrency_key,
+                    priority: options.priority,
                 };
                 self.record_child(slot, now, outcome, child);
                 Ok(Ok(id))
@@ -156,6 +184,11 @@ impl Guest {
             ));
         }
         let limits = &self.config.payload;
+        if !found.is_typed {
+            return Payload::new(input.to_owned(), limits).map_err(|error| {
+                Failure::new(INPUT, format!("child of {}: {error}", found.workflow.name))
+            });
+        }
         let input = found.workflow.check_input(input, limits);
         input.map_err(|error| {
             Failure::new(INPUT, format!("child of {}: {error}", found.workflow.name))
@@ -299,6 +332,54 @@ impl HostOptions for Guest {
 
     fn set_detached(&mut self, options: Resource<Options>) -> wasmtime::Result<()> {
         self.table.get_mut(&options)?.detached = true;
+        Ok(())
+    }
+
+    fn set_queue(
+        &mut self,
+        options: Resource<Options>,
+        name: String,
+        key: Option<String>,
+    ) -> wasmtime::Result<()> {
+        dacapo_model::check_name(&name)
+            .map_err(|error| Interrupt::misuse(format!("queue of a child: {error}")))?;
+        if let Some(key) = &key {
+            let problem = if !(1..=CONCURRENCY_KEY_BYTES_MAX).contains(&key.len()) {
+                Some(format!(
+                    "expected 1 to {CONCURRENCY_KEY_BYTES_MAX} bytes, got {}",
+                    key.len()
+                ))
+            } else if key.contains('\0') {
+                Some("it holds a NUL character, which cannot be kept".to_owned())
+            } else if name == DEFAULT_QUEUE {
+                Some(format!(
+                    "limits per key are those of a named queue, and {DEFAULT_QUEUE:?} has none: expected another queue, or no key"
+                ))
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                let message = format!("concurrency key of a child: {problem}");
+                return Err(Interrupt::misuse(message).into());
+            }
+        }
+        let options = self.table.get_mut(&options)?;
+        options.queue = Some(name).filter(|name| name != DEFAULT_QUEUE);
+        options.concurrency_key = key;
+        Ok(())
+    }
+
+    fn set_priority(&mut self, options: Resource<Options>, priority: i32) -> wasmtime::Result<()> {
+        let known = i16::try_from(priority)
+            .ok()
+            .filter(|_| (-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority));
+        let Some(known) = known else {
+            let message = format!(
+                "priority of a child: expected -{PRIORITY_MAX} to {PRIORITY_MAX}, got {priority}"
+            );
+            return Err(Interrupt::misuse(message).into());
+        };
+        self.table.get_mut(&options)?.priority = Some(known);
         Ok(())
     }
 

@@ -29,6 +29,10 @@ impl Host for Guest {
     fn idempotency_key(&mut self) -> wasmtime::Result<Option<String>> {
         Ok(self.open_idempotency_key())
     }
+
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
+    }
 }
 
 /// Times before 1970 have no form in the interface, and no run was started then.

@@ -118,7 +118,7 @@ impl Host for Guest {
             }
         };
         // Lines printed by the body belong to the step, so they are written before its outcome.
-        self.console.enter(None, self.replay.is_replaying());
+        self.console.enter(None, self.is_silent());
         Ok(self.end_attempt(open, outcome).await?)
     }
 

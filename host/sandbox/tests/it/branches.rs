@@ -1,6 +1,8 @@
 //! Forks: branches played in instances of their own, given up and taken up again.
 
-use dacapo_model::RecordedState;
+use std::collections::HashSet;
+
+use dacapo_model::{Kind, Outcome, Payload, PayloadLimits, RecordedState};
 use dacapo_sandbox::{BlockCode, Ending, Signal, SuspendReason};
 
 use crate::support::{Run, failure, output};
@@ -34,6 +36,17 @@ async fn branches_are_played_and_joined_and_a_replay_executes_nothing() {
     assert_eq!(output(run.go().await), "20540");
     assert_eq!(run.journal.trace(), Vec::<String>::new());
     assert_eq!(run.journal.messages().len(), 40);
+
+    // By index, in whichever order they end.
+    let run = Run::new(
+        "branches.listeners",
+        r#"{"n": 3, "ms": 0, "maxParallel": null}"#,
+    );
+    for name in ["go-2", "go-0", "go-1"] {
+        assert_eq!(run.go().await, Ending::Suspended);
+        run.journal.send(name, &format!("{name:?}"));
+    }
+    assert_eq!(output(run.go().await), r#"["go-0","go-1","go-2"]"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,10 +72,16 @@ async fn a_fork_of_steps_waits_and_sleeps_goes_on_when_the_last_has_ended() {
     // The sleep is over, the event is not there: one branch ends, the other is not even played.
     run.journal.advance(1_000);
     run.journal.forget_trace();
+    run.journal.forget_asked();
     assert_eq!(run.go().await, Ending::Suspended);
     assert_eq!(
         run.journal.trace(),
         ["all#1/2/nap#1 ok", "all#1/2 ok", "suspend event"]
+    );
+    assert_eq!(
+        run.journal.asked(),
+        Vec::<String>::new(),
+        "only who plays the branch takes its event"
     );
     assert_eq!(run.journal.suspension().unwrap().wake_at, None);
 
@@ -105,9 +124,14 @@ async fn a_run_cut_after_any_row_plays_only_what_is_missing() {
         assert_eq!(sorted(&run), sorted(&whole));
         // The journal itself refuses to take a row twice; what was done is not even looked at again.
         let written = run.journal.trace();
+        let logs = run.journal.logs();
         for row in &writes[..cut] {
             if matches!(row.state, RecordedState::Done { .. }) {
                 assert!(!written.contains(&format!("{} ok", row.key)), "{written:?}");
+                let again = logs
+                    .iter()
+                    .find(|line| line.step.as_ref() == Some(&row.key));
+                assert_eq!(again, None, "its body ran again");
             }
         }
     }
@@ -156,6 +180,21 @@ async fn the_first_to_succeed_wins_and_the_others_make_up_for_what_they_did() {
         ]
     );
     assert_eq!(output(run.go().await), r#""nobody""#);
+
+    // One that succeeds later, although it has lost, does not win.
+    let late = Run::new("branches.races", "10");
+    let mut rows = run.journal.writes();
+    rows.retain(|row| row.kind != Kind::Step || row.key.scope() != "");
+    rows.retain(|row| row.kind != Kind::Fork || matches!(row.state, RecordedState::Open { .. }));
+    let loser = rows
+        .iter_mut()
+        .find(|row| row.key.as_str() == "first#1/0")
+        .unwrap();
+    if let RecordedState::Done { outcome, .. } = &mut loser.state {
+        *outcome = Outcome::Ok(Payload::new("\"me\"", &PayloadLimits::default()).unwrap());
+    }
+    late.journal.put(&rows);
+    assert_eq!(output(late.go().await), r#""nobody""#);
 
     let run = Run::new("branches.races", "60000");
     run.journal.send("answered", "\"me\"");
@@ -243,13 +282,38 @@ async fn a_pause_holds_all_branches() {
     assert_eq!(output(run.go().await), r#""1 2 3 yes""#);
 }
 
+/// What one look of a workflow or a branch has seen: `number milliseconds order drawn`.
+type Look = (String, String, String, String);
+
+fn looks(text: &str) -> Vec<Vec<Look>> {
+    let seen: Vec<String> = serde_json::from_str(text).unwrap();
+    let one = |look: &str| {
+        let (head, order) = look.split_once(" [").unwrap();
+        let (number, millis) = head.split_once(' ').unwrap();
+        let (order, drawn) = order.split_once("] ").unwrap();
+        [number, millis, order, drawn].map(str::to_owned).into()
+    };
+    // A branch has looked twice: four words each, but for the lists, which hold spaces.
+    let halves = |text: &String| {
+        let end = text.find(']').unwrap();
+        let rest = text[end + 2..].find(' ').map(|at| end + 2 + at);
+        let mut halves = vec![one(&text[..rest.unwrap_or(text.len())])];
+        halves.extend(rest.map(|at| one(&text[at + 1..])));
+        halves
+    };
+    seen.iter().map(halves).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn branches_see_the_same_in_every_replay() {
     let run = Run::new("branches.sees", "null");
     assert_eq!(run.go().await, Ending::Suspended);
     run.journal.advance(1_000);
-    let first = output(run.go().await);
-    assert_eq!(output(run.go().await), first);
+    let text = output(run.go().await);
+    assert_eq!(output(run.go().await), text);
+    let first = looks(&text);
+    let drawn: HashSet<&String> = first.iter().flatten().map(|look| &look.3).collect();
+    assert_eq!(drawn.len(), 6, "each draws numbers of its own: {first:?}");
 
     // The same journal cut anywhere, and played to the end by other instances.
     let writes = run.journal.writes();
@@ -260,26 +324,18 @@ async fn branches_see_the_same_in_every_replay() {
         while again.go().await == Ending::Suspended {
             again.journal.advance(1_000);
         }
-        let played = again.go().await;
-        // Times differ by when what is missing was recorded; what is derived from the run does not.
-        let orders = |text: &str| -> Vec<String> {
-            let seen: Vec<String> = serde_json::from_str(text).unwrap();
-            let order = |seen: &String| {
-                seen.split('[')
-                    .skip(1)
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            };
-            seen.iter()
-                .flat_map(order)
-                .map(|text| text.split(']').next().unwrap_or_default().to_owned())
-                .collect()
-        };
-        assert_eq!(
-            orders(&output(played)),
-            orders(&first),
-            "cut after {cut} writes"
-        );
+        let played = looks(&output(again.go().await));
+        // What was recorded before is the same. Times differ by when what is missing was recorded; what is derived from the run does not.
+        assert_eq!(played[0], first[0], "cut after {cut} writes");
+        for (played, first) in played.iter().zip(&first) {
+            for (at, (played, first)) in played.iter().zip(first).enumerate() {
+                let derived = |look: &Look| (look.0.clone(), look.2.clone(), look.3.clone());
+                assert_eq!(derived(played), derived(first), "cut after {cut} writes");
+                // Before a branch has recorded anything its time is that of the fork.
+                let is_before = at == 0 && played.0 != "10";
+                assert!(!is_before || played.1 == first.1, "cut after {cut} writes");
+            }
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Code that changes under a run: what would run a step again blocks the run, and what is safe goes on.
 
-use dacapo_sandbox::{BlockCode, Ending};
+use dacapo_model::Changes;
+use dacapo_sandbox::{BlockCode, Ending, Proof};
 
-use crate::support::{Run, output, probe2};
+use crate::support::{Run, output, probe, probe2};
 
 /// Plays the old code up to its wait, and then the new code.
 async fn change(workflow: &str) -> (Ending, Run) {
@@ -21,11 +22,10 @@ async fn blocked(workflow: &str, expected: &str) {
     };
     assert_eq!(reason.code, BlockCode::Mismatch);
     assert_eq!(reason.message, expected, "{workflow}");
+    let details = reason.details.expect("both sides are there as data");
     assert!(
-        reason
-            .details
-            .is_some_and(|details| details.as_str().contains("recorded")),
-        "both sides are there as data"
+        details.as_str().contains("recorded") && details.as_str().contains("\"backtrace\":[\""),
+        "both sides, and where the code was: {details}"
     );
     assert!(
         run.journal
@@ -109,4 +109,102 @@ async fn steps_that_change_places_keep_their_outcomes() {
 async fn a_step_after_what_is_recorded_is_safe() {
     let (ending, _) = change("appended").await;
     assert_eq!(output(ending), r#""old reserve, new late""#);
+}
+
+#[tokio::test]
+async fn a_proof_says_what_would_become_of_a_run_and_has_no_effect() {
+    for (workflow, expected) in [
+        ("same", "goes on"),
+        ("appended", "goes on"),
+        ("swapped", "goes on"),
+        ("asks", "goes on"),
+        ("renamed", "mismatch"),
+        ("kind-changed", "mismatch"),
+        ("inserted", "mismatch"),
+        ("dropped", "mismatch"),
+        ("other-event", "mismatch"),
+        ("type-changed", "rejected"),
+        ("branch-renamed", "mismatch"),
+    ] {
+        let run = Run::new(&format!("changes.{workflow}"), "null");
+        assert_eq!(run.go().await, Ending::Suspended);
+        let rows = run.journal.rows();
+        run.journal.forget_trace();
+        let found = match run.prove_on(probe2()).await {
+            Proof::GoesOn => "goes on",
+            Proof::Diverges(reason) => reason.code.as_str(),
+            Proof::Ends(ending) => panic!("{workflow}: it waits, and does not end: {ending:?}"),
+        };
+        assert_eq!(found, expected, "{workflow}");
+        assert_eq!(run.prove_on(probe()).await, Proof::GoesOn, "{workflow}");
+        assert_eq!(run.journal.rows(), rows);
+        assert_eq!(run.journal.trace(), Vec::<String>::new());
+        // What the proof says is what happens.
+        run.journal.send("go", "null");
+        run.journal.send("go", "null");
+        let blocked = matches!(run.go_on(probe2()).await, Ending::Blocked(_));
+        assert_eq!(blocked, expected != "goes on", "{workflow}");
+    }
+}
+
+/// Plays the old code up to its wait, and then the new code with what its author says of it.
+async fn declared(workflow: &str, changes: Changes) -> (String, Run) {
+    let mut run = Run::new(&format!("changes.{workflow}"), "null");
+    assert_eq!(run.go().await, Ending::Suspended);
+    run.changes = changes;
+    assert_eq!(run.prove_on(probe2()).await, Proof::GoesOn);
+    run.journal.send("go", "null");
+    (output(run.go_on(probe2()).await), run)
+}
+
+#[tokio::test]
+async fn what_the_author_says_of_inserted_renamed_and_dropped_steps_lets_a_run_go_on() {
+    let name = |name: &str| [name.to_owned()].into();
+    let changes = Changes {
+        inserted: name("check"),
+        ..Changes::default()
+    };
+    let (output, run) = declared("inserted", changes).await;
+    assert_eq!(output, r#""old reserve""#);
+    assert_eq!(
+        run.journal.keys(),
+        ["reserve#1 step ok", "go#1 wait ok", "check#1 step ok"]
+    );
+    let changes = Changes {
+        renamed: [("reserve".to_owned(), "book".to_owned())].into(),
+        ..Changes::default()
+    };
+    let (output, run) = declared("renamed", changes).await;
+    assert_eq!(output, r#""old reserve""#);
+    assert_eq!(run.journal.keys(), ["reserve#1 step ok", "go#1 wait ok"]);
+    let changes = Changes {
+        dropped: name("reserve"),
+        ..Changes::default()
+    };
+    let (output, _) = declared("dropped", changes).await;
+    assert_eq!(output, r#""nothing reserved""#);
+}
+
+#[tokio::test]
+async fn code_that_asks_whether_it_has_changed_takes_runs_both_ways() {
+    let old = Run::new("changes.asks", "null");
+    assert_eq!(old.go().await, Ending::Suspended);
+    old.journal.send("go", "null");
+    assert_eq!(output(old.go_on(probe2()).await), r#""old reserve""#);
+    assert_eq!(old.journal.keys(), ["reserve#1 step ok", "go#1 wait ok"]);
+
+    let new = Run::new("changes.asks", "null");
+    assert_eq!(new.go_on(probe2()).await, Ending::Suspended);
+    new.journal.send("go", "null");
+    assert_eq!(output(new.go_on(probe2()).await), r#""new reserve""#);
+    assert_eq!(
+        new.journal.keys(),
+        [
+            "changed:check#1 change ok",
+            "check#1 step ok",
+            "reserve#1 step ok",
+            "go#1 wait ok",
+            "late#1 step ok"
+        ]
+    );
 }

@@ -1,6 +1,6 @@
 //! A guest can hurt its own run only.
 
-use dacapo_model::Failure;
+use dacapo_model::{Failure, PayloadLimits};
 use dacapo_sandbox::{BlockCode, Ending, Sandbox, SandboxConfig, Stop};
 
 use crate::support::{Run, config, details, failure, output, probe};
@@ -68,6 +68,31 @@ async fn what_goes_wrong_in_a_step_is_a_failed_attempt_with_a_backtrace() {
             "{workflow}: {details}"
         );
     }
+    // Far more handed over at once than a payload may have.
+    let sandbox = Sandbox::new(SandboxConfig {
+        payload: PayloadLimits {
+            max_bytes: 1_000,
+            ..PayloadLimits::default()
+        },
+        memory_max_bytes: 128 << 20,
+        // So much takes its time.
+        cpu_between_calls_max_ms: 30_000,
+        instances_max: 1,
+        ..config()
+    })
+    .unwrap();
+    let prepared = sandbox
+        .prepare(&probe().described.digest, &probe().described.component)
+        .unwrap();
+    let run = Run::new("durable.big-step", "20000000");
+    let ending = run.go_in(&sandbox, probe(), &prepared).await;
+    assert_eq!(ending, Ending::Suspended, "until the next attempt");
+    let attempts = run.journal.failed_attempts();
+    let [attempt] = attempts.as_slice() else {
+        panic!("{attempts:?}")
+    };
+    assert_eq!(attempt.failure.code, "payload-limit");
+    assert!(attempt.failure.retryable);
 }
 
 #[tokio::test]

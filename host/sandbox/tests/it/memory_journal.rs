@@ -27,6 +27,8 @@ struct State {
     trace: Vec<String>,
     events: Vec<(String, Event)>,
     taken: Vec<u32>,
+    /// Names of the events that instances wanted to take.
+    asked: Vec<String>,
     next_seq: u32,
     signals: VecDeque<Option<Signal>>,
     /// What every durable call is told that nothing else is.
@@ -50,6 +52,7 @@ impl MemoryJournal {
                 trace: Vec::new(),
                 events: Vec::new(),
                 taken: Vec::new(),
+                asked: Vec::new(),
                 next_seq: 1,
                 signals: VecDeque::new(),
                 signal: None,
@@ -98,6 +101,15 @@ impl MemoryJournal {
 
     pub fn forget_trace(&self) {
         self.lock().trace.clear();
+    }
+
+    /// Names of the events that instances wanted to take, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.lock().asked.clone()
+    }
+
+    pub fn forget_asked(&self) {
+        self.lock().asked.clear();
     }
 
     pub fn advance(&self, ms: i64) {
@@ -273,6 +285,7 @@ impl Journal for MemoryJournal {
 
     fn take_event(&self, names: &[String], received_by: Option<Timestamp>) -> Option<Event> {
         let mut state = self.lock();
+        state.asked.extend(names.iter().cloned());
         let at = state.events.iter().position(|(known, event)| {
             names.contains(known)
                 && received_by.is_none_or(|received_by| event.received_at <= received_by)
@@ -291,6 +304,10 @@ impl Journal for MemoryJournal {
 
     async fn find_workflow(&self, name: &str) -> Result<Result<ChildWorkflow, String>, Stop> {
         Ok(Err(format!("no workflow `{name}` is deployed")))
+    }
+
+    async fn has_queue(&self, _name: &str) -> Result<bool, Stop> {
+        Ok(false)
     }
 
     async fn child_state(&self, _child: RunId) -> Result<ChildState, Stop> {

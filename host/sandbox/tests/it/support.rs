@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use dacapo_model::{Manifest, Payload, RunId, Timestamp};
-use dacapo_sandbox::{Described, Ending, Prepared, RunSpec, Sandbox, SandboxConfig, describe};
+use dacapo_model::{Changes, Manifest, Payload, RunId, Timestamp, Workflow};
+use dacapo_sandbox::{
+    Described, Ending, Prepared, Proof, RunSpec, Sandbox, SandboxConfig, describe,
+};
 
 use crate::memory_journal::{MemoryJournal, START_MS};
 
@@ -68,6 +70,8 @@ pub struct Run {
     pub workflow: String,
     pub input: String,
     pub labels: Vec<(String, String)>,
+    /// What the deployment says of its code.
+    pub changes: Changes,
     pub journal: Arc<MemoryJournal>,
     pub manifest: Manifest,
 }
@@ -80,6 +84,7 @@ impl Run {
             workflow: format!("test:probe/{workflow}"),
             input: input.to_owned(),
             labels: Vec::new(),
+            changes: Changes::default(),
             journal: Arc::new(MemoryJournal::new()),
             manifest: Manifest::default(),
         }
@@ -96,6 +101,19 @@ impl Run {
     }
 
     pub async fn go_in(&self, sandbox: &Sandbox, guest: &Guest, prepared: &Prepared) -> Ending {
+        let (workflow, spec) = self.spec(guest);
+        sandbox
+            .run(prepared, workflow, spec, Arc::clone(&self.journal) as _)
+            .await
+    }
+
+    /// What becomes of the journal with the code of another guest.
+    pub async fn prove_on(&self, guest: &Guest) -> Proof {
+        let (workflow, spec) = self.spec(guest);
+        sandbox().prove(&guest.prepared, workflow, spec, None).await
+    }
+
+    fn spec<'g>(&self, guest: &'g Guest) -> (&'g Workflow, RunSpec) {
         let workflows = &guest.described.descriptor.workflows;
         let workflow = workflows
             .iter()
@@ -111,11 +129,10 @@ impl Run {
             terms: sandbox.terms(&self.manifest),
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
+            changes: Some(Arc::new(self.changes.clone())),
             recorded: self.journal.rows(),
         };
-        sandbox
-            .run(prepared, workflow, spec, Arc::clone(&self.journal) as _)
-            .await
+        (workflow, spec)
     }
 }
 

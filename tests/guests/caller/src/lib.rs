@@ -1,6 +1,6 @@
 //! Calls workflows of the probe as functions of its own imports: each call is a child run.
 
-use dacapo_guest::step;
+use dacapo_guest::{Failure, race, step, wait_for};
 
 dacapo_guest::workflows!(Caller);
 use bindings::exports::test::caller::calls::Guest;
@@ -25,6 +25,22 @@ impl Guest for Caller {
 
     fn count_thrice(items: Vec<String>) -> Result<u32, String> {
         Ok((0..3).map(|_| typed::count(&items)).sum())
+    }
+
+    fn races_reserve(order: Order) -> Result<String, String> {
+        let won: String = race!(
+            "race",
+            || match typed::reserve(&order) {
+                Ok(reservation) => Ok(format!("reserved {}", reservation.id)),
+                Err(problem) => {
+                    step("release").run(|| Ok(()))?;
+                    Err(Failure::fatal("lost", format!("{problem:?}")))
+                }
+            },
+            || wait_for::<String>("stop").recv(),
+        )?;
+        step("after").run(|| Ok(()))?;
+        Ok(won)
     }
 
     fn check(text: String) -> Result<String, String> {

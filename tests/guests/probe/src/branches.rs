@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dacapo_guest::raw::forks;
 use dacapo_guest::tracing::info;
-use dacapo_guest::{Failure, Fatal, Retry, join, map, now, race, sleep, step, wait_for};
+use dacapo_guest::{Failure, Fatal, Retry, join, map, now, pause, race, sleep, step, wait_for};
 
 use crate::Probe;
 use crate::bindings::exports::test::probe::branches::{Fan, Guest};
@@ -25,10 +25,56 @@ where
 }
 
 impl Guest for Probe {
+    fn many_fail() -> Result<u32, String> {
+        let once = |name: &str| {
+            step(name).run_with(|attempt| {
+                info!("effect {name} {attempt}");
+                if attempt == 1 {
+                    return Err(Failure::fatal("shut", "the gate is shut").into());
+                }
+                Ok(1)
+            })
+        };
+        let done = map("many", &[0, 1, 2, 3]).run(|number| match number {
+            0 => once("first"),
+            1 => {
+                let charged: Result<u32, Failure> =
+                    step("second").run(|| Err(Failure::fatal("no", "never").into()));
+                Ok(u32::from(charged.is_err()))
+            }
+            2 => {
+                let inner = map("inner", &[0, 1]).run(|_| once("third"))?;
+                Ok(u32::from(inner.len() == 2))
+            }
+            _ => step("fourth").run(|| {
+                info!("effect fourth");
+                Ok(1)
+            }),
+        })?;
+        step("after").run(|| Ok(()))?;
+        Ok(done.iter().sum())
+    }
+
+    fn pauses_beside(ms: u64) -> Result<u32, String> {
+        let done = map("beside", &[0, 1]).run(|number| {
+            if *number == 0 {
+                pause("hold")?;
+            } else {
+                sleep("nap", Duration::from_millis(ms))?;
+                step("woke").run(|| Ok(()))?;
+            }
+            Ok(1)
+        })?;
+        Ok(done.iter().sum())
+    }
+
     fn squares(plan: Fan) -> Result<u64, String> {
         let squares = fan(&plan, |number| {
             step("square").run(|| {
                 info!("effect square {number}");
+                if plan.ms > 0 {
+                    std::thread::sleep(Duration::from_millis(plan.ms));
+                }
                 Ok(u64::from(number) * u64::from(number))
             })
         })?;
@@ -79,7 +125,12 @@ impl Guest for Probe {
 
     fn nested() -> Result<u32, String> {
         let outer = map("outer", &[1u32, 2]).run(|&a| {
-            let inner = map("inner", &[10u32, 20]).run(|&b| step("add").run(|| Ok(a + b)))?;
+            let inner = map("inner", &[10u32, 20]).run(|&b| {
+                step("add").run(|| {
+                    info!("effect add {a} {b}");
+                    Ok(a + b)
+                })
+            })?;
             step("sum").run(|| Ok(inner.iter().sum::<u32>()))
         })?;
         Ok(outer.iter().sum())
@@ -201,7 +252,8 @@ impl Guest for Probe {
                 .as_millis();
             let map: HashMap<u32, ()> = (0..20).map(|key| (key, ())).collect();
             let order: Vec<u32> = map.into_keys().collect();
-            format!("{number} {millis} {order:?}")
+            let drawn = getrandom::u64().unwrap_or_default();
+            format!("{number} {millis} {order:?} {drawn}")
         };
         let first = look(9);
         let mut seen = map("look", &[0u32, 1]).run(|&number| {

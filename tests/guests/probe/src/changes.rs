@@ -42,6 +42,15 @@ impl Guest for Probe {
         Ok(reserve_and_wait()?)
     }
 
+    fn asks() -> Result<String, String> {
+        Ok(reserve_and_wait()?)
+    }
+
+    fn branch_renamed() -> Result<String, String> {
+        let both = dacapo_guest::map("pair", &[0, 1]).run(|_| reserve_and_wait())?;
+        Ok(both.join(", "))
+    }
+
     fn same() -> Result<String, String> {
         Ok(reserve_and_wait()?)
     }

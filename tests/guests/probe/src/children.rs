@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use dacapo_guest::raw::children;
 use dacapo_guest::tracing::info;
-use dacapo_guest::{Failure, child, map, step};
+use dacapo_guest::{Failure, child, map, step, wait_for};
 use serde_json::Value;
 
 use crate::Probe;
-use crate::bindings::exports::test::probe::children::{Guest, Plan};
+use crate::bindings::exports::test::probe::children::{Guest, Placed, Plan};
 
 fn input(plan: &Plan) -> Result<Value, String> {
     serde_json::from_str(&plan.input).map_err(|error| error.to_string())
@@ -72,6 +72,52 @@ impl Guest for Probe {
         child("cycle", "test:probe/children.cycle")
             .run::<_, ()>(&())
             .map_err(|failure| failure.message)
+    }
+
+    fn places_child(placed: Placed) -> Result<String, String> {
+        let mut child = child("child", &placed.plan.workflow);
+        if let Some(queue) = &placed.queue {
+            child = child.queue(queue);
+        }
+        if let Some(key) = &placed.key {
+            child = child.concurrency_key(key);
+        }
+        if let Some(priority) = placed.priority {
+            child = child.priority(priority);
+        }
+        let output: Value = child.run(&input(&placed.plan)?).map_err(text)?;
+        Ok(output.to_string())
+    }
+
+    fn keeps_child(plan: Plan) -> Result<String, String> {
+        let child = child("child", &plan.workflow)
+            .start::<_, Value>(&input(&plan)?)
+            .map_err(text)?;
+        wait_for::<Value>("go").recv().map_err(text)?;
+        step("gate").run_with(|attempt| {
+            if attempt == 1 {
+                return Err(Failure::fatal("shut", "the gate is shut").into());
+            }
+            Ok(())
+        })?;
+        Ok(child.output().map_err(text)?.to_string())
+    }
+
+    fn releases() -> Result<String, String> {
+        step("reserve").run(|| {
+            info!("effect reserve");
+            Ok(())
+        })?;
+        match wait_for::<Value>("go").recv() {
+            Ok(go) => {
+                step("pack").run(|| Ok(()))?;
+                Ok(go.to_string())
+            }
+            Err(failure) => {
+                step("release").run(|| Ok(()))?;
+                Err(text(failure))
+            }
+        }
     }
 
     fn awaits_stranger(run: String) -> Result<String, String> {

@@ -195,6 +195,13 @@ impl Guest for Probe {
         received.ok_or_else(|| "a wait without a time-out timed out".to_owned())
     }
 
+    fn any_event_twice(names: Vec<String>) -> Result<Vec<(String, String)>, String> {
+        Ok(vec![
+            Self::any_event(names.clone())?,
+            Self::any_event(names)?,
+        ])
+    }
+
     fn any_event_timeout(ms: u64) -> Result<Option<(String, String)>, String> {
         let received = wait_for_any::<u32>("any", &["paid", "refused"])
             .timeout(Duration::from_millis(ms))

@@ -31,6 +31,14 @@ impl Guest for Probe {
         })?;
         panic!("the probe panics on purpose: {charged:?}");
     }
+
+    fn fails_twice(good: u32) -> Result<u32, String> {
+        let first = step("first").run::<(), _>(|| {
+            info!("effect first");
+            Err(Failure::fatal("sold-out", "there is no first").into())
+        });
+        Ok(charge(good).map_err(|failure| format!("{first:?}, {failure}"))?)
+    }
 }
 
 fn charge(good: u32) -> Result<u32, Failure> {

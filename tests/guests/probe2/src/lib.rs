@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bindings::exports::test::probe::changes::Guest;
-use dacapo_guest::{Failure, raw, sleep, step};
+use dacapo_guest::{Failure, changed, raw, sleep, step};
 
 dacapo_guest::workflows!(Probe);
 
@@ -54,6 +54,26 @@ impl Guest for Probe {
     fn appended() -> Result<String, String> {
         let reserved = reserve_and_wait()?;
         Ok(format!("{reserved}, {}", text_step("late")?))
+    }
+
+    fn asks() -> Result<String, String> {
+        if changed("check") {
+            text_step("check")?;
+        }
+        let reserved = reserve_and_wait()?;
+        if changed("check") {
+            text_step("late")?;
+        }
+        Ok(reserved)
+    }
+
+    fn branch_renamed() -> Result<String, String> {
+        let both = dacapo_guest::map("pair", &[0, 1]).run(|index| {
+            let reserved = text_step(if *index == 0 { "reserve" } else { "book" })?;
+            wait("go")?;
+            Ok(reserved)
+        })?;
+        Ok(both.join(", "))
     }
 
     fn same() -> Result<String, String> {

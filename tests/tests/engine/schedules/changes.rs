@@ -190,5 +190,14 @@ async fn a_deleted_schedule_starts_nothing_more_and_its_runs_stay() {
         .await
         .unwrap();
     assert_eq!(database.done(id).await.status, Status::Completed);
+    // Now nothing would overlap.
+    let beats = ticked(&database, "beat").await.len();
+    until_ticked(&database, "beat", beats + 2).await;
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.run where workflow like '%.step-wait-step'")
+            .await,
+        1
+    );
     worker.drain().await.unwrap();
 }

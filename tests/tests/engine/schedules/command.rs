@@ -325,3 +325,39 @@ async fn schedules_that_cannot_be_are_refused_with_what_was_expected() {
     }
     assert_eq!(database.count("select count(*) from dacapo.run").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_of_a_schedule_is_given_and_shown_by_the_command() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let create = [
+        "schedule",
+        "create",
+        "often",
+        "nothing",
+        "--every",
+        "1h",
+        "--queue",
+        "slow",
+        "--concurrency-key",
+        "ann",
+        "--priority",
+        "-5",
+    ];
+    let refused = run(&database, &create).await;
+    fails(&refused, 1, &["there is no queue", "slow"]);
+    assert_eq!(
+        database.count("select count(*) from dacapo.schedule").await,
+        0
+    );
+    let made = run(&database, &["queue", "set", "slow", "--concurrency", "1"]).await;
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let created = run(&database, &create).await;
+    assert!(created.status.success(), "{}", text(&created.stderr));
+    let shown = run(&database, &["schedule", "show", "often"]).await;
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains("slow, key ann") && shown.contains("priority    -5"),
+        "{shown}"
+    );
+}

@@ -96,6 +96,9 @@ async fn cancel_previous_lets_the_run_before_compensate_and_starts_after_it() {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
+    // A run that has not begun when it is cancelled has nothing to make up for.
+    let first = database.start("nothing", "null").await;
+    database.done(first).await;
     create(
         &database,
         NewSchedule {

@@ -1,0 +1,218 @@
+-- A page of runs, oldest first: the mirror of `list.sql`, where all is said that holds for both; a test compares the two. Called by: clients
+-- that page back, with a plan of its own for each call (see `list_runs`). Locks: nothing. Indexes: those of `list.sql`, backwards.
+-- Other than there, $7 is created before, and $8 and $9 are the creation time and id below all that are asked for.
+with deployments as materialized (
+    select deployment.id
+    from dacapo.deployment
+    where deployment.namespace = $1 and ($4::integer is null or deployment.number = $4)
+),
+oldest as materialized (
+    select run.id, run.created_at,
+        ($2::text is null or run_status.status = $2)
+            and ($3::text is null or run.workflow = $3)
+            and ($4::integer is null or run.deployment_id in (select id from deployments))
+            and ($5::text is null or run.labels @> $5::text::jsonb) as fits
+    from (
+        select id, workflow, deployment_id, labels, created_at
+        from dacapo.run
+        where $11::text in ('label', 'task')
+            and namespace = $1
+            and created_at < coalesce($7::timestamptz, 'infinity')
+            and (created_at, id) > (coalesce($8::timestamptz, '-infinity'), coalesce($9::uuid, '00000000-0000-0000-0000-000000000000'))
+        order by created_at, id
+        limit 2000
+    ) as run
+    join dacapo.run_status on run_status.run_id = run.id
+),
+oldest_unsuccessful as materialized (
+    select bad.run_id as id, bad.created_at,
+        ($3::text is null or bad.workflow = $3)
+            and ($4::integer is null or bad.deployment_id in (select id from deployments))
+            and ($5::text is null or bad.labels @> $5::text::jsonb)
+            and ($6::text is null or bad.words @@ dacapo.failure_query($6)) as fits
+    from (
+        select *
+        from dacapo.unsuccessful
+        where $11 = 'unsuccessful' and ($5::text is not null or $6::text is not null)
+            and namespace = $1
+            and ($2::text is null or status = $2)
+            and created_at < coalesce($7, 'infinity')
+            and (created_at, run_id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+        order by created_at, run_id
+        limit 2000
+    ) as bad
+),
+is_enough as materialized (
+    select
+        (select count(*) filter (where fits) >= $10::bigint or count(*) between 1 and 1999 from oldest) as oldest,
+        (select count(*) filter (where fits) >= $10 or count(*) between 1 and 1999 from oldest_unsuccessful) as unsuccessful
+),
+found as (
+    (select id, created_at from oldest where fits and (select oldest from is_enough))
+    union all
+    (select id, created_at from oldest_unsuccessful where fits and (select unsuccessful from is_enough))
+    union all
+    (
+        select run.id, run.created_at
+        from dacapo.run
+        where $11 = 'creation'
+            and run.namespace = $1
+            and ($2::text is null or run.status = $2)
+            and run.created_at < coalesce($7, 'infinity')
+            and (run.created_at, run.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+        order by run.created_at, run.id
+        limit $10
+    )
+    union all
+    (
+        select run.id, run.created_at
+        from deployments
+        join dacapo.workflow on workflow.deployment_id = deployments.id and ($3::text is null or workflow.name = $3)
+        cross join lateral (
+            select id, created_at
+            from dacapo.run
+            where run.deployment_id = workflow.deployment_id and run.workflow = workflow.name
+                and ($2::text is null or run.status = $2)
+                and run.created_at < coalesce($7, 'infinity')
+                and (run.created_at, run.id)
+                    > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+            order by run.created_at, run.id
+            limit $10
+        ) as run
+        where $11 = 'code'
+    )
+    union all
+    (
+        -- `offset 0`: the labels are looked up by their index, however common the planner believes them to be.
+        select run.id, run.created_at
+        from (
+            select id, namespace, workflow, deployment_id, created_at
+            from dacapo.run
+            where $11 = 'label' and not (select oldest from is_enough)
+                and labels @> $5::text::jsonb and labels <> '{}'
+            offset 0
+        ) as run
+        join dacapo.run_status on run_status.run_id = run.id
+        where run.namespace = $1
+            and ($2::text is null or run_status.status = $2)
+            and ($3::text is null or run.workflow = $3)
+            and ($4::integer is null or run.deployment_id in (select id from deployments))
+            and run.created_at < coalesce($7, 'infinity')
+            and (run.created_at, run.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+    )
+    union all
+    (
+        select run.id, run.created_at
+        from (
+            select run_id from dacapo.task_ready where $2 = 'queued'
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'queued' and reason = 'queue' and not paused
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'queued' and reason in ('workflow', 'singleton') and not paused
+            union all
+            select run_id from dacapo.task_leased where $2 = 'running'
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'suspended' and not paused and reason not in ('blocked', 'queue', 'workflow', 'singleton')
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'paused' and paused and reason <> 'blocked'
+            union all
+            select run_id from dacapo.task_suspended where $2 = 'blocked' and reason = 'blocked'
+        ) as task
+        -- `offset 0`: looked up one by one, whatever the planner believes; the rows of runs may be large.
+        cross join lateral (
+            select * from dacapo.run where run.id = task.run_id offset 0
+        ) as run
+        where $11 = 'task' and not (select oldest from is_enough)
+            and run.namespace = $1
+            and (run.cancel_requested_at is null or $2 = 'blocked')
+            and ($3::text is null or run.workflow = $3)
+            and ($4::integer is null or run.deployment_id in (select id from deployments))
+            and ($5::text is null or run.labels @> $5::text::jsonb)
+            and run.created_at < coalesce($7, 'infinity')
+            and (run.created_at, run.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+    )
+    union all
+    (
+        select run.id, run.created_at
+        from dacapo.run
+        where $11 = 'cancel'
+            and run.namespace = $1 and run.cancel_requested_at is not null and run.status = 'active'
+            and not exists (select from dacapo.task_suspended where run_id = run.id and reason = 'blocked')
+            and ($3::text is null or run.workflow = $3)
+            and ($4::integer is null or run.deployment_id in (select id from deployments))
+            and ($5::text is null or run.labels @> $5::text::jsonb)
+            and run.created_at < coalesce($7, 'infinity')
+            and (run.created_at, run.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+        order by run.created_at, run.id
+        limit $10
+    )
+    union all
+    (
+        select bad.run_id, bad.created_at
+        from dacapo.unsuccessful as bad
+        where $11 = 'unsuccessful' and $5::text is null and $6::text is null
+            and bad.namespace = $1
+            and bad.status = $2
+            and ($3::text is null or bad.workflow = $3)
+            and ($4::integer is null or bad.deployment_id in (select id from deployments))
+            and bad.created_at < coalesce($7, 'infinity')
+            and (bad.created_at, bad.run_id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+        order by bad.created_at, bad.run_id
+        limit $10
+    )
+    union all
+    (
+        select bad.id, bad.created_at
+        from (
+            select run_id as id, namespace, status, workflow, deployment_id, created_at
+            from dacapo.unsuccessful
+            where $11 = 'unsuccessful' and not (select unsuccessful from is_enough)
+                and ($5::text is null or labels @> $5::text::jsonb)
+                and ($6::text is null or words @@ dacapo.failure_query($6))
+                and ($5::text is not null or $6::text is not null)
+            offset 0
+        ) as bad
+        where bad.namespace = $1
+            and ($2::text is null or bad.status = $2)
+            and ($3::text is null or bad.workflow = $3)
+            and ($4::integer is null or bad.deployment_id in (select id from deployments))
+            and bad.created_at < coalesce($7, 'infinity')
+            and (bad.created_at, bad.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
+    )
+),
+page as materialized (
+    select id, created_at
+    from found
+    order by created_at, id
+    limit $10
+)
+select
+    run.id as "id!",
+    run.namespace as "namespace!",
+    run.workflow as "workflow!",
+    run.deployment_id as "deployment_id!",
+    deployment.package as "package!",
+    deployment.number as "number!",
+    run_status.status as "status!",
+    run.input as "input!",
+    run.output,
+    run.failure,
+    run.labels::text as "labels!",
+    run.created_at as "created_at!: Time",
+    run.deadline as "deadline: Time",
+    run.parent,
+    run.queue,
+    run.priority,
+    run.concurrency_key,
+    run_status.started_at as "started_at: Time",
+    run.finished_at as "finished_at: Time",
+    run_status.waiting_for,
+    run_status.waiting_for_events,
+    run_status.wake_at as "wake_at: Time",
+    run_status.blocked,
+    (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done?"
+from page
+join dacapo.run on run.id = page.id
+join dacapo.run_status on run_status.run_id = run.id
+join dacapo.deployment on deployment.id = run.deployment_id
+order by page.created_at, page.id
