@@ -10,7 +10,7 @@ use crate::announce::Announcer;
 use crate::gather::Gathering;
 use crate::resolve::Resolved;
 use crate::retry::retried;
-use crate::run::{Progress, Run};
+use crate::run::{Progress, Run, RunProgress};
 use crate::start::Start;
 
 /// Connections that a client opens at most, beside the one that listens.
@@ -125,12 +125,18 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
-        let done = retried(|| dacapo_store::steps_done(store, run)).await?;
+        let steps_done = match row.said {
+            Some(_) => 0,
+            None => retried(|| dacapo_store::steps_done(store, run)).await?,
+        };
+        let status = row.status;
+        let progress = RunProgress::new(steps_done, row.said);
         Ok(Progress {
             run,
-            status: row.status,
-            done,
-            total: None,
+            status,
+            done: progress.done,
+            total: progress.total,
+            note: progress.note,
         })
     }
 

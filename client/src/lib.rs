@@ -48,8 +48,8 @@ pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
     CatchUp, Descriptor, ExportError, Failure, InputError, Kind, Manifest, ManifestError, Overlap,
-    PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits, PriorityError, RunExport,
-    RunId, Status, Timestamp, parse_priority,
+    PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits, PriorityError,
+    RunExport, RunId, Status, Timestamp, parse_priority,
 };
 pub use dacapo_store::{
     Begins, Cancelled, DeployOutcome, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
@@ -66,9 +66,10 @@ pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::{Debounce, Singleton, StartOptions};
 pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
+pub use requests::By;
 pub use run::{
-    Deployment, FailedAttempt, Intervention, Progress, Run, RunSummary, Step, StepOutcome,
-    StepStatus, StepsDone, WaitingFor,
+    Deployment, FailedAttempt, Intervention, Progress, Run, RunProgress, RunSummary, Step,
+    StepOutcome, StepStatus, WaitingFor,
 };
 pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,

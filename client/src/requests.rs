@@ -1,14 +1,27 @@
 //! What is asked of a run from outside: events, pause, resume, cancel.
 
 use dacapo_model::{Payload, RunId, check_name, killed};
-use dacapo_store::{Cancelled, Killed, Paused, Resumed, SendEvent, SentEvent};
+use dacapo_store::{Cancelled, Killed, Paused, Request, Requested, Resumed, SendEvent, SentEvent};
 use serde::Serialize;
 use sqlx::PgConnection;
 
+use crate::going_back::check_who;
 use crate::options::check_text;
 use crate::retry::retried;
 use crate::start::payload;
 use crate::{Action, Client, ClientError};
+
+/// Who asks something of a run, and why: kept with the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct By<'a> {
+    /// Who, as they call themselves.
+    pub who: &'a str,
+    /// Why, if they say.
+    pub reason: Option<&'a str>,
+}
+
+/// The longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1_000;
 
 /// The longest delivery id, in bytes.
 const DELIVERY_ID_BYTES_MAX: usize = 200;
@@ -126,6 +139,74 @@ impl Client {
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::kill(&mut connection, run, &killed()).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
+    }
+
+    /// Like [`Client::pause`], and the run keeps who asked and why.
+    ///
+    /// # Errors
+    /// Those of [`Client::pause`]; [`ClientError::BadArgument`] if nobody can be called so, or the reason is longer than 1,000 bytes.
+    pub async fn pause_by(&self, run: RunId, by: By<'_>) -> Result<Paused, ClientError> {
+        let asked = self.ask_by(run, Request::Pause, Action::Pause, by).await?;
+        Ok(match asked {
+            Requested::Now => Paused::Now,
+            Requested::Told => Paused::Requested,
+        })
+    }
+
+    /// Like [`Client::resume`], and the run keeps who asked and why.
+    ///
+    /// # Errors
+    /// Those of [`Client::resume`], and of [`Client::pause_by`] for who asks.
+    pub async fn resume_by(&self, run: RunId, by: By<'_>) -> Result<Resumed, ClientError> {
+        self.ask_by(run, Request::Resume, Action::Resume, by)
+            .await?;
+        Ok(Resumed)
+    }
+
+    /// Like [`Client::cancel`], and the run keeps who asked and why.
+    ///
+    /// # Errors
+    /// Those of [`Client::cancel`], and of [`Client::pause_by`] for who asks.
+    pub async fn cancel_by(&self, run: RunId, by: By<'_>) -> Result<Cancelled, ClientError> {
+        let asked = self
+            .ask_by(run, Request::Cancel, Action::Cancel, by)
+            .await?;
+        Ok(match asked {
+            Requested::Now => Cancelled::Now,
+            Requested::Told => Cancelled::Requested,
+        })
+    }
+
+    /// Like [`Client::kill`], and the run keeps who asked and why.
+    ///
+    /// # Errors
+    /// Those of [`Client::kill`], and of [`Client::pause_by`] for who asks.
+    pub async fn kill_by(&self, run: RunId, by: By<'_>) -> Result<Killed, ClientError> {
+        let asked = self
+            .ask_by(run, Request::ForceCancel, Action::Cancel, by)
+            .await?;
+        Ok(match asked {
+            Requested::Now => Killed::Now,
+            Requested::Told => Killed::Requested,
+        })
+    }
+
+    async fn ask_by(
+        &self,
+        run: RunId,
+        request: Request,
+        action: Action,
+        by: By<'_>,
+    ) -> Result<Requested, ClientError> {
+        check_who(by.who)?;
+        if let Some(reason) = by.reason {
+            check_text("reason", reason, REASON_BYTES_MAX)?;
+        }
+        let mut connection = self.live_connection().await?;
+        let asked =
+            dacapo_store::request(&mut connection, run, request, by.who, by.reason, &killed())
+                .await?;
+        asked.map_err(|refusal| ClientError::refused(refusal, run, action))
     }
 
     pub(crate) fn check_event(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dacapo_model::{
-    Failure, Kind, Outcome, Payload, RecordedState, RunId, Status, StepKey, Timestamp,
+    Failure, Kind, Outcome, Payload, RecordedState, RunId, SaidProgress, Status, StepKey, Timestamp,
 };
 use dacapo_store::{InterventionRow, RunRow, StepRow, StoreError};
 use serde::ser::SerializeMap;
@@ -51,7 +51,7 @@ pub struct Run {
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// How far it is.
-    pub progress: StepsDone,
+    pub progress: RunProgress,
     /// What it waits for, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
@@ -72,12 +72,13 @@ pub struct Intervention {
     /// When.
     pub at: Timestamp,
     /// What: `rerun` (it was started again as another run), `rerun-of` (it is that other run), `retry`, `skip`, `import`,
-    /// `note`.
+    /// `note`, `pause`, `resume`, `cancel`, `force-cancel`.
     pub action: String,
     /// Who, as they said.
     pub who: String,
     /// What exactly: `run` and `from` of a rerun; `opened`, `removed` and the `failure` of a retry, or the `parent` that was retried and
-    /// `removed`; the `step` that was skipped, and what it `was` before; the `text` of a note.
+    /// `removed`; the `step` that was skipped, and what it `was` before; the `text` of a note; the `reason` of a pause, resume or cancel,
+    /// if one was given.
     pub details: Payload,
 }
 
@@ -144,7 +145,7 @@ pub struct RunSummary {
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// How far it is.
-    pub progress: StepsDone,
+    pub progress: RunProgress,
     /// What it waits for, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
@@ -162,14 +163,40 @@ pub struct Deployment {
     pub number: i32,
 }
 
-/// How many of a run's steps and waits are over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StepsDone {
-    /// Those with an outcome.
+/// How far a run is: as its code said last, and without that as many steps and waits as are over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunProgress {
+    /// What is done, as its code said, or steps and waits with an outcome.
     pub done: u64,
-    /// All, where that is known.
+    /// All that there is to do, if its code said that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+    /// What its code said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When its code said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Timestamp>,
+}
+
+impl RunProgress {
+    pub(crate) fn new(steps_done: u64, said: Option<(SaidProgress, Timestamp)>) -> Self {
+        match said {
+            Some((said, at)) => Self {
+                done: said.done,
+                total: Some(said.total),
+                note: said.note,
+                said_at: Some(at),
+            },
+            None => Self {
+                done: steps_done,
+                total: None,
+                note: None,
+                said_at: None,
+            },
+        }
+    }
 }
 
 /// How far a run is.
@@ -180,11 +207,14 @@ pub struct Progress {
     pub run: RunId,
     /// What it is doing.
     pub status: Status,
-    /// Steps and waits with an outcome.
+    /// What is done, as its code said, or steps and waits with an outcome.
     pub done: u64,
-    /// All of them, where that is known.
+    /// All that there is to do, if its code said that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+    /// What its code said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What a run waits for.
@@ -329,10 +359,7 @@ impl RunSummary {
             None => None,
         };
         Ok(Self {
-            progress: StepsDone {
-                done: row.steps_done.unwrap_or(0),
-                total: None,
-            },
+            progress: RunProgress::new(row.steps_done.unwrap_or(0), row.said),
             id: row.id,
             workflow: row.workflow,
             deployment: Deployment {
@@ -398,9 +425,9 @@ impl Run {
             concurrency_key: run.concurrency_key,
             started_at: run.started_at,
             finished_at: run.finished_at,
-            progress: StepsDone {
-                done: done as u64,
-                total: None,
+            progress: match run.progress.said_at {
+                Some(_) => run.progress,
+                None => RunProgress::new(done as u64, None),
             },
             waiting_for: run.waiting_for,
             blocked: run.blocked,

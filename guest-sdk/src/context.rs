@@ -1,4 +1,4 @@
-//! What a run may know about itself. All of it is the same in every replay.
+//! What a run may know about itself, which is the same in every replay, and what it says about itself.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -72,6 +72,26 @@ pub fn labels() -> BTreeMap<String, String> {
 /// ```
 pub fn idempotency_key() -> Option<String> {
     raw::context::idempotency_key()
+}
+
+/// Says how far the run is, for whoever looks at it: so much of so much, in whatever unit, and a note if there is something to say.
+///
+/// What was said last counts, and it may be said often: it is written with whatever the run writes next. Nothing is written while the
+/// guest is being replayed over what it has already done. A `done` beyond `total` counts as `total`.
+///
+/// ```no_run
+/// use dacapo_guest::{progress, step};
+///
+/// let files = ["a.png", "b.png"];
+/// for (done, file) in files.iter().enumerate() {
+///     progress(done as u64, files.len() as u64, *file);
+///     step("resize").run(|| Ok::<_, std::io::Error>(file.len()))?;
+/// }
+/// progress(2, 2, None);
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn progress<'a>(done: u64, total: u64, note: impl Into<Option<&'a str>>) {
+    raw::context::set_progress(done, total, note.into());
 }
 
 /// Whether this run takes the new way through a change of the code, by the change's name: false for a run that is past this point and went

@@ -65,7 +65,7 @@ mod wait;
 mod workflows;
 
 pub use child::{Child, Started, child};
-pub use context::{changed, now};
+pub use context::{changed, now, progress};
 pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
 pub use fork::{Map, map};
 pub use poll::{Poll, poll};

@@ -94,6 +94,24 @@ pub struct ExportedRun {
     /// The run from whose journal it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<ExportedOrigin>,
+    /// How far it is, as its code said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ExportedProgress>,
+}
+
+/// How far an exported run is, as its code said last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportedProgress {
+    /// What is done.
+    pub done: i64,
+    /// All that there is to do.
+    pub total: i64,
+    /// Something for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When that was said.
+    pub at: Timestamp,
 }
 
 /// The run from whose journal another one goes on.
@@ -357,6 +375,7 @@ mod tests {
             deadline: None,
             cancel_requested_at: None,
             origin: None,
+            progress: None,
         };
         let mut export = RunExport::new(at, deployment, run);
         export.journal.push(ExportedStep {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dacapo_model::{
     DeploymentId, FailedAttempt, Failure, Outcome, Payload, Recorded, RecordedState, RunId,
-    StepKey, Timestamp, WorkerId,
+    SaidProgress, StepKey, Timestamp, WorkerId,
 };
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -108,6 +108,8 @@ pub struct RunWrites {
     pub records: Vec<RecordRow>,
     /// Lines of its log.
     pub logs: Vec<LogRow>,
+    /// How far it is, as its code said last.
+    pub progress: Option<SaidProgress>,
     /// The run is given up.
     pub end: Option<End>,
     /// The run has started children, now or before: what is left of them is to be cancelled when it has ended.
@@ -189,13 +191,24 @@ pub async fn flush(
             FlushResult::Written { gone: Vec::new() }
         });
     }
-    if c.children.is_empty() {
+    if c.children.is_empty() && c.progress.run.is_empty() {
         return flush_all(&mut connection.0, worker, fence, &c).await;
     }
     let mut transaction = connection.0.begin().await?;
     let result = flush_all(&mut transaction, worker, fence, &c).await?;
-    if result != FlushResult::Fenced {
+    if result != FlushResult::Fenced && !c.children.is_empty() {
         start_children(&mut transaction, &c.children).await?;
+    }
+    if result != FlushResult::Fenced && !c.progress.run.is_empty() {
+        sqlx::query_file!(
+            "sql/progress/set.sql",
+            &c.progress.run,
+            &c.progress.done,
+            &c.progress.total,
+            &c.progress.note as _,
+        )
+        .execute(&mut *transaction)
+        .await?;
     }
     transaction.commit().await?;
     Ok(result)
@@ -303,6 +316,7 @@ struct Columns<'a> {
     given_up: GivenUp<'a>,
     attempts: Attempts<'a>,
     children: Children<'a>,
+    progress: Progress<'a>,
     notices: Vec<String>,
 }
 
@@ -363,6 +377,14 @@ impl Children<'_> {
 }
 
 #[derive(Default)]
+struct Progress<'a> {
+    run: Vec<Uuid>,
+    done: Vec<i64>,
+    total: Vec<i64>,
+    note: Vec<Option<&'a str>>,
+}
+
+#[derive(Default)]
 struct Taken<'a> {
     run: Vec<Uuid>,
     seq: Vec<i32>,
@@ -412,6 +434,13 @@ impl<'a> Columns<'a> {
             for line in &one.logs {
                 columns.log(run, line);
             }
+            if let Some(said) = &one.progress {
+                let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+                columns.progress.run.push(run);
+                columns.progress.done.push(count(said.done));
+                columns.progress.total.push(count(said.total));
+                columns.progress.note.push(said.note.as_deref());
+            }
             if let Some(end) = &one.end {
                 columns.end(run, end);
                 let is_over = !matches!(end, End::Suspended { .. } | End::Blocked(_));
@@ -459,6 +488,7 @@ impl<'a> Columns<'a> {
         self.open.run.is_empty()
             && self.attempts.run.is_empty()
             && self.children.is_empty()
+            && self.progress.run.is_empty()
             && self.taken.run.is_empty()
             && self.log.run.is_empty()
             && self.finished.run.is_empty()

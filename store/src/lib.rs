@@ -57,8 +57,8 @@ pub use queues::{
     pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
-    Cancelled, Killed, NotSent, Paused, Refusal, Resumed, SendEvent, SentEvent, cancel, kill,
-    pause, resume, send_event, send_event_to_many,
+    Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,
+    cancel, kill, pause, request, resume, send_event, send_event_to_many,
 };
 pub use retention::{
     RetentionRule, Swept, reset_retention, retention_rules, set_retention, sweep,

@@ -201,3 +201,62 @@ pub async fn kill(
         other => refusal(other).map(Err),
     }
 }
+
+/// Something that is asked of a run and kept with who did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// [`pause`]
+    Pause,
+    /// [`resume`]
+    Resume,
+    /// [`cancel`]
+    Cancel,
+    /// [`kill`]
+    ForceCancel,
+}
+
+impl Request {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::ForceCancel => "force-cancel",
+        }
+    }
+}
+
+/// What became of a [`Request`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    /// It is done.
+    Now,
+    /// A worker holds the run and has been told.
+    Told,
+}
+
+/// Asks something of a run, and keeps who did and why: `sql/intervention/request.sql`.
+pub async fn request(
+    connection: &mut PgConnection,
+    run: RunId,
+    request: Request,
+    who: &str,
+    reason: Option<&str>,
+    failure: &Failure,
+) -> Result<Result<Requested, Refusal>, StoreError> {
+    let answer = sqlx::query_file_scalar!(
+        "sql/intervention/request.sql",
+        run.0,
+        request.as_str(),
+        who,
+        reason,
+        failure.to_json()
+    )
+    .fetch_one(connection)
+    .await?;
+    match answer.as_str() {
+        "paused-now" | "resumed" | "cancelled-now" | "ended" => Ok(Ok(Requested::Now)),
+        "pausing" | "cancelling-now" | "ending" => Ok(Ok(Requested::Told)),
+        other => refusal(other).map(Err),
+    }
+}

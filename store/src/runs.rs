@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use dacapo_model::{
-    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, Status, Timestamp,
+    DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, SaidProgress, Status, Timestamp,
 };
 use sqlx::Postgres;
 use uuid::Uuid;
@@ -211,6 +211,8 @@ pub struct RunRow {
     pub blocked: Option<Payload>,
     /// Steps with an outcome; none where they were not counted.
     pub steps_done: Option<u64>,
+    /// How far it is, as its code said last, and when.
+    pub said: Option<(SaidProgress, Timestamp)>,
 }
 
 /// A [`RunRow`] from a row of a statement that lists runs.
@@ -244,11 +246,28 @@ macro_rules! run_row {
             wake_at: row.wake_at.map(|time| time.0),
             blocked: row.blocked.map(Payload::from_trusted),
             steps_done: row.steps_done.and_then(|done| u64::try_from(done).ok()),
+            said: $crate::runs::said(row.said_done, row.said_total, row.said_note, row.said_at),
         })
     }};
 }
 
 pub(crate) use run_row;
+
+/// What a run's code said of how far it is, if it did.
+pub(crate) fn said(
+    done: Option<i64>,
+    total: Option<i64>,
+    note: Option<String>,
+    at: Option<Time>,
+) -> Option<(SaidProgress, Timestamp)> {
+    let count = |count: Option<i64>| u64::try_from(count?).ok();
+    let said = SaidProgress {
+        done: count(done)?,
+        total: count(total)?,
+        note,
+    };
+    Some((said, at?.0))
+}
 
 /// Runs by their ids: one answer for each, in their order. None: there is no such run.
 pub async fn get_runs(store: &Store, runs: &[RunId]) -> Result<Vec<Option<RunRow>>, StoreError> {

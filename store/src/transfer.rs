@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use dacapo_model::{
     ExportedAttempt, ExportedDeployment, ExportedEvent, ExportedIntervention, ExportedLine,
-    ExportedOrigin, ExportedRun, ExportedStep, Failure, Payload, RunExport, RunId, StepKey,
+    ExportedOrigin, ExportedProgress, ExportedRun, ExportedStep, Failure, Payload, RunExport,
+    RunId, StepKey,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -47,10 +48,12 @@ async fn head(connection: &mut PgConnection, run: RunId) -> Result<Option<RunExp
             run.workflow, run_status.status as "status!", run.input, run.output, run.failure, run.labels::text as "labels!",
             run.created_at as "created_at: Time", run_status.started_at as "started_at: Time", run.finished_at as "finished_at: Time",
             run.deadline as "deadline: Time", run.cancel_requested_at as "cancel_requested_at: Time",
-            run.origin_id, run.origin_created_at as "origin_created_at: Time"
+            run.origin_id, run.origin_created_at as "origin_created_at: Time",
+            progress.done as "said_done?", progress.total as "said_total?", progress.note as "said_note?", progress.at as "said_at?: Time"
         from dacapo.run
         join dacapo.run_status on run_status.run_id = run.id
         join dacapo.deployment on deployment.id = run.deployment_id
+        left join dacapo.progress on progress.run_id = run.id
         where run.id = $1"#,
         run.0
     )
@@ -59,29 +62,38 @@ async fn head(connection: &mut PgConnection, run: RunId) -> Result<Option<RunExp
     let Some(row) = row else { return Ok(None) };
     let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels)
         .map_err(|error| StoreError::Unreadable(format!("labels of run {run}: {error}")))?;
-    let exported = ExportedRun {
-        id: run,
-        workflow: row.workflow,
-        status: row.status.parse().map_err(|_| {
-            StoreError::Unreadable(format!("run {run}: unknown status {:?}", row.status))
-        })?,
-        input: Payload::from_trusted(row.input),
-        output: row.output.map(Payload::from_trusted),
-        failure: row.failure.as_deref().map(failure).transpose()?,
-        labels,
-        created_at: row.created_at.0,
-        started_at: row.started_at.map(|time| time.0),
-        finished_at: row.finished_at.map(|time| time.0),
-        deadline: row.deadline.map(|time| time.0),
-        cancel_requested_at: row.cancel_requested_at.map(|time| time.0),
-        origin: row
-            .origin_id
-            .zip(row.origin_created_at)
-            .map(|(id, created_at)| ExportedOrigin {
-                id: RunId(id),
-                created_at: created_at.0,
-            }),
-    };
+    let exported =
+        ExportedRun {
+            id: run,
+            workflow: row.workflow,
+            status: row.status.parse().map_err(|_| {
+                StoreError::Unreadable(format!("run {run}: unknown status {:?}", row.status))
+            })?,
+            input: Payload::from_trusted(row.input),
+            output: row.output.map(Payload::from_trusted),
+            failure: row.failure.as_deref().map(failure).transpose()?,
+            labels,
+            created_at: row.created_at.0,
+            started_at: row.started_at.map(|time| time.0),
+            finished_at: row.finished_at.map(|time| time.0),
+            deadline: row.deadline.map(|time| time.0),
+            cancel_requested_at: row.cancel_requested_at.map(|time| time.0),
+            origin: row
+                .origin_id
+                .zip(row.origin_created_at)
+                .map(|(id, created_at)| ExportedOrigin {
+                    id: RunId(id),
+                    created_at: created_at.0,
+                }),
+            progress: row.said_done.zip(row.said_total).zip(row.said_at).map(
+                |((done, total), at)| ExportedProgress {
+                    done,
+                    total,
+                    note: row.said_note,
+                    at: at.0,
+                },
+            ),
+        };
     let deployment = ExportedDeployment {
         package: row.package,
         number: row.number,
@@ -271,7 +283,11 @@ pub async fn import_run(
             "message": line.message, "fields": text(&line.fields),
         }))),
         who,
-        details.to_string()
+        details.to_string(),
+        run.progress.as_ref().map(|said| said.done),
+        run.progress.as_ref().map(|said| said.total),
+        run.progress.as_ref().and_then(|said| said.note.as_deref()),
+        run.progress.as_ref().map(|said| Time(said.at)) as _
     )
     .fetch_one(connection)
     .await?;

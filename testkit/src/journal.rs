@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{
-    DeploymentId, Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey,
-    Timestamp, Workflow, is_short_for,
+    DeploymentId, Failure, Kind, Outcome, Payload, Recorded, RecordedState, RunId, SaidProgress,
+    StepKey, Timestamp, Workflow, is_short_for,
 };
 use dacapo_sandbox::{
     ChildStart, ChildState, ChildWorkflow, Event, Journal, LogLine, RecordWrite, Signal, Stop,
@@ -63,6 +63,7 @@ struct State {
     clock: Clock,
     rows: Vec<Recorded>,
     logs: Vec<LogLine>,
+    progress: Option<SaidProgress>,
     inbox: Vec<Received>,
     /// What somebody will do, by its time and the order in which the test said so.
     pending: BTreeMap<(Timestamp, usize), Action>,
@@ -122,6 +123,7 @@ impl MemoryJournal {
                 clock: Clock::new(start),
                 rows: Vec::new(),
                 logs: Vec::new(),
+                progress: None,
                 inbox: Vec::new(),
                 pending: BTreeMap::new(),
                 said: 0,
@@ -190,6 +192,11 @@ impl MemoryJournal {
 
     pub(crate) fn logs(&self) -> Vec<LogLine> {
         self.lock().logs.clone()
+    }
+
+    /// How far the run is, as its code said last.
+    pub(crate) fn progress(&self) -> Option<SaidProgress> {
+        self.lock().progress.clone()
     }
 
     pub(crate) fn children(&self) -> Vec<StartedChild> {
@@ -492,6 +499,7 @@ impl Journal for MemoryJournal {
         match write {
             Write::Record(write) => state.record(write),
             Write::Log(line) => state.log(line),
+            Write::Progress(said) => state.progress = Some(said),
         }
     }
 

@@ -50,8 +50,8 @@ pub use outcome::{RunOutcome, Standing, Waiting};
 pub use run::Run;
 
 pub use dacapo_model::{
-    Failure, Kind, Outcome, Payload, PayloadLimits, Recorded, RecordedState, RunId, Status,
-    StepKey, Timestamp,
+    Failure, Kind, Outcome, Payload, PayloadLimits, Recorded, RecordedState, RunId, SaidProgress,
+    Status, StepKey, Timestamp,
 };
 pub use dacapo_sandbox::{
     BlockCode, BlockReason, Level, LogLine, LogSource, SandboxConfig, SuspendReason,

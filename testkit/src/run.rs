@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dacapo_model::{
-    Failure, NameError, Payload, PayloadLimits, Recorded, RunId, Timestamp, check_name,
+    Failure, NameError, Payload, PayloadLimits, Recorded, RunId, SaidProgress, Timestamp,
+    check_name,
 };
 use dacapo_sandbox::LogLine;
 use serde::Serialize;
@@ -289,6 +290,11 @@ impl Run {
         self.journal
             .as_ref()
             .map_or_else(Vec::new, |journal| journal.logs())
+    }
+
+    /// How far the run is, as its code said last; none: it has said nothing.
+    pub fn progress(&self) -> Option<SaidProgress> {
+        self.journal.as_ref()?.progress()
     }
 
     /// The children that the run has started, in the order of their starts.

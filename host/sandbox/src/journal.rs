@@ -5,8 +5,8 @@
 
 use async_trait::async_trait;
 use dacapo_model::{
-    DeploymentId, FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RunId, StepKey,
-    Timestamp, Workflow,
+    DeploymentId, FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RunId, SaidProgress,
+    StepKey, Timestamp, Workflow,
 };
 
 /// A run's journal, as the sandbox sees it.
@@ -112,6 +112,8 @@ pub enum Write {
     Record(RecordWrite),
     /// A line of the run's log.
     Log(LogLine),
+    /// How far the run is. Only the last one that was appended has to be kept, so it may be written with whatever is written next.
+    Progress(SaidProgress),
 }
 
 /// A row of the journal, and what else must happen in the same commit.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dacapo_model::{RunId, Timestamp};
+use dacapo_model::{RunId, SaidProgress, Timestamp};
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, Signal, Stop, SuspendReason, Suspended, Suspension,
     Write,
@@ -50,11 +50,18 @@ pub(crate) enum EndNow {
 /// Rows written in one stay with a worker from which on it pays to read them once before they are needed.
 const MANY_ROWS: usize = 500;
 
+/// While a guest computes on, how far it is is written so often at most.
+const PROGRESS_EVERY_MICROS: i64 = 1_000_000;
+
 struct State {
     records: Vec<RecordRow>,
     /// All that was ever appended.
     appended: usize,
     logs: Vec<LogRow>,
+    /// How far the run is, as its code said last, and that is not handed over yet.
+    progress: Option<SaidProgress>,
+    /// When progress was last handed over.
+    progress_at: Timestamp,
     /// A hand-over that nobody has waited for yet.
     under_way: Option<oneshot::Receiver<Reply>>,
     /// Somebody waits for a hand-over that is under way: another one must not overtake it.
@@ -77,6 +84,13 @@ struct State {
     is_parent: bool,
 }
 
+impl State {
+    /// Nothing has gathered that could be handed over.
+    fn has_nothing(&self) -> bool {
+        self.records.is_empty() && self.logs.is_empty() && self.progress.is_none()
+    }
+}
+
 /// How a hand-over went.
 enum Written {
     /// Durable. `gone`: the run was given up as asked.
@@ -94,6 +108,8 @@ impl Session {
             records: Vec::new(),
             appended: 0,
             logs: Vec::new(),
+            progress: None,
+            progress_at: claimed.claimed_at,
             under_way: None,
             waiting: false,
             newest_event: inbox.last().map_or(0, |event| event.seq),
@@ -184,6 +200,7 @@ impl Session {
         if state.refused.is_some() {
             state.records.clear();
             state.logs.clear();
+            state.progress = None;
         }
         state.refused.take()
     }
@@ -233,7 +250,7 @@ impl Session {
                     if state.refused.is_some() {
                         return Written::Refused;
                     }
-                    if state.records.is_empty() && state.logs.is_empty() && end.is_none() {
+                    if state.has_nothing() && end.is_none() {
                         return Written::Yes { gone: false };
                     }
                     state.waiting = true;
@@ -249,8 +266,13 @@ impl Session {
 
     fn submit(&self, state: &mut State, end: Option<End>) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
+        let progress = state.progress.take();
+        if progress.is_some() {
+            state.progress_at = self.incarnation.clock.now();
+        }
         let writes = RunWrites {
             run: self.run,
+            progress,
             records: std::mem::take(&mut state.records),
             logs: std::mem::take(&mut state.logs),
             end,
@@ -364,6 +386,7 @@ impl Journal for Session {
                 }
                 state.records.push(row);
             }
+            Write::Progress(said) => state.progress = Some(said),
             Write::Log(line) => {
                 let fields = (!line.fields.is_empty()).then(|| {
                     let fields: BTreeMap<String, String> = line.fields.into_iter().collect();
@@ -405,7 +428,11 @@ impl Journal for Session {
                 }
             }
         }
-        if (state.records.is_empty() && state.logs.is_empty())
+        // A guest that says all the time how far it is must not cost a commit each time.
+        let said = self.incarnation.clock.now().as_micros() - state.progress_at.as_micros();
+        let only_progress = state.records.is_empty() && state.logs.is_empty();
+        if state.has_nothing()
+            || (only_progress && said < PROGRESS_EVERY_MICROS)
             || state.stop.is_some()
             || state.refused.is_some()
         {

@@ -24,9 +24,14 @@ select
     run_status.waiting_for_events,
     run_status.wake_at as "wake_at: Time",
     run_status.blocked,
+    progress.done as "said_done?",
+    progress.total as "said_total?",
+    progress.note as "said_note?",
+    progress.at as "said_at?: Time",
     -- Not counted here: whoever waits for a long run looks at it again and again.
     null::bigint as "steps_done?"
 from dacapo.run
 join dacapo.run_status on run_status.run_id = run.id
 join dacapo.deployment on deployment.id = run.deployment_id
+left join dacapo.progress on progress.run_id = run.id
 where run.id = any ($1::uuid[])

@@ -1,7 +1,7 @@
 -- Writes a run that comes from another database: its row ($2 id, $3 workflow, $6 to $17), its journal ($18), attempts ($19), events ($20),
 -- what people did to it ($21) and log ($22), each an array of JSON objects, on the newest deployment of package $5 in namespace $1 that
 -- has the component $4. A run that has not ended is paused; if its deadline has passed it gets as long again as it had. $23 is who does it,
--- $24 what exactly.
+-- $24 what exactly; $25 to $28 are how far it is, as its code said last.
 -- Called by: clients. Answers one word: `imported`, `exists` when there is a run with this id, `no-deployment`.
 -- Locks: none that others wait for. Indexes: run_pkey, deployment_number_unique, step_pkey, attempt_pkey, event_pkey, log_pkey.
 with target as materialized (
@@ -68,6 +68,12 @@ lines as (
     cross join json_to_recordset($22::text::json) as l (
         id uuid, at timestamptz, level text, step text, source text, message text, fields text
     )
+),
+said as (
+    insert into dacapo.progress (run_id, done, total, note, at)
+    select id, $25::bigint, $26::bigint, $27::text, $28::timestamptz
+    from created
+    where $25 is not null
 ),
 timed as (
     insert into dacapo.deadline (run_id, at)

@@ -210,9 +210,14 @@ select
     run_status.waiting_for_events,
     run_status.wake_at as "wake_at: Time",
     run_status.blocked,
+    progress.done as "said_done?",
+    progress.total as "said_total?",
+    progress.note as "said_note?",
+    progress.at as "said_at?: Time",
     (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done?"
 from page
 join dacapo.run on run.id = page.id
 join dacapo.run_status on run_status.run_id = run.id
 join dacapo.deployment on deployment.id = run.deployment_id
+left join dacapo.progress on progress.run_id = run.id
 order by page.created_at, page.id

@@ -81,6 +81,9 @@ events as (
 lines as (
     delete from dacapo.log where run_id = any (array(select id from sized where fits))
 ),
+said as (
+    delete from dacapo.progress where run_id = any (array(select id from sized where fits))
+),
 interventions as (
     delete from dacapo.intervention where run_id = any (array(select id from sized where fits))
 ),

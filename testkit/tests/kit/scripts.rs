@@ -231,3 +231,17 @@ async fn a_journal_that_is_not_the_expected_one_is_shown_with_what_differs() {
          go#1 wait ok 1",
     );
 }
+
+#[tokio::test]
+async fn how_far_a_run_has_said_that_it_is_can_be_asked() {
+    let mut run = probe("loops", json!(3));
+    assert_eq!(run.progress(), None);
+    run.send_event("go", 1).send_event("more", 1);
+    run.run_to_completion().await.unwrap();
+    let said = run.progress().unwrap();
+    assert_eq!(
+        (said.done, said.total, said.note.as_deref()),
+        (1, 2, Some("in the body"))
+    );
+    run.crash_everywhere().await.unwrap();
+}

@@ -70,6 +70,7 @@ async fn a_fenced_worker_writes_nothing() {
             failed_attempt: None,
             starts_child: None,
         }],
+        progress: None,
         logs: Vec::new(),
         end: Some(End::Completed(Payload::null())),
         is_parent: false,

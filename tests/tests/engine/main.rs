@@ -29,6 +29,7 @@ mod manifests;
 mod outage;
 mod parents;
 mod plans;
+mod progress;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;

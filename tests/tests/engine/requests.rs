@@ -1,10 +1,11 @@
 //! Pause, resume, cancel: what is asked of a run from outside.
 
-use dacapo_client::{Cancelled, Paused};
-use dacapo_model::Status;
+use dacapo_client::{By, Cancelled, Killed, Paused, Run};
+use dacapo_model::{RunId, Status};
 use dacapo_tests::database;
 
 use crate::check::{effects, journal, sound, worker};
+use crate::command::{fails, run as dacapo, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_in_the_code_lasts_until_somebody_resumes_the_run() {
@@ -256,6 +257,121 @@ async fn a_blocked_run_can_be_cancelled_and_does_not_forget_it() {
             );
         }
     }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_paused_resumed_or_cancelled_a_run_is_kept_with_the_reason_and_what_was_refused_is_not()
+{
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = database.start("step-wait-step", "null").await;
+    let forced = database.start("step-wait-step", "null").await;
+    let id = run.to_string();
+    let typed = async |arguments: &[&str]| {
+        let output = dacapo(&database, arguments).await;
+        (output.status.code(), text(&output.stderr))
+    };
+    let incident = ["pause", &id, "--by", "ann", "--reason", "the bank is down"];
+    assert_eq!(typed(&incident).await.0, Some(0));
+    // It is paused already.
+    fails(&dacapo(&database, &incident).await, 1, &["paused"]);
+    assert_eq!(typed(&["resume", &id, "--by", "bob"]).await.0, Some(0));
+    assert_eq!(typed(&["cancel", &id]).await.0, Some(0));
+    let by = By {
+        who: "ann",
+        reason: Some("stuck"),
+    };
+    assert_eq!(
+        database.client.kill_by(forced, by).await.unwrap(),
+        Killed::Now
+    );
+
+    let kept = |run: &Run| -> Vec<String> {
+        let interventions = run.interventions.iter();
+        interventions
+            .map(|one| format!("{} {} {}", one.action, one.who, one.details.as_str()))
+            .collect()
+    };
+    let seen = database.client.get(run).await.unwrap();
+    let me = seen.interventions[2].who.clone();
+    assert!(me.contains('@'), "{me}");
+    assert_eq!(
+        kept(&seen),
+        [
+            r#"pause ann {"reason":"the bank is down"}"#.to_owned(),
+            "resume bob {}".to_owned(),
+            format!("cancel {me} {{}}"),
+        ]
+    );
+    let shown = text(&dacapo(&database, &["runs", "show", &id]).await.stdout);
+    assert!(
+        shown.contains("pause by ann: the bank is down\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("resume by bob\n"), "{shown}");
+    let seen = database.client.get(forced).await.unwrap();
+    assert_eq!(kept(&seen), [r#"force-cancel ann {"reason":"stuck"}"#]);
+
+    let long = "x".repeat(1_001);
+    for (arguments, says) in [
+        (
+            ["cancel", &id, "--by", " "],
+            "name of who does this: it is empty",
+        ),
+        (["cancel", &id, "--reason", &long], "reason: "),
+    ] {
+        fails(&dacapo(&database, &arguments).await, 2, &[says]);
+    }
+    let unknown = RunId::new();
+    let error = database.client.pause_by(unknown, by).await.unwrap_err();
+    assert_eq!(error.code(), "run-not-found");
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.intervention")
+            .await,
+        4
+    );
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_is_kept_when_a_worker_plays_the_run() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = database.start("computes", "3000").await;
+    database
+        .until(
+            "the run is played",
+            "select count(*) = 1 from dacapo.progress join dacapo.task_leased using (run_id)",
+        )
+        .await;
+    let by = By {
+        who: "ann",
+        reason: None,
+    };
+    assert_eq!(
+        database.client.pause_by(run, by).await.unwrap(),
+        Paused::Requested
+    );
+    assert_eq!(
+        database.client.cancel_by(run, by).await.unwrap(),
+        Cancelled::Requested
+    );
+    assert_eq!(
+        database.client.kill_by(run, by).await.unwrap(),
+        Killed::Requested
+    );
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Cancelled);
+    let actions: Vec<&str> = done
+        .interventions
+        .iter()
+        .map(|one| one.action.as_str())
+        .collect();
+    assert_eq!(actions, ["pause", "cancel", "force-cancel"]);
     worker.drain().await.unwrap();
     sound(&database).await;
 }

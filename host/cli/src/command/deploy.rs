@@ -121,7 +121,7 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
 }
 
 /// The events that it declares, as WIT would have them.
-pub(crate) fn events(workflow: &dacapo_model::Workflow) -> String {
+pub(crate) fn events(workflow: &Workflow) -> String {
     if workflow.events.is_empty() {
         return String::new();
     }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use dacapo_client::{Cancelled, Killed, Paused, RunId};
+use dacapo_client::{By, Cancelled, Killed, Paused, RunId};
 use serde_json::json;
 
 use crate::arguments::Global;
-use crate::command::run_id;
+use crate::command::{run_id, who};
 use crate::connect;
 use crate::error::Result;
 use crate::ui::Ui;
@@ -15,11 +15,29 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     /// The run's id
     run: String,
+    #[command(flatten)]
+    by: ByArgs,
+}
+
+/// Who asks, and why.
+#[derive(Debug, clap::Args)]
+struct ByArgs {
+    /// Who does this, for the record; user@host if it is not given
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 pub(crate) async fn pause(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
-    let paused = connect::client(global).await?.pause(run).await?;
+    let who = who(args.by.by);
+    let by = By {
+        who: &who,
+        reason: args.by.reason.as_deref(),
+    };
+    let paused = connect::client(global).await?.pause_by(run, by).await?;
     let now = paused == Paused::Now;
     ui.data(
         &json!({ "run": run, "status": if now { "paused" } else { "running" } }),
@@ -35,7 +53,12 @@ pub(crate) async fn pause(args: Args, global: &Global, ui: Ui) -> Result<ExitCod
 
 pub(crate) async fn resume(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
-    connect::client(global).await?.resume(run).await?;
+    let who = who(args.by.by);
+    let by = By {
+        who: &who,
+        reason: args.by.reason.as_deref(),
+    };
+    connect::client(global).await?.resume_by(run, by).await?;
     ui.data(&json!({ "run": run, "status": "queued" }), |_| {
         format!("run {run} goes on")
     });
@@ -49,14 +72,21 @@ pub(crate) struct CancelArgs {
     /// End it at once, in the middle of whatever it does; its code is not asked and cannot compensate
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 pub(crate) async fn cancel(args: CancelArgs, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
+    let who = who(args.by.by);
+    let by = By {
+        who: &who,
+        reason: args.by.reason.as_deref(),
+    };
     if args.force {
-        return kill(run, global, ui).await;
+        return kill(run, by, global, ui).await;
     }
-    let cancelled = connect::client(global).await?.cancel(run).await?;
+    let cancelled = connect::client(global).await?.cancel_by(run, by).await?;
     let now = cancelled == Cancelled::Now;
     ui.data(
         &json!({ "run": run, "status": if now { "cancelled" } else { "cancelling" } }),
@@ -70,8 +100,8 @@ pub(crate) async fn cancel(args: CancelArgs, global: &Global, ui: Ui) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn kill(run: RunId, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let killed = connect::client(global).await?.kill(run).await?;
+async fn kill(run: RunId, by: By<'_>, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let killed = connect::client(global).await?.kill_by(run, by).await?;
     let now = killed == Killed::Now;
     ui.data(
         &json!({ "run": run, "status": if now { "cancelled" } else { "cancelling" } }),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dacapo_client::{
     ClientError, Cursor, CursorError, Intervention, ListFilter, LogLevel, LogLine, Run, RunExport,
-    RunFilter, RunSummary, Status, Step, StepOutcome, Timestamp,
+    RunFilter, RunProgress, RunSummary, Status, Step, StepOutcome, Timestamp,
 };
 
 use crate::arguments::{self, Global};
@@ -195,12 +195,12 @@ async fn list(args: List, global: &Global, ui: Ui) -> Result<ExitCode> {
                 run.id.to_string(),
                 run.workflow.clone(),
                 run.status.to_string(),
-                run.progress.done.to_string(),
+                progress(&run.progress),
                 short(run.created_at),
                 waiting(run),
             ]
         });
-        table(&["run", "workflow", "status", "steps", "created", ""], rows)
+        table(&["run", "workflow", "status", "done", "created", ""], rows)
     });
     if !ui.is_json() {
         if let Some(previous) = &page.previous {
@@ -231,6 +231,14 @@ async fn count(args: Filter, global: &Global, ui: Ui) -> Result<ExitCode> {
         table(&["status", "runs"], rows)
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Steps that are over, or as much of all as the run's code has said.
+fn progress(progress: &RunProgress) -> String {
+    match progress.total {
+        Some(total) => format!("{}/{total}", progress.done),
+        None => progress.done.to_string(),
+    }
 }
 
 /// What a run waits for, or why it ended as it did.
@@ -333,6 +341,15 @@ fn run_text(run: &Run) -> String {
         line("parent", &parent.to_string());
     }
     line("created", &short(run.created_at));
+    if let (Some(total), Some(at)) = (run.progress.total, run.progress.said_at) {
+        let note = run.progress.note.as_ref();
+        let note = note.map_or_else(String::new, |note| format!(": {}", cut(note, 200)));
+        let done = run.progress.done;
+        line(
+            "progress",
+            &format!("{done} of {total}{note} (said {})", short(at)),
+        );
+    }
     if let Some(at) = run.started_at {
         line("started", &short(at));
     }
@@ -433,7 +450,7 @@ fn details(intervention: &Intervention) -> String {
     let details: serde_json::Value =
         serde_json::from_str(intervention.details.as_str()).unwrap_or_default();
     let mut text = String::new();
-    if let Some(note) = details["text"].as_str() {
+    if let Some(note) = details["text"].as_str().or(details["reason"].as_str()) {
         let _ = write!(text, ": {note}");
     }
     for (before, name) in [

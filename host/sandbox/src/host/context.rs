@@ -1,9 +1,10 @@
-//! `dacapo:workflow/context`: what a run may know about itself.
+//! `dacapo:workflow/context`: what a run may know about itself, and what it says about itself.
 
-use dacapo_model::Timestamp;
+use dacapo_model::{SaidProgress, Timestamp};
 
 use super::bindings::dacapo::workflow::context::Host;
 use crate::guest::Guest;
+use crate::journal::Write;
 
 impl Host for Guest {
     fn run_id(&mut self) -> wasmtime::Result<String> {
@@ -28,6 +29,21 @@ impl Host for Guest {
 
     fn idempotency_key(&mut self) -> wasmtime::Result<Option<String>> {
         Ok(self.open_idempotency_key())
+    }
+
+    fn set_progress(
+        &mut self,
+        done: u64,
+        total: u64,
+        note: Option<String>,
+    ) -> wasmtime::Result<()> {
+        // An attempt is only open when there is nothing left to replay.
+        if !self.replay.is_replaying() {
+            let note = note.map(|note| self.go.terms.grants.hide(note).into_owned());
+            let said = SaidProgress::from_guest(done, total, note);
+            self.journal.append(Write::Progress(said));
+        }
+        Ok(())
     }
 
     fn changed(&mut self, name: String) -> wasmtime::Result<bool> {

@@ -1,6 +1,6 @@
 //! Steps and waits, played and played again.
 
-use dacapo_model::Timestamp;
+use dacapo_model::{SaidProgress, Timestamp};
 use dacapo_sandbox::{Ending, SuspendReason};
 
 use crate::memory_journal::START_MS;
@@ -237,4 +237,32 @@ async fn more_runs_than_places_wait_for_one() {
         tasks.spawn(async move { output(run.go().await) });
     }
     assert_eq!(tasks.join_all().await, vec!["55"; 64]);
+}
+
+#[tokio::test]
+async fn how_far_a_run_is_is_said_again_only_behind_what_is_replayed() {
+    let run = Run::new("progress.loops", "3");
+    let said = || -> Vec<String> {
+        let said = run.journal.progress();
+        let line = |said: SaidProgress| {
+            format!(
+                "{}/{} {}",
+                said.done,
+                said.total,
+                said.note.unwrap_or_default()
+            )
+        };
+        said.into_iter().map(line).collect()
+    };
+    assert_eq!(run.go().await, Ending::Suspended);
+    let looped = ["1/3 ", "2/3 ", "3/3 "];
+    assert_eq!(said(), looped);
+    run.journal.send("go", "1");
+    assert_eq!(run.go().await, Ending::Suspended);
+    let all = ["1/3 ", "2/3 ", "3/3 ", "1/2 in the body"];
+    // What it waited for was open: it had come no further than the loop.
+    assert_eq!(said(), all);
+    run.journal.send("more", "1");
+    assert_eq!(output(run.go().await), "null");
+    assert_eq!(said(), all);
 }

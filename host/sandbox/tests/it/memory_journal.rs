@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use dacapo_model::{FailedAttempt, Kind, Payload, Recorded, RecordedState, RunId, Timestamp};
+use dacapo_model::{
+    FailedAttempt, Kind, Payload, Recorded, RecordedState, RunId, SaidProgress, Timestamp,
+};
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, LogLine, Signal, Stop, Suspended, Suspension, Write,
 };
@@ -22,6 +24,7 @@ struct State {
     /// Every row as it was written, in order.
     writes: Vec<Recorded>,
     logs: Vec<LogLine>,
+    progress: Vec<SaidProgress>,
     failed_attempts: Vec<FailedAttempt>,
     /// What happened, in short, in order.
     trace: Vec<String>,
@@ -48,6 +51,7 @@ impl MemoryJournal {
                 rows: Vec::new(),
                 writes: Vec::new(),
                 logs: Vec::new(),
+                progress: Vec::new(),
                 failed_attempts: Vec::new(),
                 trace: Vec::new(),
                 events: Vec::new(),
@@ -89,6 +93,11 @@ impl MemoryJournal {
 
     pub fn logs(&self) -> Vec<LogLine> {
         self.lock().logs.clone()
+    }
+
+    /// What was said of how far the run is, in order.
+    pub fn progress(&self) -> Vec<SaidProgress> {
+        self.lock().progress.clone()
     }
 
     pub fn messages(&self) -> Vec<String> {
@@ -211,6 +220,7 @@ impl Journal for MemoryJournal {
         let mut state = self.lock();
         let write = match write {
             Write::Log(line) => return state.logs.push(line),
+            Write::Progress(said) => return state.progress.push(said),
             Write::Record(write) => write,
         };
         let row = write.recorded;

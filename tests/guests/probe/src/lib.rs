@@ -7,6 +7,7 @@ mod durable;
 mod going_back;
 mod limits;
 mod outside;
+mod progress;
 mod protocol;
 mod shapes;
 mod typed;
