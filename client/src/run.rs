@@ -77,8 +77,8 @@ pub struct Intervention {
     /// Who, as they said.
     pub who: String,
     /// What exactly: `run` and `from` of a rerun; `opened`, `removed` and the `failure` of a retry, or the `parent` that was retried and
-    /// `removed`; the `step` that was skipped, and what it `was` before; the `text` of a note; the `reason` of a pause, resume or cancel,
-    /// if one was given.
+    /// `removed`; the `step` that was skipped, and what it `was` before; the `text` of a note; the `reason` of a pause, resume or cancel, if
+    /// one was given.
     pub details: Payload,
 }
 

@@ -74,6 +74,21 @@ pub fn idempotency_key() -> Option<String> {
     raw::context::idempotency_key()
 }
 
+/// Whether this run takes the new way through a change of the code, by the change's name: false for a run that is past this point and went
+/// the old way.
+///
+/// ```no_run
+/// use dacapo_guest::{changed, step};
+///
+/// if changed("check-stock") {
+///     step("check-stock").run(|| Ok(()))?;
+/// }
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn changed(name: &str) -> bool {
+    raw::context::changed(name)
+}
+
 /// Says how far the run is, for whoever looks at it: so much of so much, in whatever unit, and a note if there is something to say.
 ///
 /// What was said last counts, and it may be said often: it is written with whatever the run writes next. Nothing is written while the
@@ -92,21 +107,6 @@ pub fn idempotency_key() -> Option<String> {
 /// ```
 pub fn progress<'a>(done: u64, total: u64, note: impl Into<Option<&'a str>>) {
     raw::context::set_progress(done, total, note.into());
-}
-
-/// Whether this run takes the new way through a change of the code, by the change's name: false for a run that is past this point and went
-/// the old way.
-///
-/// ```no_run
-/// use dacapo_guest::{changed, step};
-///
-/// if changed("check-stock") {
-///     step("check-stock").run(|| Ok(()))?;
-/// }
-/// # Ok::<(), dacapo_guest::Failure>(())
-/// ```
-pub fn changed(name: &str) -> bool {
-    raw::context::changed(name)
 }
 
 fn from_unix_ms(ms: u64) -> SystemTime {

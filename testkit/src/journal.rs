@@ -194,11 +194,6 @@ impl MemoryJournal {
         self.lock().logs.clone()
     }
 
-    /// How far the run is, as its code said last.
-    pub(crate) fn progress(&self) -> Option<SaidProgress> {
-        self.lock().progress.clone()
-    }
-
     pub(crate) fn children(&self) -> Vec<StartedChild> {
         let state = self.lock();
         state
@@ -206,6 +201,11 @@ impl MemoryJournal {
             .iter()
             .map(|(child, _)| child.clone())
             .collect()
+    }
+
+    /// How far the run is, as its code said last.
+    pub(crate) fn progress(&self) -> Option<SaidProgress> {
+        self.lock().progress.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -292,16 +292,16 @@ impl Run {
             .map_or_else(Vec::new, |journal| journal.logs())
     }
 
-    /// How far the run is, as its code said last; none: it has said nothing.
-    pub fn progress(&self) -> Option<SaidProgress> {
-        self.journal.as_ref()?.progress()
-    }
-
     /// The children that the run has started, in the order of their starts.
     pub fn children(&self) -> Vec<StartedChild> {
         self.journal
             .as_ref()
             .map_or_else(Vec::new, |journal| journal.children())
+    }
+
+    /// How far the run is, as its code said last; none: it has said nothing.
+    pub fn progress(&self) -> Option<SaidProgress> {
+        self.journal.as_ref()?.progress()
     }
 
     /// The names of events that no wait has taken, of all that were sent or are still to be sent.

@@ -17,7 +17,7 @@ use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
 
 pub(crate) use self::grants::allow_host;
-use crate::arguments::long_duration;
+use crate::arguments::duration;
 use crate::error::{Failed, Kind, Result};
 
 /// The manifest's name when it lies beside its component.
@@ -292,8 +292,8 @@ impl<'de> Deserialize<'de> for Millis {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Millis, E> {
-                let duration = long_duration(text)
-                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+                let duration =
+                    duration(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
                 Ok(Millis(
                     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                 ))

@@ -1,5 +1,7 @@
 //! Children: runs that runs have started.
 
+use std::time::Duration;
+
 use dacapo_client::{QueueChange, Run, RunId, StartOptions};
 use dacapo_model::Status;
 use dacapo_tests::{Dacapo, Database, database, guest_path};
@@ -192,7 +194,7 @@ async fn a_child_does_not_outlive_its_parent_unless_it_is_detached() {
     assert_eq!(database.done(child).await.status, Status::Cancelled);
 
     // The parent fails by its deadline.
-    let options = StartOptions::default().deadline(std::time::Duration::from_secs(2));
+    let options = StartOptions::default().deadline(Duration::from_secs(2));
     let parent = client.start_by_name("children.runs-child", &waits, options);
     let parent = parent.await.unwrap().id;
     let child = waiting_child(&database, parent).await;
@@ -332,7 +334,8 @@ async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
             .dying_at(failpoint)
             .worker()
             .await;
-        assert!(!doomed.ended().await.success());
+        let ended = tokio::time::timeout(Duration::from_secs(30), doomed.ended()).await;
+        assert!(!ended.unwrap().success(), "{failpoint}");
     }
     let mut worker = Dacapo::on(&database).worker().await;
     for ended in [5, 20, 40] {
@@ -343,7 +346,7 @@ async fn each_child_is_started_once_wherever_its_parents_worker_dies() {
             if children >= ended {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         worker.kill().await;
         worker = Dacapo::on(&database).worker().await;

@@ -31,6 +31,10 @@ impl Host for Guest {
         Ok(self.open_idempotency_key())
     }
 
+    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self.take_new_way(&name)?)
+    }
+
     fn set_progress(
         &mut self,
         done: u64,
@@ -44,10 +48,6 @@ impl Host for Guest {
             self.journal.append(Write::Progress(said));
         }
         Ok(())
-    }
-
-    fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
-        Ok(self.take_new_way(&name)?)
     }
 }
 
