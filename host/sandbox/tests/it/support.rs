@@ -101,7 +101,7 @@ impl Run {
     }
 
     pub async fn go_in(&self, sandbox: &Sandbox, guest: &Guest, prepared: &Prepared) -> Ending {
-        let (workflow, spec) = self.spec(guest);
+        let (workflow, spec) = self.spec(sandbox, guest);
         sandbox
             .run(prepared, workflow, spec, Arc::clone(&self.journal) as _)
             .await
@@ -109,11 +109,11 @@ impl Run {
 
     /// What becomes of the journal with the code of another guest.
     pub async fn prove_on(&self, guest: &Guest) -> Proof {
-        let (workflow, spec) = self.spec(guest);
+        let (workflow, spec) = self.spec(sandbox(), guest);
         sandbox().prove(&guest.prepared, workflow, spec, None).await
     }
 
-    fn spec<'g>(&self, guest: &'g Guest) -> (&'g Workflow, RunSpec) {
+    fn spec<'g>(&self, sandbox: &Sandbox, guest: &'g Guest) -> (&'g Workflow, RunSpec) {
         let workflows = &guest.described.descriptor.workflows;
         let workflow = workflows
             .iter()
