@@ -504,11 +504,11 @@ mod tests {
             ),
             (
                 "[http]\nallow = [{ host = \"b.example.com\", methods = [\"get\"] }]",
-                "2:48: expected a method in capitals, such as \"GET\", got `get`",
+                "2:46: expected a method in capitals, such as \"GET\", got `get`",
             ),
             (
                 "[http]\nallow = [{ host = \"b.example.com\", port = 0 }]",
-                "2:44: expected a port from 1 to 65535, got integer `0`",
+                "2:43: expected a port from 1 to 65535, got integer `0`",
             ),
             (
                 "[http]\nallow = [5]",
