@@ -57,6 +57,23 @@ pub fn labels() -> BTreeMap<String, String> {
     raw::context::labels().into_iter().collect()
 }
 
+/// Inside a step: a text that is the same in all tries of this step and at no other step of any run, for services that want to know
+/// whether they have seen a request before. None outside of one.
+///
+/// ```no_run
+/// use dacapo_guest::{context, http, step};
+///
+/// step("pay").run(|| {
+///     let key = context::idempotency_key().unwrap_or_default();
+///     http::post("https://bank.example.com/payments").header("x-request-id", key).send()?.success()?;
+///     Ok(())
+/// })?;
+/// # Ok::<(), dacapo_guest::Failure>(())
+/// ```
+pub fn idempotency_key() -> Option<String> {
+    raw::context::idempotency_key()
+}
+
 /// Whether this run takes the new way through a change of the code, by the change's name: false for a run that is past this point and went
 /// the old way.
 ///

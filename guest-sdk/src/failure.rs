@@ -172,6 +172,12 @@ impl StepError {
         }
     }
 
+    /// The next try is to begin no sooner than after this long.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// How long the next try has to wait at least.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after

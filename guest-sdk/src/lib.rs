@@ -51,6 +51,7 @@ mod child;
 pub mod context;
 mod failure;
 mod fork;
+pub mod http;
 #[cfg(feature = "tracing")]
 mod logging;
 mod poll;
@@ -58,6 +59,7 @@ pub mod raw;
 #[doc(hidden)]
 pub mod rt;
 mod saga;
+mod secret;
 pub mod sql;
 mod step;
 mod wait;
@@ -69,6 +71,7 @@ pub use failure::{Failure, Fatal, Result, Retry, RetryAfter, StepError};
 pub use fork::{Map, map};
 pub use poll::{Poll, poll};
 pub use saga::{Saga, saga};
+pub use secret::{reveal, secret};
 pub use step::{Step, step};
 pub use wait::{
     WaitFor, WaitForAny, WaitForAnyAtMost, WaitForAtMost, pause, sleep, sleep_until, wait_for,

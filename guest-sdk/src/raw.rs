@@ -10,7 +10,9 @@
 //! # Ok::<(), dacapo_guest::raw::types::Failure>(())
 //! ```
 
-pub use bindings::dacapo::workflow::{children, context, forks, log, sql, steps, types, waits};
+pub use bindings::dacapo::workflow::{
+    children, context, forks, http, log, secrets, sql, steps, types, waits,
+};
 
 // Generated code is fenced off here; the house's lints are not its subject.
 #[allow(missing_docs, unsafe_code, clippy::all, clippy::unwrap_used)]

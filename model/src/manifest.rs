@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grants::check_grants;
 use crate::{
-    Changes, Descriptor, RetryPolicy, RetryPolicyError, SqlGrant, SqlGrantError, is_short_for,
+    Changes, Descriptor, HttpSettings, LimitSettings, RetryPolicy, RetryPolicyError, SecretGrant,
+    SecretName, SqlGrant, SqlGrantError, is_short_for,
 };
 
 /// What a deployment says about its workflows. Empty: nothing, so all is as the workers' own configuration says.
@@ -24,6 +26,18 @@ pub struct Manifest {
     /// What is different for single workflows, by their full names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workflows: BTreeMap<String, WorkflowSettings>,
+    /// Which hosts steps may send requests to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSettings>,
+    /// Which secrets the component may use, and where.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<SecretName, SecretGrant>,
+    /// The environment variables that guests see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// How far guests may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitSettings>,
 }
 
 /// What a deployment says about one of its workflows.
@@ -103,6 +117,18 @@ pub enum ManifestError {
     /// A grant that cannot be meant.
     #[error(transparent)]
     Sql(#[from] SqlGrantError),
+    /// A grant or a limit that cannot be meant.
+    #[error("[{table}] {key}: expected {expected}, got {got}")]
+    Setting {
+        /// The table of the manifest that has it.
+        table: &'static str,
+        /// Its key there.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
 }
 
 impl Manifest {
@@ -146,10 +172,18 @@ impl Manifest {
         if let Some(sql) = &self.sql {
             sql.check()?;
         }
+        let (http, limits) = (self.http.as_ref(), self.limits.as_ref());
+        check_grants(http, &self.secrets, &self.environment, limits).map_err(|mistake| {
+            ManifestError::Setting {
+                table: mistake.table,
+                key: mistake.key,
+                expected: mistake.expected,
+                got: mistake.got,
+            }
+        })?;
         let mut checked = Manifest {
-            retry: self.retry,
-            sql: self.sql.clone(),
             workflows: BTreeMap::new(),
+            ..self.clone()
         };
         for (name, settings) in &self.workflows {
             let unknown = || ManifestError::UnknownWorkflow {

@@ -268,6 +268,8 @@ pub async fn list_deployments(
 /// What a deployment offers, and what it says beside its code.
 #[derive(Debug, Clone)]
 pub struct DeploymentContent {
+    /// What its runs are pinned to.
+    pub id: DeploymentId,
     /// What it offers and calls.
     pub descriptor: Descriptor,
     /// What it says beside its code.
@@ -282,7 +284,7 @@ pub async fn deployment_content(
     number: i32,
 ) -> Result<Option<DeploymentContent>, StoreError> {
     let row = sqlx::query!(
-        "select descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and number = $3",
+        "select id, descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and number = $3",
         namespace,
         package,
         number
@@ -291,6 +293,7 @@ pub async fn deployment_content(
     .await?;
     row.map(|row| {
         Ok(DeploymentContent {
+            id: DeploymentId(row.id),
             descriptor: parse(&row.descriptor, package)?,
             manifest: parse_manifest(&row.manifest, package)?,
         })

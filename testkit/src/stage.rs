@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dacapo_model::{Payload, RecordedState, RunId, StepKey, Timestamp, Workflow};
+use dacapo_model::{Manifest, Payload, RecordedState, RunId, StepKey, Timestamp, Workflow};
 use dacapo_sandbox::{Ending, RunSpec, Stop};
 
 use crate::clock;
@@ -142,6 +142,7 @@ impl Stage {
             seed: self.run_id,
             retries: 0,
             retry: None,
+            terms: self.component.inner.sandbox.terms(&Manifest::default()),
             created_at: self.start,
             labels: self.labels.clone(),
             changes: None,

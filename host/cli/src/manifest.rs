@@ -3,6 +3,8 @@
 //! A new setting is a field of [`File`] or [`PerWorkflow`], with a type that says what it expects, and one of
 //! [`Manifest`]; everything that is wrong with one is said with its place.
 
+mod grants;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +16,7 @@ use dacapo_model::{
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
 
+pub(crate) use self::grants::allow_host;
 use crate::arguments::duration;
 use crate::error::{Failed, Kind, Result};
 
@@ -79,6 +82,7 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
         .chain(single)
         .chain(changes)
         .chain(sql)
+        .chain(grants::describe(manifest))
         .collect()
 }
 
@@ -145,6 +149,12 @@ struct File {
     sql: Option<Spanned<Sql>>,
     #[serde(default)]
     workflows: BTreeMap<Spanned<String>, PerWorkflow>,
+    http: Option<Spanned<grants::Http>>,
+    #[serde(default)]
+    secrets: grants::Secrets,
+    #[serde(default)]
+    environment: grants::Environment,
+    limits: Option<Spanned<grants::Limits>>,
 }
 
 /// What it may say about one workflow.
@@ -289,11 +299,22 @@ impl File {
             };
             (name.get_ref().clone(), settings)
         });
-        Manifest {
+        let mut manifest = Manifest {
             retry: settings(&self.retry),
             sql: self.sql.as_ref().map(|sql| sql.get_ref().grant()),
             workflows: workflows.collect(),
-        }
+            ..Manifest::default()
+        };
+        let (http, limits) = (self.http.as_ref(), self.limits.as_ref());
+        let (http, limits) = (http.map(Spanned::get_ref), limits.map(Spanned::get_ref));
+        grants::add(
+            &mut manifest,
+            http,
+            &self.secrets,
+            &self.environment,
+            limits,
+        );
+        manifest
     }
 
     /// A mistake of what the file says as a whole, with its place.
@@ -309,6 +330,23 @@ impl File {
                     "`{}`: expected {}, got {}",
                     error.part, error.expected, error.got
                 );
+                (span.unwrap_or(0..0), message)
+            }
+            ManifestError::Setting {
+                table,
+                key,
+                expected,
+                got,
+            } => {
+                let (http, limits) = (self.http.as_ref(), self.limits.as_ref());
+                let variable = || self.environment.keys().find(|name| name.get_ref() == key);
+                let span = match *table {
+                    "http" => http.and_then(|http| http.get_ref().place(key).or(Some(http.span()))),
+                    "limits" => limits.and_then(|limits| limits.get_ref().place(key)),
+                    "secrets" => grants::place_of_secret(&self.secrets, key),
+                    _ => variable().map(Spanned::span),
+                };
+                let message = format!("`{key}`: expected {expected}, got {got}");
                 (span.unwrap_or(0..0), message)
             }
             ManifestError::UnknownWorkflow { name, .. }
@@ -473,7 +511,6 @@ mod tests {
             result: None,
             events: Vec::new(),
             docs: None,
-            events: Vec::new(),
         };
         Descriptor {
             package: "shop:orders".to_owned(),
@@ -509,6 +546,52 @@ mod tests {
             ]
         );
         assert!(parse("", &descriptor()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn grants_are_said_as_they_are_written() {
+        let text = r#"
+            [http]
+            allow = [
+                "api.example.com",
+                { host = "*.internal.example", port = 8080, methods = ["GET", "PUT"], private = true },
+            ]
+            timeout = "10s"
+            response-max = "2MiB"
+            idempotency-header = "Idempotency-Key"
+
+            [secrets]
+            bank-key = ["api.example.com"]
+            signing = { reveal = true }
+
+            [environment]
+            STAGE = "test"
+
+            [limits]
+            memory = "64MiB"
+            cpu = "2s"
+            step-cpu = "5s"
+            payload = "256KiB"
+            steps = 1000
+        "#;
+        assert_eq!(
+            describe(&parse(text, &descriptor()).unwrap()),
+            [
+                "requests to api.example.com",
+                "requests to *.internal.example:8080 (GET, PUT, private addresses too)",
+                "requests that take at most 10s",
+                "responses of at most 2.0 MiB",
+                "idempotency keys of wasi:http in the header Idempotency-Key",
+                "secret bank-key: sent to api.example.com",
+                "secret signing: revealed to the guest",
+                "environment STAGE=test",
+                "memory of an instance: at most 64.0 MiB",
+                "computing between two durable calls: at most 2s",
+                "computing in a step: at most 5s",
+                "a payload: at most 256.0 KiB",
+                "rows of a journal: at most 1000",
+            ]
+        );
     }
 
     #[test]
@@ -551,8 +634,76 @@ mod tests {
                 "2:1: expected one of `max-attempts`, `initial`, `factor`, `max`, got the key `retries`",
             ),
             (
+                "[limit]\nmemory = 5",
+                "1:2: expected one of `retry`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
+            ),
+            (
+                "[http]\nallow = [\"a.example.com\",\n \"https://b.example.com/x\"]",
+                "3:2: expected a host and not a URL: write \"b.example.com\", got `https://b.example.com/x`",
+            ),
+            (
+                "[http]\nallow = [{ host = \"https://b.example.com\" }]",
+                "2:19: expected a host and not a URL: write \"b.example.com\"",
+            ),
+            (
+                "[http]\nallow = [{ host = \"b.example.com\", method = [\"GET\"] }]",
+                "2:36: expected one of `host`, `port`, `methods`, `private`, got the key `method`",
+            ),
+            (
+                "[http]\nallow = [{ host = \"b.example.com\", methods = [\"get\"] }]",
+                "2:46: expected a method in capitals, such as \"GET\", got `get`",
+            ),
+            (
+                "[http]\nallow = [{ host = \"b.example.com\", port = 0 }]",
+                "2:43: expected a port from 1 to 65535, got integer `0`",
+            ),
+            (
+                "[http]\nallow = [5]",
+                "2:10: expected a host such as \"api.example.com\", or a table such as",
+            ),
+            (
+                "[http]\nidempotency-header = \"a b\"",
+                "2:22: `idempotency-header`: expected the name of a header",
+            ),
+            (
+                "[secrets]\nBank = [\"a.example.com\"]",
+                "2:1: expected the name of a secret: lower-case letters, digits and `-`, such as \"stripe-key\", got `Bank`",
+            ),
+            (
+                "[http]\nallow = [\"a.example.com\"]\n[secrets]\nbank = [\"b.example.com\"]",
+                "4:1: `bank`: expected hosts that `allow` under [http] grants, got `b.example.com`",
+            ),
+            (
+                "[secrets]\nbank = []",
+                "2:1: `bank`: expected hosts that it may be sent to, or `reveal = true`, got neither",
+            ),
+            (
+                "[secrets]\nbank = { show = true }",
+                "2:10: expected `hosts` or `reveal`, got the key `show`",
+            ),
+            (
+                "[environment]\nA = 5",
+                "2:5: expected a string, got integer `5`",
+            ),
+            (
+                "[environment]\n\"A=B\" = \"x\"",
+                "2:1: `A=B`: expected a name without `=`",
+            ),
+            (
                 "[limits]\nmemory = 5",
-                "1:2: expected `retry` or `workflows`, got the key `limits`",
+                "2:10: expected an amount in quotes, such as \"64MiB\" or \"256KiB\", got integer `5`",
+            ),
+            (
+                "[limits]\nmemory = \"5\"",
+                "2:10: expected an amount in quotes",
+            ),
+            (
+                "[limits]\nmemory = \"5KiB\"",
+                "2:10: `memory`: expected at least 1048576 B, got 5120 B",
+            ),
+            (
+                "[limits]\nsteps = 0",
+                "2:9: expected a whole number from 1 on, such as 1000, got integer `0`",
             ),
             ("[retry]\nmax-attempts = 2\n[retry]\n", "3:2: duplicate key"),
             ("[retry\n", "1:7: "),

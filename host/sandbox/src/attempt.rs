@@ -1,11 +1,13 @@
 //! Attempts at a step: what happens when one fails.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
 
-use crate::guest::{Guest, OpenRow, Slot};
+use crate::guest::{Guest, OpenRow, Slot, hide_failure};
 use crate::interrupt::Interrupt;
 use crate::journal::{Stop, SuspendReason};
 
@@ -22,6 +24,25 @@ pub(crate) struct OpenAttempt {
     pub(crate) timeout_ms: Option<u64>,
     /// The guest's wish for when the next attempt begins, in milliseconds from the end of this one.
     pub(crate) retry_after_ms: Option<u64>,
+    /// Known to the requests that it sends.
+    pub(crate) is_over: Over,
+}
+
+/// Says that an attempt is over, which it is when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Over(Arc<AtomicBool>);
+
+impl Over {
+    /// Set once the attempt is over.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl OpenAttempt {
@@ -43,6 +64,8 @@ pub(crate) enum AfterFailure {
 impl Guest {
     /// Records that an attempt has failed, and what follows from that.
     pub(crate) fn fail_attempt(&mut self, attempt: OpenAttempt, failure: Failure) -> AfterFailure {
+        // What is recorded is what the guest is told.
+        let failure = hide_failure(failure, &self.go.terms.grants);
         let finished_at = self.journal.now().max(attempt.started_at);
         let step_started_at = attempt.step_started_at();
         let failed = FailedAttempt {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::StepKey;
+use dacapo_outbound::Grants;
 
 use crate::journal::{Journal, Level, LogLine, LogSource, Stop, Write};
 
@@ -21,6 +22,8 @@ pub(crate) struct Console(Arc<Inner>);
 
 struct Inner {
     journal: Arc<dyn Journal>,
+    /// What has been used of their secrets is in no line.
+    grants: Arc<Grants>,
     line_max_bytes: usize,
     total_max_bytes: usize,
     state: Mutex<State>,
@@ -43,11 +46,13 @@ struct State {
 impl Console {
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
+        grants: Arc<Grants>,
         line_max_bytes: usize,
         total_max_bytes: usize,
     ) -> Console {
         Console(Arc::new(Inner {
             journal,
+            grants,
             line_max_bytes,
             total_max_bytes,
             state: Mutex::default(),
@@ -154,7 +159,12 @@ impl Console {
         if state.silent || state.full {
             return;
         }
-        let message = clean(message, self.0.line_max_bytes);
+        let message = clean(&self.0.grants.hide(message), self.0.line_max_bytes);
+        let fields = fields.into_iter().map(|(name, value)| {
+            let value = self.0.grants.hide(value).into_owned();
+            (name, value)
+        });
+        let fields = fields.collect();
         let fields = clean_fields(fields, self.0.line_max_bytes);
         let bytes = message.len()
             + fields

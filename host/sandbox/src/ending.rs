@@ -8,6 +8,7 @@ use dacapo_model::{
 };
 
 use crate::journal::Stop;
+use crate::terms::Terms;
 
 /// One go at a run: everything that the guest may know.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct RunSpec {
     pub retries: u16,
     /// How steps are tried again that do not say so themselves; none: as [`SandboxConfig::retry`](crate::SandboxConfig::retry) says.
     pub retry: Option<RetryPolicy>,
+    /// What its deployment grants it, from [`Sandbox::terms`](crate::Sandbox::terms).
+    pub terms: Arc<Terms>,
     /// The run's labels.
     pub labels: Vec<(String, String)>,
     /// How the code differs from what the run may have begun with, as the deployment says.
@@ -79,6 +82,8 @@ pub enum BlockCode {
     SqlNotGranted,
     /// The database that a step is granted cannot be used as it is.
     SqlDatabase,
+    /// A secret that its deployment grants is not on this worker.
+    MissingSecret,
     /// There is no such queue as a child is to wait in.
     UnknownQueue,
 }
@@ -94,6 +99,7 @@ impl BlockCode {
             BlockCode::UnknownWorkflow => "unknown-workflow",
             BlockCode::SqlNotGranted => "sql-not-granted",
             BlockCode::SqlDatabase => "sql-database",
+            BlockCode::MissingSecret => "missing-secret",
             BlockCode::UnknownQueue => "unknown-queue",
         }
     }

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_outbound::Outbound;
 use dacapo_replay::Positions;
 
 use crate::config::SandboxConfig;
 use crate::ending::RunSpec;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::terms::Terms;
 
 /// What the instances of one go at a run share. A run that does not fork has one instance at a time.
 pub(crate) struct Go {
@@ -30,6 +32,9 @@ pub(crate) struct Go {
     /// Somebody looks on.
     pub(crate) is_watched: bool,
     pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) terms: Arc<Terms>,
+    /// The way out of its steps, if there is one.
+    pub(crate) outbound: Option<Outbound>,
     pub(crate) positions: Positions,
     /// How the code differs from what the run may have begun with.
     pub(crate) changes: Option<Arc<Changes>>,
@@ -55,7 +60,7 @@ impl Go {
         spec: RunSpec,
         events: Vec<String>,
         journal: Arc<dyn Journal>,
-        config: Arc<SandboxConfig>,
+        outbound: Option<Outbound>,
         forks: bool,
     ) -> (Go, Arc<Vec<Recorded>>) {
         let mut labels = spec.labels;
@@ -65,6 +70,7 @@ impl Go {
             recorded.sort_unstable_by_key(|row| row.position);
         }
         let recorded = Arc::new(recorded);
+        let config = Arc::clone(&spec.terms.config);
         let history = forks.then(|| History::new(Arc::clone(&recorded)));
         let go = Go {
             run_id: spec.run_id,
@@ -78,6 +84,8 @@ impl Go {
             is_watched: journal.is_watched(),
             journal,
             config,
+            terms: spec.terms,
+            outbound,
             positions: Positions::behind(&recorded),
             changes: spec.changes.filter(|changes| !changes.is_empty()),
             history,

@@ -1,14 +1,17 @@
 //! What the host knows of one instance while it runs.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dacapo_model::{
     FailedAttempt, Failure, Kind, Outcome, Payload, Recorded, RecordedState, StepKey, Timestamp,
 };
+use dacapo_outbound::Grants;
 use dacapo_replay::{Answer, Changed, Replay};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::alarm::Alarm;
 use crate::attempt::OpenAttempt;
@@ -17,7 +20,7 @@ use crate::console::Console;
 use crate::ending::{BlockCode, BlockReason};
 use crate::go::Go;
 use crate::history::{Turn, route};
-use crate::host::wasi::Randomness;
+use crate::host::wasi::{Hooks, Randomness};
 use crate::interrupt::Interrupt;
 use crate::journal::{
     ChildStart, Journal, RecordWrite, Seen, Signal, SuspendReason, Suspended, Suspension, Write,
@@ -50,6 +53,8 @@ pub(crate) struct Guest {
     pub(crate) memory: MemoryLimit,
     pub(crate) randomness: Randomness,
     pub(crate) wasi: WasiCtx,
+    pub(crate) wasi_http: WasiHttpCtx,
+    pub(crate) hooks: Hooks,
     pub(crate) table: ResourceTable,
 }
 
@@ -91,6 +96,7 @@ impl Guest {
         let (journal, config) = (Arc::clone(&go.journal), Arc::clone(&go.config));
         let console = Console::new(
             Arc::clone(&journal),
+            Arc::clone(&go.terms.grants),
             config.log_line_max_bytes,
             config.log_max_bytes,
         );
@@ -113,7 +119,9 @@ impl Guest {
             meter: Meter::new(),
             memory: MemoryLimit::new(config.memory_max_bytes),
             randomness: Randomness::new(go.seed, ROOT),
-            wasi: crate::host::wasi::context(&console),
+            wasi: crate::host::wasi::context(&console, &go.terms.environment),
+            wasi_http: WasiHttpCtx::new(),
+            hooks: Hooks::default(),
             table: ResourceTable::new(),
             console,
             journal,
@@ -265,8 +273,8 @@ impl Guest {
         Err(Interrupt::Blocked(BlockReason {
             code: BlockCode::JournalLimit,
             message: format!(
-                "the code asks for `{key}`, but the run's journal has {what}; start the workers with a higher limit and resume the \
-                 run, or deploy code that splits the work over several runs"
+                "the code asks for `{key}`, but the run's journal has {what}; raise that limit (of the workers, and of the manifest if it \
+                 has one) and resume the run, or deploy code that splits the work over several runs"
             ),
             details: None,
         }))
@@ -403,7 +411,11 @@ impl Guest {
         }
     }
 
-    fn append(&mut self, write: RecordWrite) {
+    fn append(&mut self, mut write: RecordWrite) {
+        let grants = &self.go.terms.grants;
+        if !grants.hides_nothing() {
+            write = without_secrets(write, grants);
+        }
         let attempt = write.failed_attempt.as_ref();
         let attempt = attempt.map_or(0, |attempt| attempt.failure.bytes());
         self.go.add_journal_bytes(write.recorded.bytes() + attempt);
@@ -414,6 +426,43 @@ impl Guest {
         if let Some((history, row)) = noted {
             history.note(row);
         }
+    }
+}
+
+/// The row as it may be kept: secrets that were used, and came back to the guest in some way, are not in it.
+fn without_secrets(mut write: RecordWrite, grants: &Grants) -> RecordWrite {
+    if let RecordedState::Done { outcome, .. } = &mut write.recorded.state {
+        *outcome = match std::mem::replace(outcome, Outcome::Cancelled) {
+            Outcome::Ok(payload) => Outcome::Ok(hide_payload(payload, grants)),
+            Outcome::Failed(failure) => Outcome::Failed(hide_failure(failure, grants)),
+            other => other,
+        };
+    }
+    write.failed_attempt = write.failed_attempt.map(|attempt| FailedAttempt {
+        failure: hide_failure(attempt.failure, grants),
+        ..attempt
+    });
+    if let Some(child) = &mut write.starts_child {
+        child.input = hide_payload(child.input.clone(), grants);
+    }
+    write
+}
+
+/// A payload in which secrets that were used are replaced by their placeholders.
+pub(crate) fn hide_payload(payload: Payload, grants: &Grants) -> Payload {
+    match grants.hide(payload.as_str()) {
+        Cow::Borrowed(_) => payload,
+        Cow::Owned(text) => Payload::from_trusted(text),
+    }
+}
+
+/// A failure in which secrets that were used are replaced by their placeholders.
+pub(crate) fn hide_failure(failure: Failure, grants: &Grants) -> Failure {
+    Failure {
+        code: grants.hide(failure.code).into_owned(),
+        message: grants.hide(failure.message).into_owned(),
+        details: failure.details.map(|details| hide_payload(details, grants)),
+        retryable: failure.retryable,
     }
 }
 

@@ -6,7 +6,9 @@ mod context;
 #[cfg(feature = "test-effects")]
 pub(crate) mod effects;
 mod forks;
+mod http;
 mod log;
+mod secrets;
 mod sql;
 mod steps;
 pub(crate) mod typed_children;

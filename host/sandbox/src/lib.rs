@@ -34,6 +34,7 @@ mod result;
 mod run;
 mod sandbox;
 mod sql;
+mod terms;
 mod ticker;
 mod value;
 
@@ -47,3 +48,4 @@ pub use journal::{
 pub use prove::{Observer, Proof};
 pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};
 pub use sql::{SqlRefusal, SqlStep, SqlTransaction};
+pub use terms::Terms;

@@ -63,12 +63,12 @@ impl Sandbox {
             now: latest(&spec),
             observer,
         });
-        let config = Arc::clone(&self.inner.config);
         let (go, recorded) = Go::new(
             spec,
             workflow.event_names(),
             journal,
-            config,
+            // Nothing is let out.
+            None,
             prepared.inner.forks,
         );
         let go = Arc::new(go);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
+use dacapo_outbound::Grants;
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -17,7 +18,7 @@ use crate::config::SandboxConfig;
 use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
 use crate::fault;
 use crate::go::Go;
-use crate::guest::{Guest, ROOT};
+use crate::guest::{Guest, ROOT, hide_failure, hide_payload};
 use crate::interrupt::{Interrupt, mismatch_reason};
 use crate::journal::{Journal, Stop, Suspension};
 use crate::meter::Meter;
@@ -40,6 +41,18 @@ impl Sandbox {
         spec: RunSpec,
         journal: Arc<dyn Journal>,
     ) -> Ending {
+        let terms = Arc::clone(&spec.terms);
+        let ending = self.go(prepared, workflow, spec, journal).await;
+        hide(ending, &terms.grants)
+    }
+
+    async fn go(
+        &self,
+        prepared: &Prepared,
+        workflow: &Workflow,
+        spec: RunSpec,
+        journal: Arc<dyn Journal>,
+    ) -> Ending {
         let call = match Call::new(prepared, workflow, &spec, self) {
             Ok(call) => Arc::new(call),
             Err(message) => {
@@ -50,9 +63,9 @@ impl Sandbox {
                 });
             }
         };
-        let config = Arc::clone(&self.inner.config);
         let events = workflow.event_names();
-        let (go, recorded) = Go::new(spec, events, journal, config, prepared.inner.forks);
+        let outbound = self.inner.outbound.clone();
+        let (go, recorded) = Go::new(spec, events, journal, outbound, prepared.inner.forks);
         let go = Arc::new(go);
         let Some(history) = &go.history else {
             let played = self.play(prepared, workflow, &call, &go, recorded, ROOT);
@@ -248,12 +261,15 @@ impl Call {
 /// A computing guest is interrupted: it is ended if it has had its time, and lets others run otherwise.
 fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let guest = store.data();
-    let max = Duration::from_millis(guest.config.cpu_between_calls_max_ms);
-    if guest.meter.spent() > max {
-        let message = format!(
-            "the workflow computed for more than {} ms without a step or a wait",
-            max.as_millis()
-        );
+    let (max_ms, what) = match guest.attempt {
+        Some(_) => (guest.go.terms.step_cpu_max_ms, "the step's body computed"),
+        None => (
+            guest.config.cpu_between_calls_max_ms,
+            "the workflow computed",
+        ),
+    };
+    if guest.meter.spent() > Duration::from_millis(max_ms) {
+        let message = format!("{what} for more than {max_ms} ms without a step or a wait");
         return Err(Interrupt::Failed(Failure::new(dacapo_model::TIMEOUT, message)).into());
     }
     // What is recorded already need not wait until the guest calls again.
@@ -347,6 +363,19 @@ fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&Ste
             Ending::Failed(fault::explained(failure.clone(), error, step))
         }
     })
+}
+
+/// Whatever a run ends with, secrets that were used are not in it.
+fn hide(ending: Ending, grants: &Grants) -> Ending {
+    if grants.hides_nothing() {
+        return ending;
+    }
+    match ending {
+        Ending::Completed(output) => Ending::Completed(hide_payload(output, grants)),
+        Ending::Failed(failure) => Ending::Failed(hide_failure(failure, grants)),
+        Ending::Cancelled(failure) => Ending::Cancelled(hide_failure(failure, grants)),
+        other => other,
+    }
 }
 
 /// However a guest ends once it was told of a cancel, its run is cancelled; how it ended is kept.

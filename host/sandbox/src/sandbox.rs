@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use dacapo_model::Manifest;
+use dacapo_outbound::Outbound;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -17,6 +19,7 @@ use crate::config::SandboxConfig;
 use crate::engine;
 use crate::guest::Guest;
 use crate::host;
+use crate::terms::Terms;
 use crate::ticker::Ticker;
 
 /// Runs components. Cheap to clone; all clones are the same sandbox.
@@ -27,6 +30,8 @@ pub struct Sandbox {
 
 pub(crate) struct Inner {
     pub(crate) config: Arc<SandboxConfig>,
+    /// The way out of steps, if there is one.
+    pub(crate) outbound: Option<Outbound>,
     engine: Engine,
     linker: Linker<Guest>,
     cache: Option<Cache>,
@@ -129,11 +134,27 @@ pub enum PrepareError {
 }
 
 impl Sandbox {
-    /// Sets the sandbox up: the engine with its pool (address space, hardly memory), the host functions and the cache directory.
+    /// Sets the sandbox up: the engine with its pool (address space, hardly memory), the host functions and the cache directory. No request
+    /// of a step leaves it.
     ///
     /// # Errors
     /// A limit that makes no sense, or a system that does not give what is needed.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
+        Sandbox::build(config, None)
+    }
+
+    /// A sandbox whose steps may send requests, as far as the terms of their deployments go.
+    ///
+    /// # Errors
+    /// As for [`Sandbox::new`].
+    pub fn with_outbound(
+        config: SandboxConfig,
+        outbound: Outbound,
+    ) -> Result<Sandbox, SandboxError> {
+        Sandbox::build(config, Some(outbound))
+    }
+
+    fn build(config: SandboxConfig, outbound: Option<Outbound>) -> Result<Sandbox, SandboxError> {
         check(&config)?;
         let in_engine = |source| SandboxError::Engine {
             instances_max: config.instances_max,
@@ -156,6 +177,7 @@ impl Sandbox {
             .map_err(SandboxError::Thread)?;
         Ok(Sandbox {
             inner: Arc::new(Inner {
+                outbound,
                 engine,
                 linker,
                 cache,
@@ -166,6 +188,11 @@ impl Sandbox {
                 config: Arc::new(config),
             }),
         })
+    }
+
+    /// What a manifest means here. To be kept for as long as its deployment is.
+    pub fn terms(&self, manifest: &Manifest) -> Arc<Terms> {
+        Arc::new(Terms::new(&self.inner.config, manifest))
     }
 
     /// The limits that the sandbox was set up with.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use dacapo_outbound::{OutboundConfig, Secrets};
 use dacapo_sandbox::SandboxConfig;
 use thiserror::Error;
 
@@ -40,6 +41,10 @@ pub struct WorkerConfig {
     pub sql_connections_max: u32,
     /// Limits of the sandbox.
     pub sandbox: SandboxConfig,
+    /// Limits of the requests that steps send.
+    pub outbound: OutboundConfig,
+    /// Where the secrets are that deployments are granted. Default: nowhere.
+    pub secrets: Secrets,
 }
 
 impl Default for WorkerConfig {
@@ -59,6 +64,8 @@ impl Default for WorkerConfig {
             sql: BTreeMap::new(),
             sql_connections_max: 8,
             sandbox: SandboxConfig::default(),
+            outbound: OutboundConfig::default(),
+            secrets: Secrets::default(),
         }
     }
 }
@@ -108,6 +115,8 @@ impl WorkerConfig {
             ("guest-threads", self.guest_threads as u64),
             ("sql-connections-max", u64::from(self.sql_connections_max)),
             ("deployments-max", u64::from(self.deployments_max)),
+            ("http-timeout-max", self.outbound.timeout_max_ms),
+            ("http-response-max", self.outbound.response_max_bytes),
         ];
         for (name, got) in at_least_one {
             if got == 0 {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
-use dacapo_sandbox::{PrepareError, Prepared, Sandbox};
+use dacapo_sandbox::{PrepareError, Prepared, Sandbox, Terms};
 use dacapo_store::{DeploymentRow, Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -20,6 +20,7 @@ pub(crate) struct Deployed {
     pub(crate) manifest: Manifest,
     /// How workflows differ from what their runs may have begun with, by full name.
     changes: HashMap<String, Arc<Changes>>,
+    pub(crate) terms: Arc<Terms>,
 }
 
 impl Deployed {
@@ -137,6 +138,7 @@ impl Loader {
         );
         Ok(Arc::new(Deployed {
             prepared: Prepared::clone(prepared),
+            terms: self.sandbox.terms(&row.manifest),
             changes: changes_of(&row.descriptor, &row.manifest),
             descriptor: row.descriptor,
             manifest: row.manifest,

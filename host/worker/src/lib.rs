@@ -41,6 +41,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use dacapo_model::{Timestamp, WorkerId};
+use dacapo_outbound::{Outbound, OutboundError};
 use dacapo_sandbox::{Sandbox, SandboxError};
 use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
 use thiserror::Error;
@@ -63,6 +64,7 @@ pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
 pub use crate::proof::{Candidate, Finding, Findings, Judged, Verdict, move_proven};
+pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
 
@@ -75,6 +77,9 @@ pub enum WorkerError {
     /// The sandbox could not be made.
     #[error("cannot make the sandbox")]
     Sandbox(#[from] SandboxError),
+    /// The client for requests of steps could not be made.
+    #[error("the worker cannot send requests")]
+    Outbound(#[from] OutboundError),
     /// The database has the wrong schema.
     #[error("the database cannot be used")]
     Schema(#[from] MigrateError),
@@ -104,7 +109,10 @@ impl Worker {
     /// Starts a worker on a database that is migrated. It waits for the database, with back-off, for as long as that does not answer.
     pub async fn start(store: Store, config: WorkerConfig) -> Result<Self, WorkerError> {
         config.check()?;
-        let sandbox = Sandbox::new(config.sandbox.clone())?;
+        // Connections of steps are made here and not on the guests' threads.
+        let io = tokio::runtime::Handle::current();
+        let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io)?;
+        let sandbox = Sandbox::with_outbound(config.sandbox.clone(), outbound)?;
         let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.guest_threads)

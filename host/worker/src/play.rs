@@ -166,6 +166,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
         seed: claimed.seed,
         retries: claimed.retries,
         retry,
+        terms: Arc::clone(&deployed.terms),
         created_at: claimed.created_at,
         labels: claimed.labels,
         changes,

@@ -7,7 +7,7 @@ use dacapo_model::{
     Changes, DeploymentId, Descriptor, Failure, Manifest, PayloadLimits, RunId, Workflow,
 };
 use dacapo_sandbox::{
-    BlockCode, Ending, Observer, PrepareError, Prepared, Proof, RunSpec, Sandbox,
+    BlockCode, Ending, Observer, PrepareError, Prepared, Proof, RunSpec, Sandbox, Terms,
 };
 use dacapo_store::{Move, Moved, Store, StoreError, WholeRun};
 use futures_util::{StreamExt, stream};
@@ -74,6 +74,7 @@ pub struct Candidate {
     sandbox: Sandbox,
     prepared: Prepared,
     workflows: Arc<HashMap<String, (Workflow, Option<Arc<Changes>>)>>,
+    terms: Arc<Terms>,
     limits: PayloadLimits,
 }
 
@@ -100,6 +101,7 @@ impl Candidate {
         });
         Ok(Self {
             limits: sandbox.config().payload,
+            terms: sandbox.terms(manifest),
             workflows: Arc::new(workflows.collect()),
             prepared,
             sandbox,
@@ -126,6 +128,7 @@ impl Candidate {
             retry: None,
             labels: run.labels,
             changes: changes.clone(),
+            terms: Arc::clone(&self.terms),
             recorded: run.recorded,
         };
         let proof = self

@@ -7,6 +7,10 @@ use std::process::Command;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("dacapo-model", &[]),
     ("dacapo-replay", &["dacapo-model"]),
+    (
+        "dacapo-outbound",
+        &["dacapo-model", "hyper-rustls", "hyper-util", "rustls"],
+    ),
     ("dacapo-postgres", &[]),
     ("dacapo-store", &["dacapo-model", "sqlx"]),
     ("dacapo-client-macros", &["wit-parser"]),
@@ -23,16 +27,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "dacapo-sandbox",
         &[
             "dacapo-model",
+            "dacapo-outbound",
             "dacapo-replay",
             "wasmtime",
             "wasmtime-wasi",
+            "wasmtime-wasi-http",
             "wit-component",
             "wit-parser",
         ],
     ),
     (
         "dacapo-worker",
-        &["dacapo-model", "dacapo-sandbox", "dacapo-store"],
+        &[
+            "dacapo-model",
+            "dacapo-outbound",
+            "dacapo-sandbox",
+            "dacapo-store",
+        ],
     ),
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
@@ -63,6 +74,10 @@ const HEAVY: &[&str] = &[
     "sqlx",
     "wasmtime",
     "wasmtime-wasi",
+    "wasmtime-wasi-http",
+    "hyper-rustls",
+    "hyper-util",
+    "rustls",
     "wit-component",
     "wit-parser",
     "wit-bindgen",
@@ -131,6 +146,7 @@ fn no_big_crate_is_built_in_two_versions() {
         "tokio",
         "axum",
         "rustls",
+        "hyper",
     ] {
         assert_eq!(
             versions.get(name).map_or(0, BTreeSet::len),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use dacapo_model::{
-    Kind, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, Workflow,
+    Kind, Manifest, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, Workflow,
 };
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Ending, Event, Journal, Prepared, RunSpec, Sandbox, SandboxConfig,
@@ -95,7 +95,7 @@ impl Bench {
         let first_call = self.workflow("three-steps")?;
         let mut times = Vec::new();
         for _ in 0..self.times(3_000) + 100 {
-            let spec = spec(&first_call, "null", Vec::new());
+            let spec = spec(&sandbox, &first_call, "null", Vec::new());
             let begin = Instant::now();
             stopped(play(&sandbox, &prepared, &first_call, spec).await)?;
             times.push(begin.elapsed());
@@ -106,7 +106,7 @@ impl Bench {
         let long = self.workflow("steps-then-wait")?;
         let mut times = Vec::new();
         for _ in 0..self.times(60) {
-            let spec = spec(&long, "5000", recorded());
+            let spec = spec(&sandbox, &long, "5000", recorded());
             let begin = Instant::now();
             stopped(play(&sandbox, &prepared, &long, spec).await)?;
             times.push(begin.elapsed());
@@ -165,7 +165,7 @@ fn stopped(ending: Ending) -> Result<()> {
     }
 }
 
-fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
+fn spec(sandbox: &Sandbox, workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
     let run_id = RunId::new();
     RunSpec {
         run_id,
@@ -174,6 +174,7 @@ fn spec(workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
         seed: run_id,
         retries: 0,
         retry: None,
+        terms: sandbox.terms(&Manifest::default()),
         created_at: Timestamp::from_micros(0),
         labels: Vec::new(),
         changes: None,

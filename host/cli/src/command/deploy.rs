@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
-use dacapo_model::{DeploymentId, Manifest, Workflow};
+use dacapo_model::{DeploymentId, HttpGrant, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use dacapo_worker::Candidate;
 use serde_json::json;
@@ -81,6 +81,9 @@ pub(crate) struct ManifestArgs {
     /// What the deployments say beside their code [default: dacapo.toml beside each component, if there is one]
     #[arg(long = "manifest", value_name = "FILE.toml")]
     pub(crate) file: Option<PathBuf>,
+    /// Grant requests to this host, too, such as api.example.com or *.example.com:8443; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST", value_parser = manifest::allow_host)]
+    pub(crate) allow_hosts: Vec<HttpGrant>,
 }
 
 /// A component that can be deployed.
@@ -89,6 +92,8 @@ pub(crate) struct Deployable {
     pub(crate) manifest: Manifest,
     /// Where the manifest was read from, if there is one.
     manifest_file: Option<PathBuf>,
+    /// The command line granted hosts, too.
+    has_extra_hosts: bool,
 }
 
 /// Reads a component with its manifest, and finds out what it offers.
@@ -102,14 +107,19 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
         hint: None,
     })?;
     let manifest_file = manifest::find(file, args.file.as_deref());
-    let manifest = match &manifest_file {
+    let mut manifest = match &manifest_file {
         Some(manifest_file) => manifest::read(manifest_file, &described.descriptor)?,
         None => Manifest::default(),
     };
+    if !args.allow_hosts.is_empty() {
+        let http = manifest.http.get_or_insert_default();
+        http.allow.extend(args.allow_hosts.iter().cloned());
+    }
     Ok(Deployable {
         described,
         manifest,
         manifest_file,
+        has_extra_hosts: !args.allow_hosts.is_empty(),
     })
 }
 
@@ -169,15 +179,18 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
     let workflows = descriptor.workflows.iter();
     lines
         .extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
-    if let Some(file) = &one.manifest_file {
-        let set = manifest::describe(&one.manifest);
-        let file = file.display();
-        lines.push(match set.is_empty() {
-            true => format!("  {file} sets nothing"),
-            false => format!("  {file} sets"),
-        });
-        lines.extend(set.iter().map(|set| format!("    {set}")));
-    }
+    let set = manifest::describe(&one.manifest);
+    let file = one.manifest_file.as_ref().map(|file| file.display());
+    lines.extend(match (file, set.is_empty()) {
+        (Some(file), true) => Some(format!("  {file} sets nothing")),
+        (Some(file), false) if one.has_extra_hosts => {
+            Some(format!("  {file} and --allow-host set"))
+        }
+        (Some(file), false) => Some(format!("  {file} sets")),
+        (None, false) => Some("  --allow-host sets".to_owned()),
+        (None, true) => None,
+    });
+    lines.extend(set.iter().map(|set| format!("    {set}")));
     lines.join("\n")
 }
 
@@ -339,7 +352,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         let upgraded = match &candidate {
             Some(candidate) if args.proof.upgrade == Upgrade::Proven => {
                 let package = &described.descriptor.package;
-                Some(upgrade(&client, candidate, package, outcome.id, &who, ui).await?)
+                let to = proof::deployment(&client, package, outcome.number).await?;
+                Some(upgrade(&client, candidate, package, to, &who, ui).await?)
             }
             _ => None,
         };

@@ -124,6 +124,22 @@ pub(crate) async fn candidate(one: &Deployable, payload: PayloadLimits) -> Resul
     compiled.await.map_err(Failed::new)?
 }
 
+/// What runs of a deployment are pinned to.
+pub(crate) async fn deployment(
+    client: &Client,
+    package: &str,
+    number: i32,
+) -> Result<DeploymentId> {
+    let (store, namespace) = (client.store(), client.namespace());
+    let content = dacapo_store::deployment_content(store, namespace, package, number).await;
+    let content = content.map_err(dacapo_client::ClientError::from)?;
+    let content = content.ok_or_else(|| {
+        Failed::request(format!("there is no deployment {number} of {package}"))
+            .hint("`dacapo deployments list` shows them")
+    })?;
+    Ok(content.id)
+}
+
 /// Tries the runs in flight of a package with a component, but for those of one deployment.
 pub(crate) async fn prove(
     client: &Client,

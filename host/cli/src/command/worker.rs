@@ -11,7 +11,9 @@ use dacapo_model::RetryPolicy;
 use dacapo_sandbox::SandboxError;
 use dacapo_server::{Probe, Readiness, Server};
 use dacapo_store::{MigrateError, Store, StoreError};
-use dacapo_worker::{Health, SandboxConfig, SqlUrl, Worker, WorkerConfig, WorkerError};
+use dacapo_worker::{
+    Health, OutboundConfig, SandboxConfig, Secrets, SqlUrl, Worker, WorkerConfig, WorkerError,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Global, duration};
@@ -101,6 +103,15 @@ pub(crate) struct Limits {
     /// It never grows beyond this
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     retry_max: Duration,
+    /// How long a request of a step and its response may take together
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    http_timeout_max: Duration,
+    /// The body of a response to a request of a step, at most, in MiB
+    #[arg(long, default_value_t = 16, value_name = "MIB")]
+    http_response_max: u64,
+    /// Where secrets are, each in a file with its name; those in DACAPO_SECRET_<NAME> and DACAPO_SECRET_<NAME>_FILE come first
+    #[arg(long, env = "DACAPO_SECRETS_DIR", value_name = "DIRECTORY")]
+    secrets_dir: Option<PathBuf>,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled
     #[arg(long, default_value_t = 1, value_name = "COMPONENTS")]
     compile_concurrency: u32,
@@ -123,7 +134,28 @@ impl Limits {
     pub(crate) fn config(self, global: &Global) -> Result<WorkerConfig> {
         let defaults = WorkerConfig::default();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        if let Some(directory) = self
+            .secrets_dir
+            .as_ref()
+            .filter(|directory| !directory.is_dir())
+        {
+            let message = format!(
+                "--secrets-dir: expected a directory, got {}",
+                directory.display()
+            );
+            return Err(Failed::usage(message));
+        }
+        // A variable that is no text is none of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         let config = WorkerConfig {
+            outbound: OutboundConfig {
+                timeout_max_ms: millis(self.http_timeout_max),
+                response_max_bytes: self.http_response_max.saturating_mul(1 << 20),
+                ..defaults.outbound
+            },
+            secrets: Secrets::new(variables, self.secrets_dir),
             runs_max: self.runs_max,
             claim_max: self.claim_max,
             lease: self.lease,

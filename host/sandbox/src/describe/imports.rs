@@ -11,7 +11,9 @@ const OWN_INTERFACES: &[&str] = &[
     "dacapo:workflow/children",
     "dacapo:workflow/context",
     "dacapo:workflow/forks",
+    "dacapo:workflow/http",
     "dacapo:workflow/log",
+    "dacapo:workflow/secrets",
     "dacapo:workflow/sql",
     "dacapo:workflow/steps",
     "dacapo:workflow/types",
@@ -61,6 +63,7 @@ mod tests {
             "dacapo:workflow/steps@0.1.0",
             "wasi:io/poll@0.2.6",
             "wasi:clocks/wall-clock@0.2.12",
+            "wasi:http/outgoing-handler@0.2.0",
         ] {
             assert!(is_offered(name), "{name}");
         }
@@ -73,7 +76,7 @@ mod tests {
             "dacapo:workflow/steps",
             "wasi:io/poll@0.3.0",
             "wasi:io/poll@0.2.0-rc",
-            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
             "shop:stock/items@1.0.0",
         ] {
             assert!(!is_offered(name), "{name}");

@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/forks.fork": async | trappable,
         "dacapo:workflow/children.start-child": async | trappable,
         "dacapo:workflow/children.await-child": async | trappable,
+        "dacapo:workflow/http.fetch": async | trappable,
         "dacapo:workflow/log": async | trappable,
         "dacapo:workflow/sql": async | trappable,
         default: trappable,
@@ -20,5 +21,6 @@ wasmtime::component::bindgen!({
         "dacapo:workflow/steps.options": super::steps::Options,
         "dacapo:workflow/forks.options": super::forks::Options,
         "dacapo:workflow/children.options": super::children::Options,
+        "dacapo:workflow/http.options": super::http::Options,
     },
 });

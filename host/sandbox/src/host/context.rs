@@ -27,6 +27,10 @@ impl Host for Guest {
         Ok(self.go.labels.clone())
     }
 
+    fn idempotency_key(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(self.open_idempotency_key())
+    }
+
     fn changed(&mut self, name: String) -> wasmtime::Result<bool> {
         Ok(self.take_new_way(&name)?)
     }
@@ -39,6 +43,7 @@ impl Host for Guest {
     ) -> wasmtime::Result<()> {
         // An attempt is only open when there is nothing left to replay.
         if !self.replay.is_replaying() {
+            let note = note.map(|note| self.go.terms.grants.hide(note).into_owned());
             let said = SaidProgress::from_guest(done, total, note);
             self.journal.append(Write::Progress(said));
         }

@@ -7,9 +7,9 @@ use wasmtime::component::Resource;
 
 use super::bindings::dacapo::workflow::steps::{Host, HostAttempt, HostOptions, Retry, State};
 use super::bindings::dacapo::workflow::types;
-use crate::attempt::{AfterFailure, OpenAttempt};
+use crate::attempt::{AfterFailure, OpenAttempt, Over};
 use crate::ending::{BlockCode, BlockReason};
-use crate::guest::{Asked, Guest, cancelled};
+use crate::guest::{Asked, Guest, cancelled, hide_payload};
 use crate::interrupt::Interrupt;
 use crate::journal::SuspendReason;
 
@@ -69,6 +69,7 @@ impl Host for Guest {
             retry: options.retry.unwrap_or(self.go.retry),
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
+            is_over: Over::default(),
         };
         if let Some(outcome) = scripted {
             let outcome = self.end_attempt(open, outcome).await?;
@@ -157,6 +158,7 @@ impl Guest {
         // The guest gets what is recorded, so that a replay gives it the very same.
         match outcome {
             Ok(payload) => {
+                let payload = hide_payload(payload, &self.go.terms.grants);
                 let handed_over = payload.as_str().to_owned();
                 let started_at = open.step_started_at();
                 self.record_done(open.slot, started_at, Outcome::Ok(payload), None, None);

@@ -1,12 +1,15 @@
 //! WASI 0.2 as guests see it: real inside an attempt, derived from the journal outside of one, and closed to the world.
 //!
-//! Most of it is wasmtime's own implementation over an empty context: no arguments, no environment, no files, and every address and name
-//! look-up refused. What a program could tell two replays apart by is replaced here: clocks, randomness and output.
+//! Most of it is wasmtime's own implementation over a context that has next to nothing: no arguments, the deployment's environment, no
+//! files, and every address and name look-up refused. What a program could tell two replays apart by is replaced here: clocks, randomness
+//! and output. Requests go through the same gate as those of `dacapo:workflow/http`.
 
 mod clocks;
+mod http;
 mod output;
 mod random;
 
+pub(crate) use http::Hooks;
 pub(crate) use random::Randomness;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -33,6 +36,8 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -59,12 +64,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     bindings::random::insecure::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure_seed::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     linker.allow_shadowing(false);
-    Ok(())
+    http::add_to_linker(linker)
 }
 
 /// The context of one instance.
-pub(crate) fn context(console: &Console) -> WasiCtx {
+pub(crate) fn context(console: &Console, environment: &[(String, String)]) -> WasiCtx {
     WasiCtx::builder()
+        .envs(environment)
         .stdout(output::Output::new(console.clone(), LogSource::Stdout))
         .stderr(output::Output::new(console.clone(), LogSource::Stderr))
         .allow_tcp(false)

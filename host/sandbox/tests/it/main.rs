@@ -6,6 +6,7 @@ mod cache;
 mod changes;
 mod describe;
 mod durable;
+mod gate;
 mod limits;
 mod memory_journal;
 mod outside;

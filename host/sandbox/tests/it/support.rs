@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use dacapo_model::{Changes, Payload, RunId, Timestamp, Workflow};
+use dacapo_model::{Changes, Manifest, Payload, RunId, Timestamp, Workflow};
 use dacapo_sandbox::{
     Described, Ending, Prepared, Proof, RunSpec, Sandbox, SandboxConfig, describe,
 };
@@ -73,6 +73,7 @@ pub struct Run {
     /// What the deployment says of its code.
     pub changes: Changes,
     pub journal: Arc<MemoryJournal>,
+    pub manifest: Manifest,
 }
 
 impl Run {
@@ -85,6 +86,7 @@ impl Run {
             labels: Vec::new(),
             changes: Changes::default(),
             journal: Arc::new(MemoryJournal::new()),
+            manifest: Manifest::default(),
         }
     }
 
@@ -99,7 +101,7 @@ impl Run {
     }
 
     pub async fn go_in(&self, sandbox: &Sandbox, guest: &Guest, prepared: &Prepared) -> Ending {
-        let (workflow, spec) = self.spec(guest);
+        let (workflow, spec) = self.spec(sandbox, guest);
         sandbox
             .run(prepared, workflow, spec, Arc::clone(&self.journal) as _)
             .await
@@ -107,11 +109,11 @@ impl Run {
 
     /// What becomes of the journal with the code of another guest.
     pub async fn prove_on(&self, guest: &Guest) -> Proof {
-        let (workflow, spec) = self.spec(guest);
+        let (workflow, spec) = self.spec(sandbox(), guest);
         sandbox().prove(&guest.prepared, workflow, spec, None).await
     }
 
-    fn spec<'g>(&self, guest: &'g Guest) -> (&'g Workflow, RunSpec) {
+    fn spec<'g>(&self, sandbox: &Sandbox, guest: &'g Guest) -> (&'g Workflow, RunSpec) {
         let workflows = &guest.described.descriptor.workflows;
         let workflow = workflows
             .iter()
@@ -124,6 +126,7 @@ impl Run {
             seed: self.id,
             retries: 0,
             retry: None,
+            terms: sandbox.terms(&self.manifest),
             created_at: Timestamp::from_millis(START_MS),
             labels: self.labels.clone(),
             changes: Some(Arc::new(self.changes.clone())),

@@ -1,0 +1,919 @@
+//! What steps may do outside: requests, secrets, and the limits that a manifest says.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use dacapo_model::{
+    HttpGrant, HttpSettings, LimitSettings, Manifest, RunId, SecretGrant, SecretName, Status,
+};
+use dacapo_tests::{Database, database, guest};
+use dacapo_worker::{Secrets, Worker, WorkerConfig};
+use serde_json::{Value, json};
+
+use crate::check::{effects, journal, sound, worker};
+use crate::command::{run, text};
+
+/// A service on the loopback.
+struct Service {
+    port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicU32>,
+}
+
+/// A request that came.
+#[derive(Debug, Clone)]
+struct Seen {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+impl Service {
+    async fn start() -> Service {
+        let (seen, connections) = (Arc::default(), Arc::<AtomicU32>::default());
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&seen));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Service {
+            port,
+            seen,
+            connections,
+        }
+    }
+
+    /// By its address.
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// By a name that stands for its address.
+    fn named(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Grants it by its address.
+    fn grant(&self) -> HttpGrant {
+        HttpGrant::parse(&format!("127.0.0.1:{}", self.port)).unwrap()
+    }
+
+    /// Grants it by its name, with or without what that takes.
+    fn named_grant(&self, private: bool) -> HttpGrant {
+        let grant = HttpGrant::parse(&format!("localhost:{}", self.port)).unwrap();
+        HttpGrant { private, ..grant }
+    }
+}
+
+/// `/echo` says what came, `/bytes/7` answers so many, `/to?<url>` leads on, `/stuck` never answers, `/drip` never ends.
+async fn answer(
+    State(seen): State<Arc<Mutex<Vec<Seen>>>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let came = Seen {
+        method,
+        path: uri.path().to_owned(),
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    seen.lock().unwrap().push(came.clone());
+    let query = uri.query().unwrap_or_default().to_owned();
+    match uri.path() {
+        "/to" => (StatusCode::FOUND, [(header::LOCATION, query)]).into_response(),
+        "/stuck" => std::future::pending().await,
+        "/drip" => {
+            let drops = futures_util::stream::once(async { Ok::<_, std::io::Error>("drop") });
+            let rest = futures_util::stream::pending();
+            Body::from_stream(futures_util::StreamExt::chain(drops, rest)).into_response()
+        }
+        path => match path.strip_prefix("/bytes/") {
+            Some(count) => "x".repeat(count.parse().unwrap()).into_response(),
+            None => {
+                let shown = ["authorization", "x-note", "idempotency-key", "host"]
+                    .map(|name| format!("{name}={}", came.header(name).unwrap_or("-")));
+                // As a service would that tells too much.
+                let told = [(
+                    "x-told",
+                    came.header("authorization").unwrap_or("-").to_owned(),
+                )];
+                let body = format!(
+                    "{} {} {} {}",
+                    came.method,
+                    came.path,
+                    shown.join(" "),
+                    came.body
+                );
+                (told, body).into_response()
+            }
+        },
+    }
+}
+
+fn granting(allow: Vec<HttpGrant>) -> Manifest {
+    Manifest {
+        http: Some(HttpSettings {
+            allow,
+            ..HttpSettings::default()
+        }),
+        ..Manifest::default()
+    }
+}
+
+async fn deploy(database: &Database, manifest: &Manifest) {
+    let described = dacapo_sandbox::describe(&guest("gate")).unwrap();
+    let deployed = database.client.deploy_with(
+        &described.descriptor,
+        &described.digest,
+        &described.component,
+        manifest,
+    );
+    deployed.await.unwrap();
+}
+
+fn ask(url: &str, more: Value) -> String {
+    let mut ask = json!({ "url": url, "headers": [], "idempotent": false, "attempts": 1 });
+    let more = more.as_object().unwrap().clone();
+    ask.as_object_mut().unwrap().extend(more);
+    ask.to_string()
+}
+
+/// The output of a run, which is a text.
+async fn output(database: &Database, workflow: &str, input: &str) -> String {
+    let run = database.start(workflow, input).await;
+    let done = database.done(run).await;
+    assert_eq!(done.status, Status::Completed, "{:?}", done.failure);
+    serde_json::from_str(done.output.unwrap().as_str()).unwrap()
+}
+
+async fn blocked(database: &Database, run: RunId) -> Value {
+    database
+        .until(
+            "a run is blocked",
+            "select count(*) > 0 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let run = database.client.get(run).await.unwrap();
+    assert_eq!(run.status, Status::Blocked);
+    serde_json::from_str(run.blocked.unwrap().as_str()).unwrap()
+}
+
+const BOTH: [&str; 2] = ["fetch", "wasi-fetch"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_sends_requests_to_hosts_that_are_granted() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(
+        &database,
+        &granting(vec![service.grant(), service.named_grant(true)]),
+    )
+    .await;
+    let worker = worker(&database).await;
+    for workflow in BOTH {
+        for url in [service.url("/echo"), service.named("/echo")] {
+            let more = json!({
+                "method": "POST", "body": "a body",
+                "headers": [{ "name": "X-Note", "value": "noted" }],
+            });
+            let said = output(&database, workflow, &ask(&url, more)).await;
+            let host = url
+                .strip_prefix("http://")
+                .unwrap()
+                .strip_suffix("/echo")
+                .unwrap();
+            assert_eq!(
+                said,
+                format!(
+                    "200 POST /echo authorization=- x-note=noted idempotency-key=- host={host} a body"
+                ),
+                "{workflow}"
+            );
+        }
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_kept_for_the_next_run() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let worker = worker(&database).await;
+    for workflow in ["fetch", "wasi-fetch", "fetch", "wasi-fetch"] {
+        output(&database, workflow, &ask(&service.url("/echo"), json!({}))).await;
+    }
+    assert_eq!(service.seen().len(), 4);
+    assert_eq!(service.connections.load(Ordering::Relaxed), 1);
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_is_refused_with_what_is_missing() {
+    let (database, service) = (database().await, Service::start().await);
+    let narrow = HttpGrant {
+        methods: vec!["GET".to_owned()],
+        ..service.grant()
+    };
+    deploy(&database, &granting(vec![narrow])).await;
+    let worker = worker(&database).await;
+    let other_port = service.url("/echo").replace(&service.port.to_string(), "1");
+    for (url, method, missing) in [
+        (
+            service.named("/echo"),
+            "GET",
+            format!(
+                "add \"localhost:{}\" to `allow` under [http] in dacapo.toml",
+                service.port
+            ),
+        ),
+        (
+            other_port,
+            "GET",
+            "requests to port 1 of 127.0.0.1 are not granted".to_owned(),
+        ),
+        (
+            service.url("/echo"),
+            "POST",
+            "add \"POST\" to the `methods`".to_owned(),
+        ),
+        (
+            "https://example.com/".to_owned(),
+            "GET",
+            "add \"example.com\" to `allow`".to_owned(),
+        ),
+    ] {
+        let input = ask(&url, json!({ "method": method }));
+        let said = output(&database, "fetch", &input).await;
+        assert!(
+            said.starts_with("not-granted: ") && said.contains(&missing),
+            "{said}"
+        );
+        // The codes of WASI cannot say what, so the log does.
+        let run = database.start("wasi-fetch", &input).await;
+        let done = database.done(run).await;
+        assert!(done.output.unwrap().as_str().contains("HttpRequestDenied"));
+        let lines: Vec<String> =
+            sqlx::query_scalar("select message from dacapo.log where run_id = $1")
+                .bind(run.0)
+                .fetch_all(database.store.pool())
+                .await
+                .unwrap();
+        assert!(
+            lines.iter().any(|line| line.contains(&missing)),
+            "{lines:?}"
+        );
+    }
+    assert!(service.seen().is_empty());
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_without_a_manifest_reaches_nothing() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &Manifest::default()).await;
+    let worker = worker(&database).await;
+    let said = output(&database, "fetch", &ask(&service.url("/echo"), json!({}))).await;
+    assert!(said.starts_with("not-granted: "), "{said}");
+    let said = output(
+        &database,
+        "wasi-fetch",
+        &ask(&service.url("/echo"), json!({})),
+    )
+    .await;
+    assert!(said.contains("HttpRequestDenied"), "{said}");
+    assert!(service.seen().is_empty());
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_stands_for_a_private_address_is_refused_unless_that_is_granted() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.named_grant(false)])).await;
+    let worker = worker(&database).await;
+    let input = ask(&service.named("/echo"), json!({}));
+    let said = output(&database, "fetch", &input).await;
+    assert!(
+        said.starts_with("not-granted: localhost stands for ")
+            && said.contains("write `private = true`"),
+        "{said}"
+    );
+    let said = output(&database, "wasi-fetch", &input).await;
+    assert!(said.contains("DestinationIpProhibited"), "{said}");
+    assert!(service.seen().is_empty());
+    // Another deployment is granted it, and its connections are not for the first one.
+    let first = database.client.workflows().await.unwrap()[0]
+        .deployment
+        .number;
+    deploy(&database, &granting(vec![service.named_grant(true)])).await;
+    assert!(output(&database, "fetch", &input).await.starts_with("200 "));
+    deploy(&database, &granting(vec![service.named_grant(false)])).await;
+    assert!(
+        output(&database, "fetch", &input)
+            .await
+            .starts_with("not-granted: ")
+    );
+    assert_eq!((first, service.seen().len()), (1, 1));
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_redirect_is_checked_like_a_request_of_its_own() {
+    let (database, service) = (database().await, Service::start().await);
+    let named = service.named_grant(false);
+    deploy(&database, &granting(vec![service.grant(), named])).await;
+    let worker = worker(&database).await;
+    let to = |url: &str| service.url(&format!("/to?{url}"));
+    let fetch = async |url: String, more: Value| output(&database, "fetch", &ask(&url, more)).await;
+
+    let metadata = fetch(to("http://169.254.169.254/latest/meta-data"), json!({})).await;
+    assert!(
+        metadata.starts_with(
+            "not-granted: 127.0.0.1 leads on: requests to 169.254.169.254 are not granted"
+        ),
+        "{metadata}"
+    );
+    // The name is granted, the address that it stands for is not.
+    let private = fetch(to(&service.named("/echo")), json!({})).await;
+    assert!(
+        private.starts_with("not-granted: localhost stands for "),
+        "{private}"
+    );
+    let file = fetch(to("file:///etc/passwd"), json!({})).await;
+    assert!(file.contains("expected https or http, got file"), "{file}");
+    assert!(service.seen().iter().all(|seen| seen.path == "/to"));
+
+    assert!(
+        fetch(to("/echo"), json!({}))
+            .await
+            .starts_with("200 GET /echo")
+    );
+    assert!(
+        fetch(to("/echo"), json!({ "redirects": 0 }))
+            .await
+            .starts_with("302 ")
+    );
+    assert!(
+        fetch(to("/echo"), json!({ "method": "POST" }))
+            .await
+            .starts_with("302 ")
+    );
+    let before = service.seen().len();
+    let circle = fetch(to("/to?/to"), json!({ "redirects": 3 })).await;
+    // The second one leads to itself.
+    assert!(
+        circle.starts_with("302 ") || circle.contains("led on more than 3 times"),
+        "{circle}"
+    );
+    assert!(service.seen().len() - before <= 4);
+    // `wasi:http` follows none.
+    assert!(
+        output(&database, "wasi-fetch", &ask(&to("/echo"), json!({})))
+            .await
+            .starts_with("302 ")
+    );
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_meant_for_one_host_is_not_sent_along_to_another() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(
+        &database,
+        &granting(vec![service.grant(), service.named_grant(true)]),
+    )
+    .await;
+    let worker = worker(&database).await;
+    let headers = json!([
+        { "name": "authorization", "value": "Bearer of its own" },
+        { "name": "x-note", "value": "kept" },
+    ]);
+    for (url, authorization) in [
+        (service.url("/echo"), "Bearer of its own"),
+        (service.named("/echo"), "-"),
+    ] {
+        let input = ask(
+            &service.url(&format!("/to?{url}")),
+            json!({ "headers": headers }),
+        );
+        let said = output(&database, "fetch", &input).await;
+        assert!(
+            said.contains(&format!("authorization={authorization} x-note=kept")),
+            "{said}"
+        );
+    }
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_is_longer_than_it_may_be_is_a_failure() {
+    let (database, service) = (database().await, Service::start().await);
+    let mut manifest = granting(vec![service.grant()]);
+    manifest.http.as_mut().unwrap().response_max_bytes = Some(1_000);
+    deploy(&database, &manifest).await;
+    let worker = worker(&database).await;
+    let long = ask(&service.url("/bytes/1001"), json!({}));
+    let said = output(&database, "fetch", &long).await;
+    assert!(
+        said.starts_with("http-too-large: ") && said.contains("1000 bytes"),
+        "{said}"
+    );
+    let said = output(&database, "wasi-fetch", &long).await;
+    assert!(said.contains("HttpResponseBodySize(Some(1000))"), "{said}");
+    for workflow in BOTH {
+        let said = output(
+            &database,
+            workflow,
+            &ask(&service.url("/bytes/1000"), json!({})),
+        )
+        .await;
+        assert_eq!(said.len(), 1_004, "{workflow}");
+    }
+    // The code may ask for less, and not for more.
+    let less = ask(&service.url("/bytes/1000"), json!({ "responseMax": 999 }));
+    assert!(
+        output(&database, "fetch", &less)
+            .await
+            .starts_with("http-too-large: ")
+    );
+    let more = ask(&service.url("/bytes/1001"), json!({ "responseMax": 5_000 }));
+    assert!(
+        output(&database, "fetch", &more)
+            .await
+            .starts_with("http-too-large: ")
+    );
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_answer_ends_by_a_time_limit() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let worker = worker(&database).await;
+    for path in ["/stuck", "/drip"] {
+        let own = ask(&service.url(path), json!({ "timeoutMs": 100 }));
+        let said = output(&database, "fetch", &own).await;
+        assert!(said.starts_with("http-timeout: "), "{said}");
+        // The step's time-out ends it through both interfaces.
+        let of_step = ask(&service.url(path), json!({ "stepTimeoutMs": 100 }));
+        for workflow in BOTH {
+            let said = output(&database, workflow, &of_step).await;
+            assert!(said.starts_with("timeout: "), "{workflow}: {said}");
+        }
+    }
+    let mut manifest = granting(vec![service.grant()]);
+    manifest.http.as_mut().unwrap().timeout_ms = Some(100);
+    deploy(&database, &manifest).await;
+    for path in ["/stuck", "/drip"] {
+        // The code may ask for less, and not for more.
+        let longer = ask(&service.url(path), json!({ "timeoutMs": 60_000 }));
+        assert!(
+            output(&database, "fetch", &longer)
+                .await
+                .starts_with("http-timeout: ")
+        );
+        let said = output(&database, "wasi-fetch", &longer).await;
+        assert!(said.contains("HttpResponseTimeout"), "{said}");
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_has_only_so_many_requests_under_way() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let worker = worker(&database).await;
+    let flood = |count: u32| json!({ "url": service.url("/stuck"), "count": count }).to_string();
+    let said = output(&database, "wasi-floods", &flood(1_000)).await;
+    assert!(said.starts_with("64 "), "{said}");
+    assert!(said.contains("64 requests are under way"), "{said}");
+    assert_eq!(output(&database, "wasi-floods", &flood(64)).await, "64");
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_outside_of_a_step_ends_the_run_and_says_where_it_belongs() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let worker = worker(&database).await;
+    let url = json!(service.url("/echo")).to_string();
+    for (workflow, call, input) in [
+        ("fetch-outside", "http.fetch", url.as_str()),
+        (
+            "wasi-fetch-outside",
+            "wasi:http/outgoing-handler.handle",
+            url.as_str(),
+        ),
+        ("reveals-outside", "secrets.reveal", "\"key\""),
+    ] {
+        let run = database.start(workflow, input).await;
+        let failure = database.done(run).await.failure.unwrap();
+        assert_eq!(failure.code, "misuse", "{workflow}: {failure:?}");
+        assert!(
+            failure
+                .message
+                .starts_with(&format!("`{call}` was called outside of a step"))
+                && failure.message.contains("step(...)"),
+            "{}",
+            failure.message
+        );
+    }
+    // A response does not outlive its step, either.
+    let said = output(&database, "wasi-smuggles", &url).await;
+    assert!(said.contains("ConnectionTerminated"), "{said}");
+    assert!(service.seen().len() <= 1);
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_has_one_idempotency_key_over_all_its_attempts() {
+    let (database, service) = (database().await, Service::start().await);
+    let mut manifest = granting(vec![service.grant()]);
+    manifest.http.as_mut().unwrap().idempotency_header = Some("X-Once".to_owned());
+    deploy(&database, &manifest).await;
+    let worker = worker(&database).await;
+    let input = ask(
+        &service.url("/echo"),
+        json!({ "idempotent": true, "attempts": 3 }),
+    );
+    for (workflow, header) in [("fetch", "idempotency-key"), ("wasi-fetch", "x-once")] {
+        let before = service.seen().len();
+        let run = database.start(workflow, &input).await;
+        assert_eq!(database.done(run).await.status, Status::Completed);
+        let seen = service.seen();
+        let keys: Vec<Option<&str>> = seen[before..]
+            .iter()
+            .map(|seen| seen.header(header))
+            .collect();
+        let key = format!("{run}/ask#1");
+        assert_eq!(keys, [Some(key.as_str()); 3], "{workflow}");
+    }
+    let run = database.start("keys", "null").await;
+    let done = database.done(run).await;
+    let keys: Vec<String> = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+    let tried = format!("{run}/tried%20zw%C3%B6lf%20times#1");
+    assert_eq!(keys, ["none", &tried, &format!("{run}/other#1")]);
+    assert_eq!(
+        effects(&database, run).await,
+        [format!("effect {tried}"), format!("effect {tried}")]
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+const SECRET: &str = "s3cret \"with\" quotes";
+
+/// A manifest that grants both names of the service, and the secret `key` for its address.
+fn with_secret(service: &Service, reveal: bool) -> Manifest {
+    let grant = SecretGrant {
+        hosts: vec![service.grant().host],
+        reveal,
+    };
+    Manifest {
+        secrets: [(SecretName::parse("key").unwrap(), grant)].into(),
+        ..granting(vec![service.grant(), service.named_grant(true)])
+    }
+}
+
+async fn worker_with_secrets(database: &Database, directory: &std::path::Path) -> Worker {
+    let config = WorkerConfig {
+        secrets: Secrets::new([], Some(directory.to_owned())),
+        ..WorkerConfig::default()
+    };
+    Worker::start(database.store.clone(), config).await.unwrap()
+}
+
+/// All text that the database holds.
+async fn all_text(database: &Database) -> String {
+    let texts: Vec<Option<String>> = sqlx::query_scalar(
+        "select run::text from dacapo.run union all select step::text from dacapo.step union all select log::text from dacapo.log
+        union all select attempt::text from dacapo.attempt union all select deployment::text from dacapo.deployment
+        union all select task_suspended::text from dacapo.task_suspended",
+    )
+    .fetch_all(database.store.pool())
+    .await
+    .unwrap();
+    texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn bearer() -> Value {
+    json!({ "headers": [{ "name": "authorization", "value": "Bearer {{dacapo.secret.key}}" }] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_sent_to_hosts_that_it_is_granted_for_and_shows_nowhere() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), format!("{SECRET}\n")).unwrap();
+    deploy(&database, &with_secret(&service, false)).await;
+    let worker = worker_with_secrets(&database, directory.path()).await;
+
+    // It is granted for the address and not for the name.
+    let other = ask(&service.named("/echo"), bearer());
+    let said = output(&database, "fetch", &other).await;
+    assert!(
+        said.starts_with("not-granted: secret `key` is not granted for requests to localhost"),
+        "{said}"
+    );
+    assert!(
+        output(&database, "wasi-fetch", &other)
+            .await
+            .contains("HttpRequestDenied")
+    );
+    assert!(service.seen().is_empty());
+
+    let granted = ask(&service.url("/echo"), bearer());
+    for workflow in ["blabs", "wasi-blabs"] {
+        // The service tells it back, and the guest tells that to everybody.
+        let run = database.start(workflow, &granted).await;
+        let done = database.done(run).await;
+        assert!(
+            done.failure
+                .unwrap()
+                .message
+                .contains("Bearer {{dacapo.secret.key}}")
+        );
+        assert_eq!(journal(&database, run).await.len(), 3);
+    }
+    let sent = service.seen();
+    assert_eq!(sent.len(), 6);
+    assert!(
+        sent.iter()
+            .all(|seen| seen.header("authorization") == Some(&format!("Bearer {SECRET}")))
+    );
+    let redirected = ask(
+        &service.url(&format!("/to?{}", service.named("/echo"))),
+        bearer(),
+    );
+    assert!(
+        output(&database, "fetch", &redirected)
+            .await
+            .contains("authorization=-")
+    );
+    // Not in the body, and not in another guest's reach.
+    let in_body = ask(
+        &service.url("/echo"),
+        json!({ "method": "POST", "body": "{{dacapo.secret.key}}" }),
+    );
+    output(&database, "fetch", &in_body).await;
+    assert_eq!(service.seen().last().unwrap().body, "{{dacapo.secret.key}}");
+    let refused = output(&database, "reveals", "\"key\"").await;
+    assert!(
+        refused.starts_with("not-granted: ") && refused.contains("`reveal = true`"),
+        "{refused}"
+    );
+
+    let text = all_text(&database).await;
+    assert!(text.contains("dacapo.secret.key"));
+    assert!(!text.contains("s3cret"), "{text}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_revealed_where_that_is_granted() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), SECRET).unwrap();
+    deploy(&database, &with_secret(&service, true)).await;
+    let worker = worker_with_secrets(&database, directory.path()).await;
+    assert_eq!(output(&database, "reveals", "\"key\"").await, SECRET);
+    let unknown = output(&database, "reveals", "\"other\"").await;
+    assert!(
+        unknown.starts_with("not-granted: secret `other`"),
+        "{unknown}"
+    );
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_blocks_its_run_until_it_is_there() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    deploy(&database, &with_secret(&service, false)).await;
+    let worker = worker_with_secrets(&database, directory.path()).await;
+    let file = directory.path().join("key");
+    for workflow in BOTH {
+        let run = database
+            .start(workflow, &ask(&service.url("/echo"), bearer()))
+            .await;
+        let why = blocked(&database, run).await;
+        assert_eq!(why["code"], "missing-secret");
+        let message = why["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("secret `key` is not on this worker: cannot read ")
+                && message.contains("resume"),
+            "{message}"
+        );
+        std::fs::write(&file, SECRET).unwrap();
+        database.client.resume(run).await.unwrap();
+        let done = database.done(run).await;
+        assert_eq!(done.status, Status::Completed);
+        // It was not the step that failed.
+        assert!(done.steps[0].failed_attempts.is_empty());
+        std::fs::remove_file(&file).unwrap();
+    }
+    assert_eq!(service.seen().len(), 2);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_sees_the_environment_of_its_deployment_and_no_other() {
+    let database = database().await;
+    let environment = [("STAGE", "test"), ("REGION", "eu")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    deploy(
+        &database,
+        &Manifest {
+            environment: environment.into(),
+            ..Manifest::default()
+        },
+    )
+    .await;
+    let worker = worker(&database).await;
+    let run = database.start("environment", "null").await;
+    let done = database.done(run).await;
+    let seen: Vec<String> = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+    assert_eq!(seen, ["REGION=eu", "STAGE=test", "REGION=eu", "STAGE=test"]);
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
+    let database = database().await;
+    let limits = LimitSettings {
+        memory_bytes: Some(32 << 20),
+        cpu_ms: Some(200),
+        step_cpu_ms: Some(300),
+        payload_bytes: Some(1_000),
+        steps: Some(5),
+    };
+    let manifest = Manifest {
+        limits: Some(limits),
+        ..Manifest::default()
+    };
+    deploy(&database, &manifest).await;
+    let worker = worker(&database).await;
+    for (workflow, input, code, says) in [
+        ("takes", "64", "memory-limit", "33554432"),
+        ("burns", "60000", "timeout", "200 ms"),
+        ("burns-in-step", "60000", "timeout", "300 ms"),
+        ("records", "2000", "payload-limit", "1,000 bytes"),
+    ] {
+        let run = database.start(workflow, input).await;
+        let failure = database
+            .done(run)
+            .await
+            .failure
+            .unwrap_or_else(|| panic!("{workflow}"));
+        assert!(failure.message.contains(says), "{workflow}: {failure:?}");
+        assert!(
+            workflow == "burns-in-step" || failure.code == code,
+            "{workflow}: {failure:?}"
+        );
+    }
+    for (workflow, input) in [
+        ("takes", "8"),
+        ("burns-in-step", "50"),
+        ("records", "900"),
+        ("steps", "5"),
+    ] {
+        let run = database.start(workflow, input).await;
+        assert_eq!(
+            database.done(run).await.status,
+            Status::Completed,
+            "{workflow}"
+        );
+    }
+    let run = database.start("steps", "6").await;
+    let why = blocked(&database, run).await;
+    assert_eq!(why["code"], "journal-limit");
+    assert!(why["message"].as_str().unwrap().contains("5 rows"), "{why}");
+    worker.drain().await.unwrap();
+
+    // The worker's own limits are the ceiling.
+    let wide = LimitSettings {
+        memory_bytes: Some(1 << 40),
+        cpu_ms: Some(1_000_000),
+        step_cpu_ms: Some(1_000_000),
+        payload_bytes: Some(1 << 40),
+        steps: Some(1_000_000),
+    };
+    deploy(
+        &database,
+        &Manifest {
+            limits: Some(wide),
+            ..Manifest::default()
+        },
+    )
+    .await;
+    let mut config = WorkerConfig::default();
+    config.sandbox.memory_max_bytes = 32 << 20;
+    config.sandbox.cpu_between_calls_max_ms = 200;
+    config.sandbox.payload.max_bytes = 1_000;
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    for (workflow, input, says) in [
+        ("takes", "64", "33554432"),
+        ("burns", "60000", "200 ms"),
+        ("burns-in-step", "60000", "200 ms"),
+        ("records", "2000", "1,000 bytes"),
+    ] {
+        let run = database.start(workflow, input).await;
+        let failure = database
+            .done(run)
+            .await
+            .failure
+            .unwrap_or_else(|| panic!("{workflow}"));
+        assert!(failure.message.contains(says), "{workflow}: {failure:?}");
+    }
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_prints_what_it_grants_and_may_grant_more() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let component = directory.path().join("gate.wasm");
+    std::fs::write(&component, guest("gate")).unwrap();
+    let component = component.to_str().unwrap();
+    let manifest = "[http]\nallow = [\"api.example.com\"]\n[secrets]\nbank-key = [\"api.example.com\"]\n[environment]\nSTAGE = \"test\"\n";
+    std::fs::write(directory.path().join("dacapo.toml"), manifest).unwrap();
+    let host = format!("127.0.0.1:{}", service.port);
+    let output_of_deploy = run(&database, &["deploy", component, "--allow-host", &host]).await;
+    let said = text(&output_of_deploy.stdout);
+    assert!(
+        output_of_deploy.status.success(),
+        "{}",
+        text(&output_of_deploy.stderr)
+    );
+    for line in [
+        "dacapo.toml and --allow-host set",
+        "requests to api.example.com",
+        &format!("requests to {host}"),
+        "secret bank-key: sent to api.example.com",
+        "environment STAGE=test",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let refused = run(
+        &database,
+        &[
+            "deploy",
+            component,
+            "--allow-host",
+            "https://api.example.com/v1",
+        ],
+    )
+    .await;
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("expected a host and not a URL: write \"api.example.com\""),
+        "{said}"
+    );
+    let worker = worker(&database).await;
+    assert!(
+        output(&database, "fetch", &ask(&service.url("/echo"), json!({})))
+            .await
+            .starts_with("200 ")
+    );
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_the_clock_writes_nothing() {
+    let database = database().await;
+    deploy(&database, &Manifest::default()).await;
+    let worker = worker(&database).await;
+    let run = database.start("read-clocks", "1000").await;
+    let done = database.done(run).await;
+    // Outside of steps time stands still.
+    assert_eq!(done.output.unwrap().as_str(), "1");
+    assert_eq!(database.count("select count(*) from dacapo.step").await, 0);
+    assert_eq!(database.count("select count(*) from dacapo.log").await, 0);
+    worker.drain().await.unwrap();
+}
