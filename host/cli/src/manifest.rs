@@ -203,15 +203,14 @@ impl Changes {
             let dropped = self.dropped.iter().any(|dropped| dropped.get_ref() == name);
             dropped.then_some("dropped")
         };
-        let said_twice = self.inserted.iter().chain(old).find_map(|name| {
+        self.inserted.iter().chain(old).find_map(|name| {
             let what = gone(name.get_ref())?;
             let message = format!(
                 "expected one thing to be said of `{}`, got {what}, too",
                 name.get_ref()
             );
             Some((name.span(), message))
-        });
-        said_twice
+        })
     }
 }
 

@@ -73,9 +73,16 @@ impl Verdict {
 pub struct Candidate {
     sandbox: Sandbox,
     prepared: Prepared,
-    workflows: Arc<HashMap<String, (Workflow, Option<Arc<Changes>>)>>,
+    /// By full name.
+    workflows: Arc<HashMap<String, Offered>>,
     terms: Arc<Terms>,
     limits: PayloadLimits,
+}
+
+/// A workflow of a candidate, and how its code differs from what runs may have begun with.
+struct Offered {
+    workflow: Workflow,
+    changes: Option<Arc<Changes>>,
 }
 
 impl Candidate {
@@ -97,7 +104,11 @@ impl Candidate {
         let workflows = descriptor.workflows.iter().map(|workflow| {
             let changes = manifest.changes_of(&workflow.name);
             let changes = changes.map(|changes| Arc::new(changes.clone()));
-            (workflow.name.clone(), (workflow.clone(), changes))
+            let offered = Offered {
+                workflow: workflow.clone(),
+                changes,
+            };
+            (workflow.name.clone(), offered)
         });
         Ok(Self {
             limits: sandbox.config().payload,
@@ -110,7 +121,7 @@ impl Candidate {
 
     /// What would become of a run. It is not touched.
     pub async fn judge(&self, run: WholeRun, observer: Option<Arc<dyn Observer>>) -> Verdict {
-        let Some((workflow, changes)) = self.workflows.get(&run.workflow) else {
+        let Some(Offered { workflow, changes }) = self.workflows.get(&run.workflow) else {
             return Verdict::NoWorkflow;
         };
         for (name, payload) in &run.inbox {

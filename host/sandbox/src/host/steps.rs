@@ -143,6 +143,7 @@ impl Guest {
     ) -> Result<Result<String, types::Failure>, Interrupt> {
         let outcome = match (self.sql.take(), outcome) {
             (Some(transaction), Ok(payload)) => {
+                let payload = hide_payload(payload, &self.go.terms.grants);
                 let handed_over = payload.as_str().to_owned();
                 match self.commit(transaction, &open, payload).await? {
                     Ok(()) => return Ok(Ok(handed_over)),
