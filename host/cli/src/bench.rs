@@ -6,6 +6,7 @@
 mod counters;
 mod inside;
 mod primitives;
+mod proof;
 mod queue;
 mod reference;
 mod report;
@@ -78,11 +79,13 @@ pub(crate) enum Row {
     Inside,
     /// Timers, events, children and forks against a plain step
     Primitives,
+    /// Runs in flight replayed over a component, as a deploy does that is proven first
+    Proof,
     /// Very many suspended runs: memory, idle cost, and waking some
     Suspended,
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
@@ -91,6 +94,7 @@ const ROWS: [Row; 9] = [
     Row::Long,
     Row::Inside,
     Row::Primitives,
+    Row::Proof,
     Row::Suspended,
 ];
 
@@ -267,6 +271,7 @@ impl Bench {
             Row::Long => self.long_row().await,
             Row::Inside => self.inside_row().await,
             Row::Primitives => self.primitives_row().await,
+            Row::Proof => self.proof_row().await,
             Row::Suspended => self.suspended_row().await,
         }
     }

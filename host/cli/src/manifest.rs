@@ -634,7 +634,7 @@ mod tests {
             ),
             (
                 "[limit]\nmemory = 5",
-                "1:2: expected one of `retry`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
+                "1:2: expected one of `retry`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
             ),
             (
                 "[http]\nallow = [\"a.example.com\",\n \"https://b.example.com/x\"]",

@@ -31,6 +31,7 @@ mod outage;
 mod parents;
 mod plans;
 mod progress;
+mod proof;
 mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;

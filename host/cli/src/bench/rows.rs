@@ -498,7 +498,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn until(&self, query: &'static str) -> Result<()> {
+    pub(super) async fn until(&self, query: &'static str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(600);
         while Instant::now() < deadline {
             if sqlx::query_scalar::<_, bool>(query)

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
     #[command(flatten)]
-    proof: proof::Args,
+    proof: proof::ProofArgs,
     #[command(flatten)]
     rollout: RolloutArgs,
     /// Deploy it even if it breaks callers, readers of outputs, or senders of events: what breaks is shown
@@ -247,7 +247,7 @@ pub(crate) fn signature(workflow: &Workflow) -> String {
 async fn check(
     client: &Client,
     deployable: &[Deployable],
-    args: &proof::Args,
+    args: &proof::ProofArgs,
     global: &Global,
     ui: Ui,
 ) -> Result<ExitCode> {
@@ -275,7 +275,7 @@ async fn check(
 async fn prove_first(
     client: &Client,
     one: &Deployable,
-    args: &proof::Args,
+    args: &proof::ProofArgs,
     global: &Global,
     ui: Ui,
 ) -> Result<Option<Candidate>> {

@@ -25,7 +25,7 @@ pub(crate) enum Upgrade {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ProofArgs {
     /// Deploy nothing: play the journals of all runs in flight over each component, without any effect, and say what would become of them;
     /// the exit code says whether all would go on
     #[arg(long)]
