@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use dacapo_model::{Kind, Payload, RunId, Status, StepKey};
+use dacapo_model::{DeploymentId, Kind, Payload, RunId, Status, StepKey};
 use dacapo_store::{
     OpenRow, Refusal, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
 };
@@ -42,13 +42,15 @@ pub enum OnDeployment {
     Active,
     /// The one that it ran on.
     Own,
+    /// This one, whether or not it is active.
+    Of(DeploymentId),
 }
 
 /// How to start a run again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RerunOptions {
     /// The key of the step that the new run begins with: everything that the old one reached before it is copied. None: the new run
-    /// begins at the beginning.
+    /// begins at the beginning. An empty key: all of it is copied, for code that goes on where the old code could not.
     pub from: Option<String>,
     /// On which deployment.
     pub deployment: OnDeployment,
@@ -428,6 +430,7 @@ impl Client {
                 OnDeployment::Own => retried(|| dacapo_store::deployment_of(store, old))
                     .await?
                     .ok_or(ClientError::RunNotFound(old))?,
+                OnDeployment::Of(deployment) => deployment,
                 OnDeployment::Active => {
                     let active = self.resolve(workflow).await?;
                     if let Err(error) = active.workflow.check_input(input.as_str(), &self.limits) {
@@ -443,7 +446,7 @@ impl Client {
                 new,
                 old,
                 deployment,
-                any_deployment: options.deployment == OnDeployment::Own,
+                any_deployment: options.deployment != OnDeployment::Active,
                 from: options.from.as_deref(),
                 who,
             };

@@ -10,6 +10,7 @@ pub(crate) mod going_back;
 pub(crate) mod migrate;
 pub(crate) mod proof;
 pub(crate) mod queue;
+pub(crate) mod repair;
 pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod retention;

@@ -1,6 +1,6 @@
 -- Starts runs again, each as a new run with the input and the labels of the old one: $1 their ids, $2 those of the old runs, $3 their
 -- deployments. With a key $4 the new run's journal begins with all that the old one had reached before that step, and with the events that
--- were taken there; a fork around a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
+-- were taken there; with an empty one, with all that the old one has. A fork around a step that is left out has no outcome any more. Only on deployments that are active, unless $5. $6 is who
 -- asks for it.
 -- Called by: clients. Answers one row for each: `rerun` (also when it was done before: a new run's id is nobody else's), `not-active`, `retired`,
 -- `no-step`, `not-found`, or the status that does not allow it: a run that goes on would do the same beside the new one.
@@ -35,6 +35,9 @@ judged as materialized (
         select key, position
         from dacapo.step
         where run_id = old.id and key = $4
+        union all
+        select '', 2147483647
+        where $4 = ''
         limit 1
     ) as step on true
 ),

@@ -252,6 +252,67 @@ async fn a_blocked_run_goes_on_by_itself_when_a_deployment_takes_it_over_that_fi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failed_and_blocked_runs_are_repaired_by_mended_code_behind_what_they_have_recorded() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let failed = start(&database, "mended", 3).await;
+    for run in &failed {
+        assert_eq!(database.done(*run).await.status, Status::Failed);
+    }
+    database.deploy("probe2").await;
+    let repair = |arguments: &'static [&'static str]| {
+        let mut all = vec!["runs", "repair", "test:probe@2", "--output", "json"];
+        all.extend(arguments);
+        let database = &database;
+        async move {
+            let repaired = dacapo(database, &all).await;
+            assert!(repaired.status.success(), "{}", text(&repaired.stderr));
+            serde_json::from_slice::<Value>(&repaired.stdout).unwrap()
+        }
+    };
+    let only_said = repair(&["--workflow", "changes.mended"]).await;
+    assert_eq!(
+        (&only_said["proven"], &only_said["started"]),
+        (&Value::from(3), &Value::Null)
+    );
+    assert_eq!(found(&only_said), expected(&[("mended", "completes", 3)]));
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 3);
+    let applied = repair(&["--apply"]).await;
+    let started = applied["started"].as_array().unwrap();
+    assert_eq!(started.len(), 3);
+    for one in started {
+        let run: RunId = one["newRun"].as_str().unwrap().parse().unwrap();
+        let done = database.done(run).await;
+        // What the old code had recorded, and not what the new one would.
+        assert_eq!(done.output.unwrap().as_str(), "\"old reserve\"");
+        assert_eq!(done.deployment.number, 2);
+        let from = done
+            .interventions
+            .iter()
+            .find(|one| one.action == "rerun-of");
+        let old: RunId = one["run"].as_str().unwrap().parse().unwrap();
+        assert!(from.unwrap().details.as_str().contains(&old.to_string()));
+    }
+    fails(
+        &dacapo(&database, &["runs", "repair", "test:probe", "--apply"]).await,
+        2,
+        &["expected PACKAGE@N"],
+    );
+    fails(
+        &dacapo(
+            &database,
+            &["runs", "repair", "test:probe@2", "--status", "completed"],
+        )
+        .await,
+        2,
+        &["only failed and blocked runs"],
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn inputs_and_events_that_do_not_fit_new_types_are_found() {
     let database = database().await;
     database.deploy("probe").await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dacapo_client::{Client, RunId, Store};
-use dacapo_model::{DeploymentId, PayloadLimits};
+use dacapo_model::{DeploymentId, Descriptor, Manifest, PayloadLimits};
 use dacapo_sandbox::{Sandbox, SandboxConfig};
 use dacapo_store::Move;
 use dacapo_worker::{Candidate, Finding, Findings};
@@ -73,23 +73,31 @@ impl Proven {
         let of = self
             .of
             .map_or_else(String::new, |of| format!(" (a sample of {of})"));
-        let findings = self.findings.all();
-        let rows = findings.iter().map(|finding: &Finding| {
-            let example = match finding.is_proven {
-                true => String::new(),
-                false => format!("{}, such as {}", cut(&finding.reason, 300), finding.example),
-            };
-            vec![
-                finding.workflow.clone(),
-                finding.runs.to_string(),
-                words(finding.verdict).to_owned(),
-                example,
-            ]
-        });
         format!(
             "{proven} of {tried} runs in flight would go on{of}\n{}",
-            table(&["workflow", "runs", "", ""], rows)
+            findings_text(&self.findings, package)
         )
+    }
+}
+
+/// What was found, as a table.
+pub(crate) fn findings_text(findings: &Findings, package: &str) -> String {
+    let all = findings.all();
+    let rows = all.iter().map(|finding: &Finding| {
+        let example = match finding.is_proven {
+            true => String::new(),
+            false => format!("{}, such as {}", cut(&finding.reason, 300), finding.example),
+        };
+        vec![
+            finding.workflow.clone(),
+            finding.runs.to_string(),
+            words(finding.verdict).to_owned(),
+            example,
+        ]
+    });
+    match all.is_empty() {
+        true => format!("no such runs of {package}"),
+        false => table(&["workflow", "runs", "", ""], rows),
     }
 }
 
@@ -112,6 +120,17 @@ pub(crate) async fn candidate(one: &Deployable, payload: PayloadLimits) -> Resul
     let described = &one.described;
     let (digest, component) = (described.digest.clone(), described.component.clone());
     let (descriptor, manifest) = (described.descriptor.clone(), one.manifest.clone());
+    compile(digest, component, descriptor, manifest, payload).await
+}
+
+/// The same, of its parts.
+pub(crate) async fn compile(
+    digest: String,
+    component: Vec<u8>,
+    descriptor: Descriptor,
+    manifest: Manifest,
+    payload: PayloadLimits,
+) -> Result<Candidate> {
     let compiled = tokio::task::spawn_blocking(move || -> Result<Candidate> {
         let sandbox = Sandbox::new(SandboxConfig {
             cache_dir: default_cache_dir().filter(|dir: &PathBuf| dir.is_dir()),

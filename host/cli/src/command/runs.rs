@@ -11,7 +11,7 @@ use dacapo_client::{
 };
 
 use crate::arguments::{self, Global};
-use crate::command::run_id;
+use crate::command::{repair, run_id};
 use crate::connect;
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Note(Note),
     /// Write a run with its journal into a file, for another database
     Export(Export),
+    /// Play failed and blocked runs over mended code, without any effect, say what would become of them, and let them go on with --apply
+    Repair(repair::Args),
     /// Write a run that was exported into this database: as it ended, or paused if it had not ended
     Import(Import),
 }
@@ -172,6 +174,7 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
         Command::Show(args) => show(args, global, ui).await,
         Command::Watch(args) => watch(args, global, ui).await,
         Command::Export(args) => export(args, global, ui).await,
+        Command::Repair(args) => repair::run(args, global, ui).await,
         Command::Import(args) => import(args, global, ui).await,
         Command::Logs(args) => logs(args, global, ui).await,
         Command::Note(args) => note(args, global, ui).await,

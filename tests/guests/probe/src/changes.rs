@@ -51,6 +51,11 @@ impl Guest for Probe {
         Ok(both.join(", "))
     }
 
+    fn mended() -> Result<String, String> {
+        text_step("reserve")?;
+        panic!("this is mended in the new code");
+    }
+
     fn same() -> Result<String, String> {
         Ok(reserve_and_wait()?)
     }

@@ -76,6 +76,10 @@ impl Guest for Probe {
         Ok(both.join(", "))
     }
 
+    fn mended() -> Result<String, String> {
+        Ok(text_step("reserve")?)
+    }
+
     fn same() -> Result<String, String> {
         Ok(reserve_and_wait()?)
     }

@@ -1,0 +1,211 @@
+//! `dacapo runs repair`
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use dacapo_client::{
+    Client, ClientError, ListFilter, OnDeployment, RerunOptions, RunFilter, RunId, Status,
+};
+use dacapo_model::{DeploymentId, PayloadLimits};
+use dacapo_store::Move;
+use dacapo_worker::{Candidate, Findings};
+use serde_json::json;
+
+use crate::arguments::Global;
+use crate::command::proof;
+use crate::command::runs::Filter;
+use crate::command::who;
+use crate::connect;
+use crate::error::{Failed, Result};
+use crate::ui::Ui;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The deployment with the mended code
+    #[arg(value_name = "PACKAGE@N")]
+    with: String,
+    #[command(flatten)]
+    filter: Filter,
+    /// Do it: move the blocked runs that go on with it, and start those of the failed ones again, behind all that they have recorded
+    #[arg(long)]
+    apply: bool,
+    /// Who does it, as it is kept with the runs [default: the user and the machine]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+/// Runs that are looked up in one statement.
+const PAGE: u32 = 1_000;
+
+pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let usage = || {
+        Failed::usage(format!(
+            "expected PACKAGE@N with the number of a deployment, got {:?}",
+            args.with
+        ))
+        .hint("`dacapo deployments list` shows them")
+    };
+    let (package, number) = args.with.split_once('@').ok_or_else(usage)?;
+    let number: i32 = number.parse().map_err(|_| usage())?;
+    let client = connect::client(global).await?;
+    let details = client.deployment(package, Some(number)).await?;
+    let package = details.info.package;
+    let to = proof::deployment(&client, &package, number).await?;
+    let candidate = candidate(&client, to, global.payload_limits()).await?;
+
+    let broken = broken(&client, args.filter.filter()?, &package).await?;
+    let runs: Vec<RunId> = broken.keys().copied().collect();
+    let mut findings = Findings::default();
+    let (mut blocked, mut failed) = (Vec::new(), Vec::new());
+    let judging = candidate.judge_all(client.store(), &runs, |judged| {
+        let run = judged.at.run;
+        findings.add(&judged);
+        match broken.get(&run) {
+            Some(Status::Blocked) if judged.verdict.is_proven() => blocked.push(judged.at),
+            Some(Status::Failed) if judged.verdict.is_proven() => failed.push(run),
+            _ => {}
+        }
+    });
+    judging.await.map_err(ClientError::from)?;
+    if !ui.is_json() {
+        ui.line(&proof::findings_text(&findings, &package));
+    }
+    let done = match args.apply {
+        true => Some(apply(&client, to, &blocked, &failed, &who(args.by)).await?),
+        false => None,
+    };
+    if !ui.is_json() {
+        ui.line(&match &done {
+            Some(done) => format!(
+                "{} blocked runs go on, {} failed ones go on as new runs",
+                done.moved,
+                done.started.len()
+            ),
+            None => format!(
+                "--apply would let {} blocked runs go on, and {} failed ones as new runs",
+                blocked.len(),
+                failed.len()
+            ),
+        });
+    }
+    let refused = done.as_ref().map_or(0, |done| done.refused.len());
+    let started = done.as_ref().map(|done| {
+        let started = done.started.iter();
+        let started = started.map(|(old, new)| json!({ "run": old, "newRun": new }));
+        started.collect::<Vec<_>>()
+    });
+    if ui.is_json() {
+        let (proven, not) = findings.totals();
+        let data = json!({
+            "findings": findings.all(),
+            "proven": proven,
+            "notProven": not,
+            "moved": done.as_ref().map(|done| done.moved),
+            "started": started,
+            "refused": refused,
+        });
+        ui.data(&data, |_| String::new());
+    }
+    for (run, error) in done.into_iter().flat_map(|done| done.refused) {
+        ui.say(&format!("run {run}: {error}"));
+    }
+    match refused {
+        0 => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// The deployment's component, compiled.
+async fn candidate(client: &Client, id: DeploymentId, limits: PayloadLimits) -> Result<Candidate> {
+    let store = client.store();
+    let gone = || Failed::request("the deployment was taken away meanwhile");
+    let row = dacapo_store::deployment(store, id).await;
+    let row = row.map_err(ClientError::from)?.ok_or_else(gone)?;
+    let bytes = dacapo_store::component_bytes(store, &row.digest).await;
+    let bytes = bytes.map_err(ClientError::from)?.ok_or_else(gone)?;
+    proof::compile(row.digest, bytes, row.descriptor, row.manifest, limits).await
+}
+
+/// The failed and blocked runs that the filter finds, of workflows of this package.
+async fn broken(
+    client: &Client,
+    filter: RunFilter,
+    package: &str,
+) -> Result<HashMap<RunId, Status>> {
+    let statuses = match filter.status {
+        None => vec![Status::Failed, Status::Blocked],
+        Some(status @ (Status::Failed | Status::Blocked)) => vec![status],
+        Some(status) => {
+            return Err(Failed::usage(format!(
+                "only failed and blocked runs can be repaired, got --status {status}"
+            )));
+        }
+    };
+    let of_package = format!("{package}/");
+    let mut broken = HashMap::new();
+    for status in statuses {
+        // Words of a failure find runs that have ended.
+        if status == Status::Blocked && filter.failure.is_some() {
+            continue;
+        }
+        let mut after = None;
+        loop {
+            let page = client.list(ListFilter {
+                runs: RunFilter {
+                    status: Some(status),
+                    ..filter.clone()
+                },
+                limit: PAGE,
+                after,
+                before: None,
+            });
+            let page = page.await?;
+            let ours = page.items.into_iter();
+            let ours = ours.filter(|run| run.workflow.starts_with(&of_package));
+            broken.extend(ours.map(|run| (run.id, run.status)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(broken)
+}
+
+/// What was done.
+#[derive(Default)]
+struct Repaired {
+    /// Blocked runs that go on.
+    moved: u64,
+    /// Failed runs, and the runs that go on in their places.
+    started: Vec<(RunId, RunId)>,
+    refused: Vec<(RunId, ClientError)>,
+}
+
+async fn apply(
+    client: &Client,
+    to: DeploymentId,
+    blocked: &[Move],
+    failed: &[RunId],
+    who: &str,
+) -> Result<Repaired> {
+    let moved = dacapo_worker::move_proven(client.store(), to, blocked, who).await;
+    let mut done = Repaired {
+        moved: moved.map_err(ClientError::from)?.0,
+        ..Repaired::default()
+    };
+    let options = RerunOptions {
+        from: Some(String::new()),
+        deployment: OnDeployment::Of(to),
+    };
+    for &run in failed {
+        match client.rerun(run, &options, who).await {
+            Ok(new) => done.started.push((run, new)),
+            Err(error @ (ClientError::Unavailable(_) | ClientError::Store(_))) => {
+                return Err(error.into());
+            }
+            Err(error) => done.refused.push((run, error)),
+        }
+    }
+    Ok(done)
+}
