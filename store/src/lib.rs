@@ -59,7 +59,8 @@ pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
     Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
     TakeOver, Woken, claim, close_expired_fences, close_own_fences, expire, hand_back, heartbeat,
-    look, read_journal_once, register, renew_fence, retire, take_over, vacuum_queue, wake_due,
+    look, note_alone, read_journal_once, register, renew_fence, retire, take_over, vacuum_queue,
+    wake_due,
 };
 pub use queues::{
     Admitted, Begins, DeletedQueue, LimitChange, Placing, QueueChange, QueueRow, Rate, Standstill,

@@ -471,6 +471,14 @@ pub struct TakeOver {
     pub blocked: Vec<RunId>,
 }
 
+/// Notes that a worker plays a run alone. False: it does not hold it any more.
+pub async fn note_alone(store: &Store, worker: WorkerId, run: RunId) -> Result<bool, StoreError> {
+    let noted = sqlx::query_file!("sql/task_leased/note_alone.sql", worker.0, run.0)
+        .fetch_optional(store.pool())
+        .await?;
+    Ok(noted.is_some())
+}
+
 /// Second half of a takeover: moves the runs of fenced workers. At the `takeovers_max`-th in a row without progress a run is
 /// blocked with `reason` (JSON).
 pub async fn take_over(

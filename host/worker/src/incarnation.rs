@@ -86,6 +86,13 @@ impl Incarnation {
         self.ask(found).await
     }
 
+    /// Notes that a run is played alone. False: the worker does not hold it any more. May be called from the guests' threads.
+    pub(crate) async fn note_alone(&self, run: RunId) -> Result<bool, StoreError> {
+        let (store, worker) = (self.store.clone(), self.id);
+        self.ask(async move { dacapo_store::note_alone(&store, worker, run).await })
+            .await
+    }
+
     /// How a child of a run stands. May be called from the guests' threads.
     pub(crate) async fn child_state(
         &self,

@@ -63,6 +63,15 @@ pub(crate) async fn play(
                 Err(_) => return Left::HandBack,
             },
         }
+        // If this worker dies now, too, it counts.
+        match incarnation.note_alone(claimed.run).await {
+            Ok(true) => {}
+            Ok(false) => return Left::Nothing,
+            Err(error) => {
+                tracing::warn!(run = %claimed.run, %error, "cannot note that a run is played alone");
+                return Left::HandBack;
+            }
+        }
         tracing::warn!(run = %claimed.run, takeovers = claimed.takeovers, "its workers died again and again: it runs alone");
     } else {
         tokio::select! {

@@ -1,5 +1,6 @@
 -- Takes the runs of fenced workers: the second half of a takeover. Runs whose takeovers bring nothing new in the journal are
--- counted, and blocked at the third in a row ($1); all others go back to the queue, and so do those that are to be ended at once.
+-- counted, and blocked at the third in a row ($1). From the second one on they are played alone, and counted only if that had begun: one that
+-- waited for its turn when its worker died had no part in it. All others go back to the queue, and so do those that are to be ended at once.
 -- Called by: a worker's takeover tick, after close_expired, in a transaction of its own. May be repeated at will.
 -- Locks: the worker rows, their fence rows, the task rows. Indexes: fence_pkey, task_leased_pkey, step_pkey.
 with dead as (
@@ -26,6 +27,7 @@ counted as (
         progress.outcomes,
         case
             when orphaned.takeover_progress is null or progress.outcomes > orphaned.takeover_progress then 1
+            when orphaned.takeovers >= 2 and not orphaned.alone then orphaned.takeovers
             else orphaned.takeovers + 1
         end as takeovers_now
     from orphaned

@@ -168,6 +168,45 @@ async fn a_run_that_kills_its_workers_is_blocked_after_the_third_and_others_go_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_that_only_wait_for_their_turn_when_their_workers_die_are_not_blocked() {
+    let database = database().await;
+    database.deploy("probe").await;
+    for _ in 0..20 {
+        database.start("slow-step", "200").await;
+    }
+    // As after two workers that died too early to play any of them.
+    sqlx::query("update dacapo.task_ready set takeovers = 2, takeover_progress = 0")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    const DEATHS: i64 = 3;
+    for _ in 0..DEATHS {
+        let worker = quick(Dacapo::on(&database)).worker().await;
+        database
+            .until(
+                "one is played, and others wait for that",
+                "select count(*) > 5 and count(*) filter (where alone) = 1 from dacapo.task_leased",
+            )
+            .await;
+        worker.kill().await;
+    }
+    let worker = quick(Dacapo::on(&database)).worker().await;
+    database
+        .until(
+            "all but those that were played when a worker died have completed",
+            "select count(*) filter (where status = 'completed') = 20 - (select count(*) from dacapo.task_suspended where reason = 'blocked')
+             from dacapo.run",
+        )
+        .await;
+    let blocked = database
+        .count("select count(*) from dacapo.task_suspended where reason = 'blocked'")
+        .await;
+    assert!(blocked <= DEATHS, "{blocked} are blocked");
+    worker.kill().await;
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_worker_hands_everything_back_at_once() {
     let database = database().await;
     database.deploy("probe").await;
