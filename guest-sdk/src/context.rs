@@ -100,8 +100,8 @@ pub fn changed(name: &str) -> bool {
 /// let files = ["a.png", "b.png"];
 /// for (done, file) in files.iter().enumerate() {
 ///     progress(done as u64, files.len() as u64, *file);
-///     step("resize").run(|| Ok::<_, std::io::Error>(file.len()))?;
 ///     step("resize").run(|| Ok(file.len()))?;
+/// }
 /// progress(2, 2, None);
 /// # Ok::<(), dacapo_guest::Failure>(())
 /// ```
