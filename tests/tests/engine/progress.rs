@@ -130,6 +130,15 @@ async fn more_than_all_is_all_and_a_run_that_says_nothing_is_as_far_as_its_steps
     let run = database.start("counted-steps", "3").await;
     database.done(run).await;
     assert_eq!(shown(&database, run).await, (3, None, None));
+    // A wait that is not over does not count.
+    let run = database.start("step-wait-step", "null").await;
+    waits_for(&database, "go").await;
+    assert_eq!(shown(&database, run).await, (1, None, None));
+    let progress = database.client.check_progress(run).await.unwrap();
+    assert_eq!((progress.done, progress.total), (1, None));
+    let listed = database.client.list(Default::default()).await.unwrap();
+    let listed = listed.items.iter().find(|one| one.id == run).unwrap();
+    assert_eq!((listed.progress.done, listed.progress.total), (1, None));
     worker.drain().await.unwrap();
 }
 

@@ -255,6 +255,80 @@ async fn a_child_that_was_cancelled_with_its_parent_goes_on_when_that_is_retried
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_whose_start_the_retry_removes_stays_cancelled_and_another_one_is_started() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let client = &database.client;
+    let input = plan("step-wait-step", "null");
+    let parent = database.start("children.starts-behind-gate", &input).await;
+    suspended(&database, parent, "event").await;
+    let child = only_child(&database, parent).await;
+    suspended(&database, child, "event").await;
+    shut_gate(&database, parent).await;
+    ended(&database, child, Status::Cancelled).await;
+
+    // The event that was taken by a wait that is removed, too, is taken again.
+    client.retry(parent, ANN).await.unwrap();
+    suspended(&database, parent, "child").await;
+    let of_parent = "select id from dacapo.run where parent = $1 and id <> $2";
+    let other: uuid::Uuid = sqlx::query_scalar(of_parent)
+        .bind(parent.0)
+        .bind(child.0)
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+    suspended(&database, RunId(other), "event").await;
+    client
+        .send_event(RunId(other), "go", "1", None)
+        .await
+        .unwrap();
+    ended(&database, parent, Status::Completed).await;
+    let first = client.get(child).await.unwrap();
+    assert_eq!(first.status, Status::Cancelled, "{first:#?}");
+    assert!(first.interventions.is_empty(), "{first:#?}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_of_a_child_that_was_cut_off_begins_anew_with_its_time_out() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let (parent, child) = failed_parent(&database, "wait-timeout", "3600000").await;
+    suspended(&database, child, "event").await;
+    let times_out = async || -> i64 {
+        let due = "select (extract(epoch from due) * 1000000)::bigint from dacapo.step where run_id = $1 and kind = 'wait'";
+        sqlx::query_scalar(due)
+            .bind(child.0)
+            .fetch_one(database.store.pool())
+            .await
+            .unwrap()
+    };
+    let before = times_out().await;
+    shut_gate(&database, parent).await;
+    let cut_off = ended(&database, child, Status::Cancelled).await;
+    database.client.retry(parent, ANN).await.unwrap();
+    suspended(&database, child, "event").await;
+    let again = times_out().await - before;
+    // An hour from the beginning of the wait, which is behind the end of the one that was cut off.
+    let begun = times_out().await - 3_600_000_000;
+    assert!(
+        again > 0 && begun >= cut_off.finished_at.unwrap().as_micros(),
+        "it times out {again} µs later than before"
+    );
+    database
+        .client
+        .send_event(child, "go", "1", None)
+        .await
+        .unwrap();
+    ended(&database, parent, Status::Completed).await;
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_has_made_up_for_what_it_did_begins_anew_when_its_parent_is_retried() {
     let database = database().await;
     database.deploy("probe").await;
@@ -472,6 +546,42 @@ async fn a_rerun_has_the_children_that_were_started_before_its_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn children_that_were_started_before_its_step_do_not_end_with_a_rerun() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let client = &database.client;
+    let (parent, child) = failed_parent(&database, "step-wait-step", "null").await;
+    suspended(&database, child, "event").await;
+    shut_gate(&database, parent).await;
+    ended(&database, child, Status::Cancelled).await;
+    let from = RerunOptions {
+        from: Some("gate#1".to_owned()),
+        ..RerunOptions::default()
+    };
+    let rerun = client.rerun(parent, &from, ANN).await.unwrap();
+    ended(&database, rerun, Status::Failed).await;
+    client.retry(parent, ANN).await.unwrap();
+    suspended(&database, child, "event").await;
+    client.retry(rerun, ANN).await.unwrap();
+    suspended(&database, rerun, "child").await;
+    client.cancel(rerun).await.unwrap();
+    ended(&database, rerun, Status::Cancelled).await;
+    database
+        .until(
+            "nothing is left to be cancelled",
+            "select count(*) = 0 from dacapo.child_cancel",
+        )
+        .await;
+    let left = client.get(child).await.unwrap();
+    assert_eq!(left.status, Status::Suspended, "{left:#?}");
+    client.send_event(child, "go", "1", None).await.unwrap();
+    ended(&database, parent, Status::Completed).await;
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_reaches_the_children_of_children() {
     let database = database().await;
     database.deploy("probe").await;
@@ -651,14 +761,14 @@ async fn parents_and_children_that_are_cancelled_at_the_same_time_all_end() {
         let child = only_child(&database, parent).await;
         for run in [parent, child] {
             let client = database.client.clone();
-            // Refused if the other one's cancel came first.
-            cancels.push(tokio::spawn(
-                async move { client.cancel(run).await.is_ok() },
-            ));
+            cancels.push(tokio::spawn(async move { client.cancel(run).await }));
         }
     }
     for cancel in cancels {
-        cancel.await.unwrap();
+        // Refused if the other one's cancel came first, and for nothing else.
+        if let Err(error) = cancel.await.unwrap() {
+            assert!(matches!(error, ClientError::Conflict { .. }), "{error}");
+        }
     }
     for parent in parents {
         let child = only_child(&database, parent).await;

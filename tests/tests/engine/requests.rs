@@ -279,6 +279,12 @@ async fn who_paused_resumed_or_cancelled_a_run_is_kept_with_the_reason_and_what_
     fails(&dacapo(&database, &incident).await, 1, &["paused"]);
     assert_eq!(typed(&["resume", &id, "--by", "bob"]).await.0, Some(0));
     assert_eq!(typed(&["cancel", &id]).await.0, Some(0));
+    let insisted = database.start("step-wait-step", "null").await;
+    let killed = insisted.to_string();
+    let force = [
+        "cancel", &killed, "--force", "--by", "bob", "--reason", "stuck",
+    ];
+    assert_eq!(typed(&force).await.0, Some(0));
     let by = By {
         who: "ann",
         reason: Some("stuck"),
@@ -311,8 +317,18 @@ async fn who_paused_resumed_or_cancelled_a_run_is_kept_with_the_reason_and_what_
         "{shown}"
     );
     assert!(shown.contains("resume by bob\n"), "{shown}");
-    let seen = database.client.get(forced).await.unwrap();
-    assert_eq!(kept(&seen), [r#"force-cancel ann {"reason":"stuck"}"#]);
+    for (run, who) in [(forced, "ann"), (insisted, "bob")] {
+        let seen = database.client.get(run).await.unwrap();
+        assert_eq!(
+            kept(&seen),
+            [format!(r#"force-cancel {who} {{"reason":"stuck"}}"#)]
+        );
+        let (at, ended) = (seen.interventions[0].at, seen.finished_at.unwrap());
+        assert!(
+            seen.created_at <= at && (ended.as_micros() - at.as_micros()).abs() < 5_000_000,
+            "kept at {at}, ended at {ended}"
+        );
+    }
 
     let long = "x".repeat(1_001);
     for (arguments, says) in [
@@ -331,7 +347,7 @@ async fn who_paused_resumed_or_cancelled_a_run_is_kept_with_the_reason_and_what_
         database
             .count("select count(*) from dacapo.intervention")
             .await,
-        4
+        5
     );
     sound(&database).await;
 }

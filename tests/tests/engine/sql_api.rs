@@ -587,6 +587,20 @@ async fn sql_starts_with_a_deadline() {
         let allowed = ended.deadline.unwrap().as_micros() - ended.created_at.as_micros();
         assert!((900_000..1_100_000).contains(&allowed), "{allowed}");
     }
+    // From the start on, and not from when the run begins.
+    let delayed = r#"{"deadline": "2 hours", "delay": "1 hour"}"#;
+    let run: Uuid = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "select dacapo.start('sleeps', {naps}, '{delayed}')"
+    )))
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    let waits = database.client.get(RunId(run)).await.unwrap();
+    let allowed = waits.deadline.unwrap().as_micros() - waits.created_at.as_micros();
+    assert!(
+        (7_199_900_000..7_200_100_000).contains(&allowed),
+        "{allowed}"
+    );
     worker.drain().await.unwrap();
     sound(&database).await;
 }

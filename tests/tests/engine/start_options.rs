@@ -810,6 +810,35 @@ async fn a_level_of_priority_is_the_same_for_sql_and_the_command_line() {
             assert_eq!(seen.priority, priority, "{level}");
         }
     }
+    let started = database.count("select count(*) from dacapo.run").await;
+    for priority in ["101", "-101", "1.5", "High", "urgent", ""] {
+        let refused = run(
+            &database,
+            &["start", "nothing", &format!("--priority={priority}")],
+        )
+        .await;
+        fails(&refused, 2, &["lowest, low, normal, high or highest"]);
+        let json = match priority.parse::<f64>() {
+            Ok(_) => priority.to_owned(),
+            Err(_) => format!("{priority:?}"),
+        };
+        let refused = sqlx::query("select dacapo.start('nothing', 'null', $1::text::jsonb)")
+            .bind(format!(r#"{{"priority": {json}}}"#))
+            .execute(database.store.pool())
+            .await
+            .unwrap_err();
+        let refused = refused.as_database_error().unwrap().message().to_owned();
+        assert_eq!(
+            refused,
+            format!(
+                "options.priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got {json}"
+            )
+        );
+    }
+    assert_eq!(
+        database.count("select count(*) from dacapo.run").await,
+        started
+    );
     let refused = run(&database, &["start", "nothing", "--priority", "NaN"]).await;
     fails(&refused, 2, &["lowest, low, normal, high or highest"]);
     let durations = run(

@@ -36,7 +36,12 @@ impl Guest for Probe {
             })
         };
         let done = map("many", &[0, 1, 2, 3]).run(|number| match number {
-            0 => once("first"),
+            0 => {
+                // What its code has got over is not gone back to.
+                let asked: Result<u32, Failure> =
+                    step("before").run(|| Err(Failure::fatal("no", "never").into()));
+                Ok(once("first")? + u32::from(asked.is_ok()))
+            }
             1 => {
                 let charged: Result<u32, Failure> =
                     step("second").run(|| Err(Failure::fatal("no", "never").into()));

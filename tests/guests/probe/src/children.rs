@@ -18,6 +18,16 @@ fn text(failure: Failure) -> String {
     format!("{}: {failure}", failure.code)
 }
 
+/// A step that fails in its first attempt, for good.
+fn gate() -> Result<(), Failure> {
+    step("gate").run_with(|attempt| {
+        if attempt == 1 {
+            return Err(Failure::fatal("shut", "the gate is shut").into());
+        }
+        Ok(())
+    })
+}
+
 impl Guest for Probe {
     fn runs_child(plan: Plan) -> Result<String, String> {
         let child = child("child", &plan.workflow)
@@ -94,12 +104,17 @@ impl Guest for Probe {
             .start::<_, Value>(&input(&plan)?)
             .map_err(text)?;
         wait_for::<Value>("go").recv().map_err(text)?;
-        step("gate").run_with(|attempt| {
-            if attempt == 1 {
-                return Err(Failure::fatal("shut", "the gate is shut").into());
-            }
-            Ok(())
-        })?;
+        gate()?;
+        Ok(child.output().map_err(text)?.to_string())
+    }
+
+    fn starts_behind_gate(plan: Plan) -> Result<String, String> {
+        let gate = gate();
+        let child = child("child", &plan.workflow)
+            .start::<_, Value>(&input(&plan)?)
+            .map_err(text)?;
+        wait_for::<Value>("go").recv().map_err(text)?;
+        gate?;
         Ok(child.output().map_err(text)?.to_string())
     }
 

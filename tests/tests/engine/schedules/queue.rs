@@ -48,7 +48,14 @@ async fn the_runs_of_a_schedule_are_in_its_queue_and_a_tick_waits_for_one_that_w
     let triggered = client
         .trigger_schedule("often", Trigger::UnlessActive)
         .await;
-    database.done(triggered.unwrap()).await;
+    let triggered = database.done(triggered.unwrap()).await;
+    // Ticks of before there was the schedule.
+    let from = dacapo_client::Timestamp::from_micros(triggered.created_at.as_micros() - 60_000_000);
+    let made_up = client
+        .backfill_schedule("often", from, from.add_millis(3_000))
+        .await
+        .unwrap();
+    assert_eq!(made_up.started, 3);
     database
         .until(
             "all runs are in the queue",
