@@ -310,6 +310,14 @@ async fn upgrade(
 ) -> Result<serde_json::Value> {
     let proven = proof::prove(client, candidate, package, Some(to), None, ui).await?;
     let (json, text) = (proven.json(), proven.text(package));
+    if proven.is_empty() {
+        if !ui.is_json() {
+            ui.line(&format!(
+                "no runs of {package} are in flight on another deployment"
+            ));
+        }
+        return Ok(json!({ "moved": 0, "busy": 0, "proof": json }));
+    }
     let (moved, busy) = proof::upgrade(client, candidate, to, proven, who).await?;
     if !ui.is_json() {
         ui.line(&text);

@@ -57,6 +57,11 @@ impl Proven {
         self.findings.totals().1 == 0
     }
 
+    /// Whether there were no runs at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.findings.totals() == (0, 0)
+    }
+
     /// As data.
     pub(crate) fn json(&self) -> serde_json::Value {
         let (proven, not) = self.findings.totals();

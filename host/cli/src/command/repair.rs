@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         true => Some(apply(&client, to, &blocked, &failed, &who(args.by)).await?),
         false => None,
     };
-    if !ui.is_json() {
+    if !ui.is_json() && !runs.is_empty() {
         ui.line(&match &done {
             Some(done) => format!(
                 "{} blocked runs go on, {} failed ones go on as new runs",
