@@ -13,7 +13,7 @@ alter table dacapo.intervention
     );
 
 -- Moves a run that nobody plays to another deployment, if its journal still has as many rows, and as many with an outcome, as it had when
--- it was found to go on there. A run that is blocked goes on at once, unless it is paused.
+-- it was found to go on there. A run that is blocked goes on at once.
 -- moved | changed (its journal has) | busy (somebody plays it) | ended
 create function dacapo.move_run(p_run uuid, p_to bigint, p_rows integer, p_done integer, p_who text) returns text
 language plpgsql as $$
