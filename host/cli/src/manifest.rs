@@ -3,6 +3,7 @@
 //! A new setting is a field of [`File`] or [`PerWorkflow`], with a type that says what it expects, and one of
 //! [`Manifest`]; everything that is wrong with one is said with its place.
 
+mod build;
 mod grants;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use dacapo_model::{
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
 
+pub(crate) use self::build::build_settings;
 pub(crate) use self::grants::allow_host;
 use crate::arguments::duration;
 use crate::error::{Failed, Kind, Result};
@@ -145,6 +147,9 @@ fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, M
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
+    /// How the project is built, which nobody who deploys its component needs to know.
+    #[serde(default, rename = "build")]
+    _build: Option<build::Build>,
     retry: Option<Spanned<Retry>>,
     sql: Option<Spanned<Sql>>,
     #[serde(default)]
@@ -472,7 +477,7 @@ impl<'de> Deserialize<'de> for Factor {
 }
 
 /// `expected …, got …`, as everywhere else.
-fn in_our_words(message: &str) -> String {
+pub(crate) fn in_our_words(message: &str) -> String {
     let unknown = message.strip_prefix("unknown field ");
     let rest = unknown
         .or_else(|| message.strip_prefix("invalid type: "))
@@ -488,7 +493,7 @@ fn in_our_words(message: &str) -> String {
 }
 
 /// Line and column, both from 1, of a place in a text; columns are characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

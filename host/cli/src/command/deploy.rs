@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
-use dacapo_model::{DeploymentId, HttpGrant, Manifest, Workflow};
+use dacapo_model::{DeploymentId, Descriptor, HttpGrant, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use dacapo_worker::Candidate;
 use serde_json::json;
@@ -76,7 +76,7 @@ pub(crate) fn part(rollout: &Rollout) -> String {
 }
 
 /// Where the manifest is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct ManifestArgs {
     /// What the deployments say beside their code [default: dacapo.toml beside each component, if there is one]
     #[arg(long = "manifest", value_name = "FILE.toml")]
@@ -176,9 +176,7 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         };
         format!("  {breaks}{change}")
     }));
-    let workflows = descriptor.workflows.iter();
-    lines
-        .extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
+    lines.extend(workflow_lines(descriptor));
     let set = manifest::describe(&one.manifest);
     let file = one.manifest_file.as_ref().map(|file| file.display());
     lines.extend(match (file, set.is_empty()) {
@@ -192,6 +190,12 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
     });
     lines.extend(set.iter().map(|set| format!("    {set}")));
     lines.join("\n")
+}
+
+/// The workflows with their types, a line for each.
+pub(crate) fn workflow_lines(descriptor: &Descriptor) -> impl Iterator<Item = String> {
+    let workflows = descriptor.workflows.iter();
+    workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow)))
 }
 
 /// The events that it declares, as WIT would have them.

@@ -18,7 +18,7 @@ pub use bindings::dacapo::workflow::{
 #[allow(missing_docs, unsafe_code, clippy::all, clippy::unwrap_used)]
 mod bindings {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "../../wit",
         world: "dacapo:workflow/imports",
         generate_all,
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::raw;
+use crate::{Failure, raw};
 
 /// The run's id, a UUID in its usual text form.
 ///
@@ -107,6 +107,13 @@ pub fn changed(name: &str) -> bool {
 /// ```
 pub fn progress<'a>(done: u64, total: u64, note: impl Into<Option<&'a str>>) {
     raw::context::set_progress(done, total, note.into());
+}
+
+/// Ends the run, which has failed with this failure whatever its workflow's type says. For code that cannot say it by its result; inside a
+/// step end the step with the failure instead, or the run ends with an explanation.
+pub fn fail(failure: Failure) -> ! {
+    raw::context::fail(&failure.into());
+    unreachable!("`fail` does not return")
 }
 
 fn from_unix_ms(ms: u64) -> SystemTime {
