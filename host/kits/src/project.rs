@@ -104,6 +104,10 @@ impl Project {
         let mut file = tempfile::NamedTempFile::new_in(directory)
             .map_err(KitError::file("write to", directory))?;
         std::io::Write::write_all(&mut file, &made).map_err(KitError::file("write", &component))?;
+        // Such files are the owner's alone, and this one is for whoever deploys it.
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(file.path(), readable)
+            .map_err(KitError::file("write", &component))?;
         file.persist(&component)
             .map_err(|error| KitError::file("write", &component)(error.error))?;
         Ok(Built {

@@ -99,6 +99,9 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
     let mut package: Option<&PackageName> = None;
     let mut workflows = Vec::new();
     for (key, item) in &world.exports {
+        if is_left_by_a_toolchain(resolve, key, item) {
+            continue;
+        }
         let id = match item {
             WorldItem::Interface { id, .. } => *id,
             WorldItem::Function(function) => {
@@ -146,6 +149,22 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
         imports,
         children,
     })
+}
+
+/// What the tools that make components of JavaScript (`init`) and of Python (`exports`, with `init`) call while they build, and leave there.
+fn is_left_by_a_toolchain(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> bool {
+    let takes = |function: &Function, first: &str| {
+        let param = function.params.first();
+        function.name == "init" && param.is_some_and(|param| param.name == first)
+    };
+    match (key, item) {
+        (WorldKey::Name(_), WorldItem::Function(function)) => takes(function, "shim"),
+        (WorldKey::Name(name), WorldItem::Interface { id, .. }) if name == "exports" => {
+            let functions = &resolve.interfaces[*id].functions;
+            functions.len() == 1 && functions.values().all(|only| takes(only, "app-name"))
+        }
+        _ => false,
+    }
 }
 
 /// The workflows of other packages that the component calls.
