@@ -13,9 +13,10 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::compilers::Compilers;
 use crate::config::SandboxConfig;
+use crate::describe::{DescribeError, Described, describe};
 use crate::engine;
 use crate::guest::Guest;
 use crate::host;
@@ -50,6 +51,7 @@ pub struct Prepared {
 
 pub(crate) struct PreparedInner {
     digest: String,
+    compiled: bool,
     pub(crate) pre: InstancePre<Guest>,
     /// Exported functions by the full names of their workflows.
     pub(crate) workflows: HashMap<String, ComponentExportIndex>,
@@ -73,15 +75,6 @@ pub enum SandboxError {
         /// What the engine said.
         #[source]
         source: wasmtime::Error,
-    },
-    /// The directory for compiled code cannot be used.
-    #[error("cannot use {} for compiled code", .path.display())]
-    Cache {
-        /// The configured directory.
-        path: std::path::PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
     },
     /// A thread could not be started.
     #[error("cannot start the ticker thread")]
@@ -162,17 +155,16 @@ impl Sandbox {
         };
         let engine = engine::engine(&config).map_err(in_engine)?;
         let linker = host::linker(&engine).map_err(in_engine)?;
-        let cache = match &config.cache_dir {
-            Some(path) => {
-                Some(
-                    Cache::open(path, &engine).map_err(|source| SandboxError::Cache {
-                        path: path.clone(),
-                        source,
-                    })?,
-                )
+        let cache = config.cache_dir.as_ref().and_then(|path| {
+            let opened = Cache::open(path, &engine);
+            if let Err(error) = &opened {
+                tracing::warn!(
+                    path = %path.display(), %error,
+                    "compiled code cannot be kept here; this process compiles every component itself"
+                );
             }
-            None => None,
-        };
+            opened.ok()
+        });
         let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms))
             .map_err(SandboxError::Thread)?;
         Ok(Sandbox {
@@ -215,24 +207,34 @@ impl Sandbox {
                 actual,
             });
         }
-        let slot = self.inner.compiling.take();
+        let _slot = self.inner.compiling.take();
+        let cache = self.inner.cache.as_ref();
+        let _turn = cache.and_then(|cache| cache.turn(digest, cache::PATIENCE));
         // Somebody else may have compiled it while this waited for its turn.
         if let Some(prepared) = self.prepare_cached(digest)? {
             return Ok(prepared);
         }
-        let compiled = self
-            .inner
-            .compilers
-            .run(|| Component::from_binary(&self.inner.engine, bytes));
+        let compiled = self.inner.compilers.run(|| {
+            let component = Component::from_binary(&self.inner.engine, bytes)?;
+            if let Some(cache) = cache {
+                cache.store(digest, &component);
+            }
+            wasmtime::Result::Ok(component)
+        });
         let component = compiled.map_err(|source| PrepareError::Compile {
             digest: digest.to_owned(),
             source,
         })?;
-        drop(slot);
-        if let Some(cache) = &self.inner.cache {
-            cache.store(digest, &component);
-        }
-        self.link(digest, &component)
+        self.link(digest, &component, true)
+    }
+
+    /// The same as [`describe()`], on the threads that compile and in their turn. Blocks.
+    ///
+    /// # Errors
+    /// As for [`describe()`].
+    pub fn describe(&self, bytes: &[u8]) -> Result<Described, DescribeError> {
+        let _slot = self.inner.compiling.take();
+        self.inner.compilers.run(|| describe(bytes))
     }
 
     /// Makes a component ready if its compiled code is in the cache, so that its bytes need not be fetched. Blocks for a moment.
@@ -245,11 +247,16 @@ impl Sandbox {
         };
         cache
             .load(&self.inner.engine, digest)
-            .map(|component| self.link(digest, &component))
+            .map(|component| self.link(digest, &component, false))
             .transpose()
     }
 
-    fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
+    fn link(
+        &self,
+        digest: &str,
+        component: &Component,
+        compiled: bool,
+    ) -> Result<Prepared, PrepareError> {
         let unlinked = |source| PrepareError::Link {
             digest: digest.to_owned(),
             source,
@@ -284,6 +291,7 @@ impl Sandbox {
         Ok(Prepared {
             inner: Arc::new(PreparedInner {
                 digest: digest.to_owned(),
+                compiled,
                 pre,
                 workflows,
                 places,
@@ -305,6 +313,11 @@ impl Prepared {
     /// The SHA-256 of the component's bytes, in hex.
     pub fn digest(&self) -> &str {
         &self.inner.digest
+    }
+
+    /// Whether it was compiled for this, and not found in the cache.
+    pub fn was_compiled(&self) -> bool {
+        self.inner.compiled
     }
 }
 

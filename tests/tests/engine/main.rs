@@ -26,6 +26,7 @@ mod going_back;
 mod house;
 mod incident;
 mod isolation;
+mod loading;
 mod manifests;
 mod outage;
 mod parents;
