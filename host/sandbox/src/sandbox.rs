@@ -19,6 +19,7 @@ use crate::config::SandboxConfig;
 use crate::engine;
 use crate::guest::Guest;
 use crate::host;
+use crate::lines::{self, Lines, Source, Turn};
 use crate::terms::Terms;
 use crate::ticker::Ticker;
 
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     cache: Option<Cache>,
     compiling: Slots,
     compilers: Compilers,
+    reading_lines: Turn,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
     pub(crate) places: Semaphore,
@@ -57,6 +59,7 @@ pub(crate) struct PreparedInner {
     pub(crate) places: u32,
     /// It imports what it takes to fork.
     pub(crate) forks: bool,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// The sandbox could not be set up.
@@ -183,6 +186,7 @@ impl Sandbox {
                 cache,
                 compiling: Slots::new(config.compile_concurrency),
                 compilers: Compilers::default(),
+                reading_lines: Turn::default(),
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
                 config: Arc::new(config),
@@ -229,10 +233,16 @@ impl Sandbox {
             source,
         })?;
         drop(slot);
-        if let Some(cache) = &self.inner.cache {
-            cache.store(digest, &component);
-        }
-        self.link(digest, &component)
+        let with_lines = lines::has_lines(bytes).then_some(bytes);
+        let source = match (&self.inner.cache, with_lines) {
+            (Some(cache), _) => {
+                cache.store(digest, &component, with_lines);
+                cache.source(digest)
+            }
+            (None, Some(bytes)) => Source::Bytes(bytes.into()),
+            (None, None) => Source::Nowhere,
+        };
+        self.link(digest, &component, source)
     }
 
     /// Makes a component ready if its compiled code is in the cache, so that its bytes need not be fetched. Blocks for a moment.
@@ -245,11 +255,16 @@ impl Sandbox {
         };
         cache
             .load(&self.inner.engine, digest)
-            .map(|component| self.link(digest, &component))
+            .map(|component| self.link(digest, &component, cache.source(digest)))
             .transpose()
     }
 
-    fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
+    fn link(
+        &self,
+        digest: &str,
+        component: &Component,
+        source: Source,
+    ) -> Result<Prepared, PrepareError> {
         let unlinked = |source| PrepareError::Link {
             digest: digest.to_owned(),
             source,
@@ -288,6 +303,7 @@ impl Sandbox {
                 workflows,
                 places,
                 forks,
+                lines: Arc::new(Lines::new(source, Arc::clone(&self.inner.reading_lines))),
             }),
         })
     }
