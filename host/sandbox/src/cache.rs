@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::lines::Source;
+
 const CHECKSUM_BYTES: usize = 32;
 
 /// How long a process waits for another one that compiles the same component: longer than interpreters take.
@@ -24,7 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it looks whether it is its turn.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// A directory of compiled components, one file for each digest, apart for each kind of engine.
+/// A directory of compiled components, one file for each digest, apart for each kind of engine. Beside it is the component itself if it has
+/// debug sections, for backtraces.
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
@@ -68,15 +71,23 @@ impl Cache {
         }
     }
 
-    /// Keeps a compiled component. A cache that cannot be written costs time at the next start and nothing else.
-    pub(crate) fn store(&self, digest: &str, component: &Component) {
+    /// Keeps a compiled component, and its own bytes if they are given. A cache that cannot be written costs time at the next start, or lines
+    /// of backtraces, and nothing else.
+    pub(crate) fn store(&self, digest: &str, component: &Component, bytes: Option<&[u8]>) {
         let Some(path) = self.path(digest) else {
             return;
         };
+        // First, so that whoever finds the code finds these.
+        if let Some(bytes) = bytes {
+            let path = path.with_extension("wasm");
+            if let Err(error) = self.write(&path, &[bytes]) {
+                tracing::warn!(path = %path.display(), %error, "a component with debug sections could not be kept");
+            }
+        }
         let written = component
             .serialize()
             .map_err(io::Error::other)
-            .and_then(|code| self.write(&path, &code));
+            .and_then(|code| self.write(&path, &[&Sha256::digest(&code), &code]));
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
         }
@@ -128,7 +139,15 @@ impl Cache {
         }
     }
 
-    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    /// Where the bytes of a component are that is kept here, if it has debug sections.
+    pub(crate) fn source(&self, digest: &str) -> Source {
+        match self.path(digest) {
+            Some(path) => Source::File(path.with_extension("wasm")),
+            None => Source::Nowhere,
+        }
+    }
+
+    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         // Unique within the process and between processes: several workers on one machine share the directory.
         static WRITES: AtomicU64 = AtomicU64::new(0);
         let unique = WRITES.fetch_add(1, Ordering::Relaxed);
@@ -139,8 +158,9 @@ impl Cache {
                 .create_new(true)
                 .mode(0o600)
                 .open(&temporary)?;
-            file.write_all(&Sha256::digest(code))?;
-            file.write_all(code)?;
+            for part in parts {
+                file.write_all(part)?;
+            }
             drop(file);
             fs::rename(&temporary, path)
         })();

@@ -27,6 +27,7 @@ mod history;
 mod host;
 mod interrupt;
 mod journal;
+mod lines;
 mod memory;
 mod meter;
 mod prove;

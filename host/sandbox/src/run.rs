@@ -133,7 +133,7 @@ impl Sandbox {
             () = alarm.rings() => Returned::TimedOut,
             returned = slices => match returned {
                 Ok(Ok(value)) => Returned::Value(value),
-                Ok(Err(error)) => Returned::Error(error),
+                Ok(Err(error)) => Returned::Error(error, Vec::new()),
                 Err(panic) => {
                     let failure = Failure::new(INTERNAL, panic_message(&*panic));
                     return Played::Ended(Ending::Failed(failure));
@@ -144,6 +144,14 @@ impl Sandbox {
         // Rolled back: whatever ended the instance, the attempt has not ended well.
         drop(guest.sql.take());
         guest.console.flush();
+        let returned = match returned {
+            // Whoever only waits is asked for nothing.
+            Returned::Error(error, _) if is_explained(&error) => {
+                let backtrace = prepared.inner.lines.backtrace(&error).await;
+                Returned::Error(error, backtrace)
+            }
+            returned => returned,
+        };
         let played = match guest.attempt.take() {
             Some(attempt) => end_with_attempt(returned, attempt, guest).await,
             None => played(returned, guest, workflow),
@@ -183,7 +191,8 @@ pub(crate) enum Played {
 /// How the guest's function came back.
 enum Returned {
     Value(Option<Val>),
-    Error(wasmtime::Error),
+    /// With the functions that were running, if that is to be shown.
+    Error(wasmtime::Error, Vec<String>),
     /// The open attempt had its time.
     TimedOut,
 }
@@ -295,13 +304,13 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
                 attempt.timeout_ms.unwrap_or_default()
             ),
         ),
-        Returned::Error(error) => match error.downcast_ref::<Interrupt>() {
+        Returned::Error(error, backtrace) => match error.downcast_ref::<Interrupt>() {
             // The only failure of this kind that comes from the body and not from the guest's use of us.
             Some(Interrupt::Failed(failure)) if failure.code == dacapo_model::TIMEOUT => {
-                fault::explained(failure.clone(), &error, Some(&key))
+                fault::explained(failure.clone(), &backtrace, Some(&key))
             }
-            Some(interrupt) => return interrupted(interrupt, &error, Some(&key)),
-            None => fault::failure(&error, guest, Some(&key)),
+            Some(interrupt) => return interrupted(interrupt, &backtrace, Some(&key)),
+            None => fault::failure(&error, &backtrace, guest, Some(&key)),
         },
     };
     let failure = Failure {
@@ -324,10 +333,12 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
 fn played(returned: Returned, guest: &Guest, workflow: &Workflow) -> Played {
     let returned = match returned {
         Returned::Value(value) => value,
-        Returned::Error(error) => {
+        Returned::Error(error, backtrace) => {
             return match error.downcast_ref::<Interrupt>() {
-                Some(interrupt) => interrupted(interrupt, &error, None),
-                None => Played::Ended(Ending::Failed(fault::failure(&error, guest, None))),
+                Some(interrupt) => interrupted(interrupt, &backtrace, None),
+                None => Played::Ended(Ending::Failed(fault::failure(
+                    &error, &backtrace, guest, None,
+                ))),
             };
         }
         // It is set for as long as an attempt is open, and not longer.
@@ -350,17 +361,31 @@ fn played(returned: Returned, guest: &Guest, workflow: &Workflow) -> Played {
     })
 }
 
+/// Whether somebody will want to know where the guest was.
+fn is_explained(error: &wasmtime::Error) -> bool {
+    match error.downcast_ref::<Interrupt>() {
+        None | Some(Interrupt::Blocked(_) | Interrupt::Failed(_)) => true,
+        Some(
+            Interrupt::Parked(_)
+            | Interrupt::Forked(_)
+            | Interrupt::BranchEnded
+            | Interrupt::Suspended
+            | Interrupt::Stopped(_),
+        ) => false,
+    }
+}
+
 /// The guest was unwound by us.
-fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&StepKey>) -> Played {
+fn interrupted(interrupt: &Interrupt, backtrace: &[String], step: Option<&StepKey>) -> Played {
     Played::Ended(match interrupt {
         Interrupt::Parked(suspension) => return Played::Parked(suspension.clone()),
         Interrupt::Forked(fork) => return Played::Forked(fork.clone()),
         Interrupt::BranchEnded => return Played::BranchEnded,
         Interrupt::Suspended => Ending::Suspended,
         Interrupt::Stopped(stop) => Ending::Stopped(*stop),
-        Interrupt::Blocked(reason) => Ending::Blocked(fault::located(reason.clone(), error)),
+        Interrupt::Blocked(reason) => Ending::Blocked(fault::located(reason.clone(), backtrace)),
         Interrupt::Failed(failure) => {
-            Ending::Failed(fault::explained(failure.clone(), error, step))
+            Ending::Failed(fault::explained(failure.clone(), backtrace, step))
         }
     })
 }

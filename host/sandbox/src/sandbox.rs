@@ -20,6 +20,7 @@ use crate::describe::{DescribeError, Described, describe};
 use crate::engine;
 use crate::guest::Guest;
 use crate::host;
+use crate::lines::{self, Lines, Source, Turn};
 use crate::terms::Terms;
 use crate::ticker::Ticker;
 
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     cache: Option<Cache>,
     compiling: Slots,
     compilers: Compilers,
+    reading_lines: Turn,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
     pub(crate) places: Semaphore,
@@ -59,6 +61,7 @@ pub(crate) struct PreparedInner {
     pub(crate) places: u32,
     /// It imports what it takes to fork.
     pub(crate) forks: bool,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// The sandbox could not be set up.
@@ -175,6 +178,7 @@ impl Sandbox {
                 cache,
                 compiling: Slots::new(config.compile_concurrency),
                 compilers: Compilers::default(),
+                reading_lines: Turn::default(),
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
                 config: Arc::new(config),
@@ -214,10 +218,11 @@ impl Sandbox {
         if let Some(prepared) = self.prepare_cached(digest)? {
             return Ok(prepared);
         }
+        let with_lines = lines::has_lines(bytes).then_some(bytes);
         let compiled = self.inner.compilers.run(|| {
             let component = Component::from_binary(&self.inner.engine, bytes)?;
             if let Some(cache) = cache {
-                cache.store(digest, &component);
+                cache.store(digest, &component, with_lines);
             }
             wasmtime::Result::Ok(component)
         });
@@ -225,7 +230,12 @@ impl Sandbox {
             digest: digest.to_owned(),
             source,
         })?;
-        self.link(digest, &component, true)
+        let source = match (cache, with_lines) {
+            (Some(cache), _) => cache.source(digest),
+            (None, Some(bytes)) => Source::Bytes(bytes.into()),
+            (None, None) => Source::Nowhere,
+        };
+        self.link(digest, &component, true, source)
     }
 
     /// The same as [`describe()`], on the threads that compile and in their turn. Blocks.
@@ -247,7 +257,7 @@ impl Sandbox {
         };
         cache
             .load(&self.inner.engine, digest)
-            .map(|component| self.link(digest, &component, false))
+            .map(|component| self.link(digest, &component, false, cache.source(digest)))
             .transpose()
     }
 
@@ -256,6 +266,7 @@ impl Sandbox {
         digest: &str,
         component: &Component,
         compiled: bool,
+        source: Source,
     ) -> Result<Prepared, PrepareError> {
         let unlinked = |source| PrepareError::Link {
             digest: digest.to_owned(),
@@ -296,6 +307,7 @@ impl Sandbox {
                 workflows,
                 places,
                 forks,
+                lines: Arc::new(Lines::new(source, Arc::clone(&self.inner.reading_lines))),
             }),
         })
     }

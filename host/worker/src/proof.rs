@@ -25,8 +25,13 @@ pub enum Verdict {
     Completes,
     /// It would fail.
     Fails(Failure),
-    /// The code contradicts its journal, or cannot read what is recorded; both sides, in words.
-    Diverges(String),
+    /// The code contradicts its journal, or cannot read what is recorded.
+    Diverges {
+        /// Both sides, in words.
+        reason: String,
+        /// Both sides as data, and where the code was.
+        details: Option<Payload>,
+    },
     /// Its input is not what the workflow takes.
     Input(String),
     /// An event that it was sent and has not taken is not what the workflow takes.
@@ -49,7 +54,7 @@ impl Verdict {
             Self::GoesOn => "goes-on",
             Self::Completes => "completes",
             Self::Fails(_) => "fails",
-            Self::Diverges(_) => "diverges",
+            Self::Diverges { .. } => "diverges",
             Self::Input(_) => "input",
             Self::Event(_) => "event",
             Self::NoWorkflow => "no-workflow",
@@ -62,9 +67,24 @@ impl Verdict {
         match self {
             Self::GoesOn | Self::Completes => String::new(),
             Self::Fails(failure) => format!("{}: {}", failure.code, failure.message),
-            Self::Diverges(reason) | Self::Input(reason) | Self::Event(reason) => reason.clone(),
+            Self::Diverges { reason, .. } | Self::Input(reason) | Self::Event(reason) => {
+                reason.clone()
+            }
             Self::NoWorkflow => "the component has no such workflow".to_owned(),
         }
+    }
+
+    /// More about it as JSON, such as the functions that were running.
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        match self {
+            Self::Fails(failure) => failure.details.as_ref(),
+            Self::Diverges { details, .. } => details.as_ref(),
+            Self::GoesOn | Self::Completes | Self::Input(_) | Self::Event(_) | Self::NoWorkflow => {
+                None
+            }
+        }
+        .map(Payload::as_str)
     }
 }
 
@@ -152,7 +172,10 @@ impl Candidate {
             Proof::Ends(Ending::Failed(failure)) => Verdict::Fails(failure),
             Proof::Ends(Ending::Blocked(reason)) | Proof::Diverges(reason) => match reason.code {
                 BlockCode::Input => Verdict::Input(reason.message),
-                _ => Verdict::Diverges(reason.message),
+                _ => Verdict::Diverges {
+                    reason: reason.message,
+                    details: reason.details,
+                },
             },
         }
     }

@@ -5,6 +5,7 @@ use dacapo_tests::database;
 use dacapo_worker::{Worker, WorkerConfig};
 
 use crate::check::{journal, sound, worker};
+use crate::command::{run, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() {
@@ -55,6 +56,12 @@ async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() 
         );
     }
     worker.drain().await.unwrap();
+    let shown = run(&database, &["runs", "show", "--last", "limits.trap"]).await;
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains("  at ") && shown.contains("(tests/guests/probe/src/limits.rs:"),
+        "{shown}"
+    );
     sound(&database).await;
 }
 

@@ -403,6 +403,12 @@ async fn exported_runs_are_replayed_without_a_database() {
     ] {
         assert!(said.contains(words), "{words} is missing: {said}");
     }
+    let diverges = replay(&[&files[1], "--component", &new]).await;
+    let said = text(&diverges.stdout);
+    assert!(
+        said.contains("\n  at ") && said.contains("changes"),
+        "{said}"
+    );
     let one = replay(&[&files[1], "--component", &old]).await;
     let said = text(&one.stdout);
     assert!(one.status.success(), "{said}{}", text(&one.stderr));

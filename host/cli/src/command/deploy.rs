@@ -1,5 +1,6 @@
 //! `dacapo deploy`
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,8 +99,14 @@ pub(crate) struct Deployable {
 
 /// Reads a component with its manifest, and finds out what it offers.
 pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
+    let bytes = std::fs::read(file).map_err(|error| {
+        let failed = Failed::usage(format!("cannot read {}: {error}", file.display()));
+        match error.kind() {
+            ErrorKind::IsADirectory => failed.hint("give the .wasm file in it"),
+            ErrorKind::NotFound => failed.hint("build the component first, or give another path"),
+            _ => failed,
+        }
+    })?;
     let described = describe(&bytes).map_err(|error| Failed {
         kind: Kind::Usage,
         code: "bad-component".to_owned(),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::arguments::Global;
 use crate::command::deploy::{self, ManifestArgs};
-use crate::command::proof;
+use crate::command::{proof, runs};
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
 
@@ -43,6 +43,9 @@ struct Replayed {
     verdict: &'static str,
     reason: String,
     is_proven: bool,
+    /// Where the code was, innermost first, if it failed or contradicts the journal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backtrace: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     calls: Vec<Line>,
 }
@@ -90,6 +93,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             verdict: verdict.word(),
             reason: verdict.reason(),
             is_proven: verdict.is_proven(),
+            backtrace: runs::backtrace(verdict.details()),
             calls: std::mem::take(&mut *calls),
         });
     }
@@ -200,7 +204,12 @@ fn shown(all: &[Replayed], verbose: bool) -> String {
             vec![key, line.what.clone(), line.state.to_owned(), text]
         });
         let calls = table(&["call", "", "", ""], rows);
-        return format!("run {} of {}\n{calls}\n{}", one.run, one.workflow, end(one));
+        let mut text = format!("run {} of {}\n{calls}\n{}", one.run, one.workflow, end(one));
+        for frame in &one.backtrace {
+            text.push_str("\n  at ");
+            text.push_str(frame);
+        }
+        return text;
     }
     let rows = all.iter().map(|one| {
         vec![

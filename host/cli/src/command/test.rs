@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_testkit::{
-    BlockCode, Child, Component, Crashes, Error, Failure, LogLine, Outcome, Recorded,
+    BlockCode, Child, Component, Crashes, Error, Failure, LogLine, Outcome, Payload, Recorded,
     RecordedState, Run, RunOutcome, SandboxConfig, SuspendReason, Timestamp, Value,
 };
 use serde_json::json;
 
 use crate::arguments::{self, Global};
-use crate::command::json_argument;
 use crate::command::worker::default_cache_dir;
+use crate::command::{json_argument, runs};
 use crate::error::{Failed, Kind, Result, chain};
 use crate::ui::{Ui, cut, table};
 
@@ -301,8 +301,13 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
     if !logs.is_empty() {
         parts.push(log_text(run, &logs));
     }
-    if let Some(RunOutcome::Completed(output)) = run.outcome() {
-        parts.push(output.to_string());
+    match run.outcome() {
+        Some(RunOutcome::Completed(output)) => parts.push(output.to_string()),
+        Some(RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure)) => {
+            parts.extend(backtrace_text(failure.details.as_ref()));
+        }
+        Some(RunOutcome::Blocked(reason)) => parts.extend(backtrace_text(reason.details.as_ref())),
+        None => {}
     }
     if !parts.is_empty() {
         ui.line(&parts.join("\n\n"));
@@ -312,6 +317,13 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
     }
 }
 
+/// Where the code was when it ended.
+fn backtrace_text(details: Option<&Payload>) -> Option<String> {
+    let frames = runs::backtrace(details.map(Payload::as_str));
+    let lines = frames.iter().map(|frame| format!("  at {frame}"));
+    (!frames.is_empty()).then(|| lines.collect::<Vec<_>>().join("\n"))
+}
+
 fn as_json(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>) -> Value {
     let (output, failure, blocked) = match run.outcome() {
         Some(RunOutcome::Completed(output)) => (Some(output), None, None),
@@ -319,7 +331,13 @@ fn as_json(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>) -> Value
             (None, Some(failure), None)
         }
         Some(RunOutcome::Blocked(reason)) => {
-            let reason = json!({ "code": reason.code.as_str(), "message": reason.message });
+            let details: Option<Value> = reason
+                .details
+                .as_ref()
+                .and_then(|details| serde_json::from_str(details.as_str()).ok());
+            let reason = json!({
+                "code": reason.code.as_str(), "message": reason.message, "details": details,
+            });
             (None, None, Some(reason))
         }
         None => (None, None, None),

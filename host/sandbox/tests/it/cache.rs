@@ -29,11 +29,13 @@ impl Cached {
         .unwrap()
     }
 
+    /// Those of compiled code.
     fn files(&self) -> Vec<PathBuf> {
         let kinds = fs::read_dir(self.dir.path()).unwrap();
         kinds
             .flat_map(|kind| fs::read_dir(kind.unwrap().path()).unwrap())
             .map(|file| file.unwrap().path())
+            .filter(|file| file.extension().is_none_or(|extension| extension != "wasm"))
             .collect()
     }
 }

@@ -8,6 +8,7 @@ mod describe;
 mod durable;
 mod gate;
 mod limits;
+mod lines;
 mod memory_journal;
 mod outside;
 mod protocol;
