@@ -205,7 +205,7 @@ async fn dev_warns_of_what_a_changed_file_breaks_and_deploys_it() {
     std::fs::write(&file, guest("probe")).unwrap();
     let mut dev = Dev::start(&data, &[file.to_str().unwrap()]);
     dev.says("runs list").await;
-    dacapo(&data, &["start", "wait-event"]).await;
+    dacapo(&data, &["start", "step-wait-step"]).await;
     std::fs::write(&file, guest("probe2")).unwrap();
     dev.says("deployment 2 of test:probe is active").await;
     let said = dev.says("warning: ").await;

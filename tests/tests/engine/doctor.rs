@@ -150,9 +150,9 @@ const TROUBLES: &[Trouble] = &[
         "event-misfit",
         1,
         &["1 events that were sent", "there is no event go: expected paid"],
-        "update dacapo.workflow set schema = jsonb_set(schema::jsonb, '{events}', '[{\"name\": \"paid\"}]')::text where function = 'wait-event';
+        "update dacapo.workflow set schema = jsonb_set(schema::jsonb, '{events}', '[{\"name\": \"paid\"}]')::text where function = 'step-wait-step';
         insert into dacapo.event (run_id, seq, name, payload)
-        select waits(a_run(name)), 1, 'go', '1' from dacapo.workflow where function = 'wait-event'",
+        select waits(a_run(name)), 1, 'go', '1' from dacapo.workflow where function = 'step-wait-step'",
     ),
     trouble(
         "worker-gone",
@@ -634,7 +634,7 @@ async fn the_doctor_finds_nothing_wrong_while_a_worker_is_busy() {
     database.deploy("probe").await;
     let client = &database.client;
     let limited = QueueChange {
-        concurrency: Some(LimitChange::Set(2)),
+        concurrency: LimitChange::Set(2),
         ..QueueChange::default()
     };
     client.set_queue("slow", limited).await.unwrap();
@@ -643,7 +643,7 @@ async fn the_doctor_finds_nothing_wrong_while_a_worker_is_busy() {
     for round in 0..5 {
         for _ in 0..20 {
             runs.push(database.start("nothing", "null").await);
-            let waiting = database.start("wait-event", "null").await;
+            let waiting = database.start("step-wait-step", "null").await;
             client.send_event(waiting, "go", "1", None).await.unwrap();
             runs.push(waiting);
             let queued = StartOptions::default().queue("slow");
@@ -656,7 +656,7 @@ async fn the_doctor_finds_nothing_wrong_while_a_worker_is_busy() {
             );
         }
         // One that waits, and is not late.
-        database.start("wait-event", "null").await;
+        database.start("step-wait-step", "null").await;
         assert_eq!(
             findings(&database, &[]).await,
             Vec::<Value>::new(),
