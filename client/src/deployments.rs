@@ -65,6 +65,16 @@ pub struct DeployOutcome {
     pub changes: Vec<Change>,
 }
 
+/// What an activation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activated {
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: SteerOutcome,
+    /// What is different from the deployment that was active.
+    pub changes: Vec<Change>,
+}
+
 /// How a deployment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -268,14 +278,7 @@ impl Client {
                 return Ok(DeployOutcome::new(outcome, deploy, changes));
             }
         }
-        Err(ClientError::DeploymentRefused {
-            code: "deployment-conflict",
-            message: format!(
-                "other deployments of {} came again and again while this one was compared with them",
-                deploy.descriptor.package
-            ),
-            hint: Some("deploy it again".to_owned()),
-        })
+        Err(too_busy(&deploy.descriptor.package))
     }
 
     async fn put(
@@ -408,23 +411,56 @@ impl Client {
         })
     }
 
-    /// Lets new runs go to a deployment that is there, all of them or a part. To an older one: that is going back.
+    /// Lets new runs go to a deployment that is there, all of them or a part. To an older one: that is going back. It is compared with the
+    /// active one as a new one is.
     ///
     /// # Errors
-    /// [`ClientError::DeploymentRefused`] if there is none, it is retired, or the roll-out cannot be.
+    /// [`ClientError::Breaking`] if it would break who deals with its workflows, unless that is allowed;
+    /// [`ClientError::DeploymentRefused`] if there is none, it is retired, or the roll-out cannot be. Nothing was changed then.
     pub async fn activate_deployment(
         &self,
         package: &str,
         number: i32,
         rollout: Option<&Rollout>,
+        breaking: Breaking,
         who: &str,
-    ) -> Result<SteerOutcome, ClientError> {
+    ) -> Result<Activated, ClientError> {
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
-        let activate =
-            || dacapo_store::activate(store, &self.namespace, &package, number, rollout, who);
-        retried(activate).await?.map_err(refused)
+        for _ in 0..TRIES_MAX {
+            let content = retried(|| {
+                dacapo_store::deployment_content(store, &self.namespace, &package, number)
+            })
+            .await?;
+            let (expects, changes) = match content {
+                Some(content) if !content.is_retired => {
+                    let (active, changes) = self.changes_by(&content.descriptor).await?;
+                    (Some(active.unwrap_or(0)), changes)
+                }
+                // The database says what is wrong.
+                _ => (None, Vec::new()),
+            };
+            if breaking == Breaking::Refuse && changes.iter().any(|change| change.breaking) {
+                return Err(ClientError::Breaking { package, changes });
+            }
+            let activate = || {
+                dacapo_store::activate(
+                    store,
+                    &self.namespace,
+                    &package,
+                    number,
+                    rollout,
+                    expects,
+                    who,
+                )
+            };
+            let outcome = retried(activate).await?.map_err(refused)?;
+            if outcome.outcome != Steered::Moved {
+                return Ok(Activated { outcome, changes });
+            }
+        }
+        Err(too_busy(&package))
     }
 
     /// Lets no new run go to a deployment any more; runs in flight end there. With `undo` it may be activated again.
@@ -682,6 +718,16 @@ fn refused(refusal: DeploymentRefusal) -> ClientError {
         code: refusal.code,
         message: refusal.message,
         hint: refusal.hint,
+    }
+}
+
+fn too_busy(package: &str) -> ClientError {
+    ClientError::DeploymentRefused {
+        code: "deployment-conflict",
+        message: format!(
+            "other deployments of {package} came again and again while this one was compared with them"
+        ),
+        hint: Some("try again".to_owned()),
     }
 }
 

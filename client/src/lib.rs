@@ -58,7 +58,7 @@ pub use dacapo_store::{
     Steered, Store, migrate,
 };
 pub use deployments::{
-    Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
+    Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
     DeploymentDiff, DeploymentInfo, DeploymentStatus, WorkflowTypes,
 };
 pub use error::{Action, ClientError};

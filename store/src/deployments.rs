@@ -98,20 +98,26 @@ pub async fn deploy(
     steered(answer)
 }
 
-/// Lets new runs go to a deployment that is there, all or a part of them. See `dacapo.activate`.
+/// Lets new runs go to a deployment that is there, all or a part of them, if the active one has the number `expects` (0: none is), where
+/// that is given. See `dacapo.activate`.
 pub async fn activate(
     store: &Store,
     namespace: &str,
     package: &str,
     number: i32,
     rollout: Option<&Rollout>,
+    expects: Option<i32>,
     who: &str,
 ) -> Result<Result<SteerOutcome, DeploymentRefusal>, StoreError> {
+    let mut options = options(namespace, Some(who), rollout);
+    if let Some(expects) = expects {
+        options["expects"] = json!(expects);
+    }
     let answer = sqlx::query_scalar!(
         r#"select dacapo.activate($1, $2, $3::text::jsonb)::text as "answer!""#,
         package,
         number,
-        options(namespace, Some(who), rollout).to_string()
+        options.to_string()
     )
     .fetch_one(store.pool())
     .await;
@@ -274,6 +280,8 @@ pub struct DeploymentContent {
     pub descriptor: Descriptor,
     /// What it says beside its code.
     pub manifest: Manifest,
+    /// No new run can go there.
+    pub is_retired: bool,
 }
 
 /// The content of one deployment. None: there is none with this number.
@@ -284,7 +292,8 @@ pub async fn deployment_content(
     number: i32,
 ) -> Result<Option<DeploymentContent>, StoreError> {
     let row = sqlx::query!(
-        "select id, descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and number = $3",
+        r#"select id, descriptor, manifest, retired_at is not null as "is_retired!"
+        from dacapo.deployment where namespace = $1 and package = $2 and number = $3"#,
         namespace,
         package,
         number
@@ -296,6 +305,7 @@ pub async fn deployment_content(
             id: DeploymentId(row.id),
             descriptor: parse(&row.descriptor, package)?,
             manifest: parse_manifest(&row.manifest, package)?,
+            is_retired: row.is_retired,
         })
     })
     .transpose()

@@ -28,6 +28,7 @@ mod special;
 mod sql_steps;
 mod time;
 mod transfer;
+mod unblock;
 
 pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
@@ -44,7 +45,7 @@ pub use deployments::{
     dependents, deploy, deployment_changes, deployment_content, list_deployments,
     retire_deployment,
 };
-pub use doctor::{Finding, examine};
+pub use doctor::{Examination, Finding, ServingDeployment, examine, serving_deployments};
 pub use error::StoreError;
 pub use find::{FindRuns, PageAt, count_runs, list_runs};
 pub use going_back::{
@@ -54,7 +55,9 @@ pub use going_back::{
 };
 pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
-pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
+pub use migrate::{
+    MigrateError, MigrateOutcome, SchemaState, migrate, newest_schema, schema_state,
+};
 pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
     Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
@@ -93,3 +96,4 @@ pub use sql_steps::{
 };
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};
+pub use unblock::{missing_secrets, unblock_secrets};

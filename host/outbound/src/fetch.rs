@@ -135,7 +135,7 @@ async fn follow(
                     let message = format!("{} leads on: {}", from.host, failure.message);
                     Refused::Failure(Failure { message, ..failure })
                 }
-                missing @ Refused::MissingSecret(_) => missing,
+                missing @ Refused::MissingSecret { .. } => missing,
             })?;
         if target.url.origin() != from.url.origin() {
             drop_credentials(&mut headers);

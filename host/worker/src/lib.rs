@@ -40,7 +40,7 @@ mod writer;
 use std::error::Error;
 use std::sync::Arc;
 
-use dacapo_model::{Timestamp, WorkerId};
+use dacapo_model::{SecretName, Timestamp, WorkerId};
 use dacapo_outbound::{Outbound, OutboundError};
 use dacapo_sandbox::{Sandbox, SandboxError};
 use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
@@ -252,6 +252,7 @@ async fn work(
         if let Ok(Some(beat)) = beat {
             incarnation.clock.set(beat.now);
         }
+        unblock_secrets(&store, &config.secrets).await;
         tracing::info!(worker = %id.0, "worker is ready");
         let coordinator = Coordinator::new(
             store.clone(),
@@ -322,6 +323,26 @@ async fn register(
                 }
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Lets runs go on that are blocked for secrets which this worker has. If that fails they stay blocked until somebody resumes them.
+async fn unblock_secrets(store: &Store, secrets: &Secrets) {
+    let unblock = async {
+        let missing = dacapo_store::missing_secrets(store).await?;
+        let has = |name: &String| SecretName::parse(name).is_ok_and(|name| secrets.has(&name));
+        let here: Vec<String> = missing.into_iter().filter(has).collect();
+        if here.is_empty() {
+            return Ok(0);
+        }
+        dacapo_store::unblock_secrets(store, &here).await
+    };
+    match unblock.await {
+        Ok(0) => {}
+        Ok(runs) => tracing::info!(runs, "runs go on that were blocked for a secret"),
+        Err::<_, StoreError>(error) => {
+            tracing::warn!(%error, "cannot look for runs that are blocked for a secret");
         }
     }
 }

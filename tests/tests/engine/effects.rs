@@ -743,6 +743,42 @@ async fn a_missing_secret_blocks_its_run_until_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_blocked_for_a_secret_go_on_when_a_worker_starts_that_has_it() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    deploy(&database, &with_secret(&service, false)).await;
+    let without = worker_with_secrets(&database, directory.path()).await;
+    let mut runs = Vec::new();
+    for workflow in BOTH {
+        let run = database
+            .start(workflow, &ask(&service.url("/echo"), bearer()))
+            .await;
+        runs.push(run);
+    }
+    database
+        .until(
+            "both are blocked",
+            "select count(*) = 2 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    // One that has other secrets lets them be.
+    without.drain().await.unwrap();
+    std::fs::write(directory.path().join("other"), SECRET).unwrap();
+    let other = worker_with_secrets(&database, directory.path()).await;
+    let shown = database.client.get(runs[0]).await.unwrap();
+    assert_eq!(shown.status, Status::Blocked);
+    std::fs::write(directory.path().join("key"), SECRET).unwrap();
+    let with = worker_with_secrets(&database, directory.path()).await;
+    for run in runs {
+        assert_eq!(database.done(run).await.status, Status::Completed);
+    }
+    for worker in [other, with] {
+        worker.drain().await.unwrap();
+    }
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_sees_the_environment_of_its_deployment_and_no_other() {
     let database = database().await;
     let environment = [("STAGE", "test"), ("REGION", "eu")]

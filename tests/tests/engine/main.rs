@@ -15,6 +15,7 @@ mod deadlines;
 mod deployments;
 mod deploys;
 mod dev;
+mod doctor;
 mod effects;
 mod event_types;
 mod events;

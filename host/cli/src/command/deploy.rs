@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
-use dacapo_model::{DeploymentId, Descriptor, HttpGrant, Manifest, Workflow};
+use dacapo_model::{Change, DeploymentId, Descriptor, HttpGrant, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use dacapo_worker::Candidate;
 use serde_json::json;
@@ -175,14 +175,12 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         }
         (_, None) => format!("deployment {number} of {package} is active"),
     }];
-    lines.extend(outcome.changes.iter().map(|change| {
-        let breaks = if change.breaking {
-            "breaks: "
-        } else {
-            "changes: "
-        };
-        format!("  {breaks}{change}")
-    }));
+    lines.extend(
+        outcome
+            .changes
+            .iter()
+            .map(|one| format!("  {}", change(one))),
+    );
     lines.extend(workflow_lines(descriptor));
     let set = manifest::describe(&one.manifest);
     let file = one.manifest_file.as_ref().map(|file| file.display());
@@ -203,6 +201,20 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
 pub(crate) fn workflow_lines(descriptor: &Descriptor) -> impl Iterator<Item = String> {
     let workflows = descriptor.workflows.iter();
     workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow)))
+}
+
+/// A difference, and whether somebody minds.
+pub(crate) fn change(change: &Change) -> String {
+    let breaks = if change.breaking { "breaks" } else { "changes" };
+    format!("{breaks}: {change}")
+}
+
+/// What becomes of what would break somebody.
+pub(crate) fn breaking(is_allowed: bool) -> Breaking {
+    match is_allowed {
+        true => Breaking::Allow,
+        false => Breaking::Refuse,
+    }
 }
 
 /// The events that it declares, as WIT would have them.
@@ -254,11 +266,12 @@ pub(crate) fn signature(workflow: &Workflow) -> String {
     format!("{}({param}){result}", workflow.name)
 }
 
-/// Says what would become of the runs in flight, and deploys nothing.
+/// Says what would become of the runs in flight, and whom it would break, and deploys nothing.
 async fn check(
     client: &Client,
     deployable: &[Deployable],
     args: &proof::ProofArgs,
+    breaking: Breaking,
     global: &Global,
     ui: Ui,
 ) -> Result<ExitCode> {
@@ -268,10 +281,13 @@ async fn check(
         let candidate = proof::candidate(one, global.payload_limits()).await?;
         let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
         is_fine &= proven.all_go_on();
+        let (_, changes) = client.changes_by(&one.described.descriptor).await?;
+        is_fine &= breaking == Breaking::Allow || !changes.iter().any(|change| change.breaking);
         if !ui.is_json() {
             ui.line(&proven.text(package));
+            changes.iter().for_each(|one| ui.line(&change(one)));
         }
-        all.push(json!({ "package": package, "proof": proven.json() }));
+        all.push(json!({ "package": package, "proof": proven.json(), "changes": changes }));
     }
     if ui.is_json() {
         ui.data(&all, |_| String::new());
@@ -348,13 +364,10 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         .map(|file| read(file, &args.manifest))
         .collect::<Result<Vec<_>>>()?;
     let client = connect::client(global).await?;
+    let breaking = breaking(args.allow_breaking);
     if args.proof.check {
-        return check(&client, &deployable, &args.proof, global, ui).await;
+        return check(&client, &deployable, &args.proof, breaking, global, ui).await;
     }
-    let breaking = match args.allow_breaking {
-        true => Breaking::Allow,
-        false => Breaking::Refuse,
-    };
     let who = who(args.by);
     let mut outcomes = Vec::new();
     for one in &deployable {

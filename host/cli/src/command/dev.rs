@@ -257,6 +257,16 @@ async fn put_and_describe(client: &Client, deployable: &deploy::Deployable) -> R
     let outcome = deploy::put(client, deployable, None, Breaking::Allow, &who(None)).await?;
     let mut lines = vec![deploy::describe_outcome(deployable, &outcome)];
     lines.extend(deploy::describe_calls(client, deployable).await?);
+    let broken = outcome
+        .changes
+        .iter()
+        .filter(|change| change.breaking)
+        .count();
+    if broken > 0 {
+        lines.push(format!(
+            "warning: what is said to break ({broken}) breaks who deals with these workflows; `dacapo deploy` refuses that without --allow-breaking"
+        ));
+    }
     Ok(lines.join("\n"))
 }
 

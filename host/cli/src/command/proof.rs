@@ -26,8 +26,8 @@ pub(crate) enum Upgrade {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProofArgs {
-    /// Deploy nothing: play the journals of all runs in flight over each component, without any effect, and say what would become of them;
-    /// the exit code says whether all would go on
+    /// Deploy nothing: play the journals of all runs in flight over each component, without any effect, and say what would become of them,
+    /// and whom its types would break; the exit code says whether all would go on and nobody would be broken
     #[arg(long)]
     pub(crate) check: bool,
     /// Whether runs in flight go on with the new deployment

@@ -105,7 +105,8 @@ impl Guest {
                 return Err(Interrupt::Blocked(BlockReason {
                     code: BlockCode::UnknownWorkflow,
                     message: format!("`{}` is to start a child: {problem}", slot.key),
-                    details: None,
+                    // By this the run is found when such a workflow is deployed.
+                    details: Some(named("workflow", workflow)),
                 }));
             }
         };
@@ -117,11 +118,11 @@ impl Guest {
                     return Err(Interrupt::Blocked(BlockReason {
                         code: BlockCode::UnknownQueue,
                         message: format!(
-                            "`{}` is to start a child in the queue {queue:?}, which there is not: make it with `dacapo queue set`, then \
-                             resume the run",
+                            "`{}` is to start a child in the queue {queue:?}, which there is not: make it with `dacapo queue set`, and the \
+                             run goes on",
                             slot.key
                         ),
-                        details: None,
+                        details: Some(named("queue", queue)),
                     }));
                 }
                 let workflow = found.workflow.name;
@@ -388,4 +389,9 @@ impl HostOptions for Guest {
         self.table.delete(options)?;
         Ok(())
     }
+}
+
+/// What a blocked run wanted that was not there.
+fn named(what: &str, name: &str) -> Payload {
+    Payload::from_trusted(serde_json::json!({ what: name }).to_string())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::Failure;
+use dacapo_model::{Failure, Payload};
 use dacapo_outbound::{FetchRequest, NOT_GRANTED, Refused};
 use wasmtime::component::Resource;
 
@@ -93,10 +93,13 @@ impl Guest {
         match result {
             Ok(value) => Ok(Ok(value)),
             Err(Refused::Failure(failure)) => Ok(Err(failure)),
-            Err(Refused::MissingSecret(message)) => Err(Interrupt::Blocked(BlockReason {
+            Err(Refused::MissingSecret { name, message }) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::MissingSecret,
                 message,
-                details: None,
+                // By this the run is found when a worker starts that has it.
+                details: Some(Payload::from_trusted(
+                    serde_json::json!({ "secret": name.as_str() }).to_string(),
+                )),
             })),
         }
     }

@@ -175,6 +175,84 @@ async fn a_deploy_that_breaks_something_exits_with_1_and_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_activation_that_breaks_somebody_is_refused_unless_that_is_allowed() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe2")]).await;
+    said(&database, &["deploy", &path("probe")]).await;
+    database.start("children.square", "7").await;
+    for more in [["--by", "ada"], ["--percent", "10"]] {
+        let back = ["deployments", "activate", "probe", "1"];
+        let output = run(&database, &[&back[..], &more].concat()).await;
+        fails(
+            &output,
+            1,
+            &[
+                "test:probe would break who deals with its workflows",
+                "test:probe/children.square: it is gone: 1 of its runs are in flight",
+                "--allow-breaking",
+            ],
+        );
+        assert_eq!(
+            standing(&database).await,
+            [(1, false, None), (2, true, None)]
+        );
+    }
+    let back = ["deployments", "activate", "probe", "1", "--allow-breaking"];
+    let allowed = said(&database, &back).await;
+    assert!(
+        allowed.contains("deployment 1 of test:probe is active")
+            && allowed.contains("breaks: test:probe/children.square: it is gone"),
+        "{allowed}"
+    );
+    let forward = json_of(&database, &["deployments", "activate", "probe", "2"]).await;
+    assert_eq!(forward["number"], 2);
+    assert!(
+        forward["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["what"] == "it is new" && change["breaking"] == false),
+        "{forward:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_whom_a_deploy_would_break_and_deploys_nothing() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe")]).await;
+    let schedule = [
+        "schedule",
+        "create",
+        "nightly",
+        "children.square",
+        "--input",
+        "7",
+        "--every",
+        "1h",
+    ];
+    said(&database, &schedule).await;
+    let check = ["deploy", &path("probe2"), "--check"];
+    let output = run(&database, &check).await;
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("no runs of test:probe are in flight")
+            && printed.contains("breaks: test:probe/children.square: it is gone"),
+        "{printed}"
+    );
+    let allowed = json_of(&database, &[&check[..], &["--allow-breaking"]].concat()).await;
+    assert!(
+        allowed[0]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["breaking"] == true),
+        "{allowed:#}"
+    );
+    assert_eq!(standing(&database).await, [(1, true, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_describe_prints_is_what_the_database_deploys() {
     let database = database().await;
     let directory = tempfile::tempdir().unwrap();

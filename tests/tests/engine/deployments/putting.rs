@@ -282,22 +282,37 @@ async fn stored_bytes_that_were_damaged_block_runs_and_are_mended_by_deploying_t
     let database = database().await;
     let described = version("probe", 1);
     put(&database.client, &described, None).await.unwrap();
-    sqlx::query("update dacapo.component set bytes = substr(bytes, 1, 1000)")
-        .execute(database.store.pool())
-        .await
-        .unwrap();
-    let worker = worker(&database).await;
-    let run = database.start("children.square", "7").await;
-    database
-        .until(
-            "the run is blocked",
-            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
-        )
-        .await;
-    put(&database.client, &described, None).await.unwrap();
-    database.client.resume(run).await.unwrap();
-    assert_eq!(database.done(run).await.status, Status::Completed);
-    worker.drain().await.unwrap();
+    for (code, damage) in [
+        (
+            "bad-component",
+            "update dacapo.component set bytes = substr(bytes, 1, 1000)",
+        ),
+        // Which only somebody can do who takes constraints away.
+        (
+            "missing-component",
+            "alter table dacapo.deployment drop constraint deployment_digest_fkey;
+            delete from dacapo.component; update dacapo.deployment set verified = false",
+        ),
+    ] {
+        sqlx::raw_sql(damage)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+        let worker = worker(&database).await;
+        let run = database.start("children.square", "7").await;
+        database
+            .until(
+                "the run is blocked",
+                "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+            )
+            .await;
+        let blocked = database.client.get(run).await.unwrap().blocked.unwrap();
+        assert!(blocked.to_string().contains(code), "{blocked:?}");
+        // They go on by themselves.
+        put(&database.client, &described, None).await.unwrap();
+        assert_eq!(database.done(run).await.status, Status::Completed);
+        worker.drain().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,7 +453,7 @@ async fn deploys_at_the_same_time_all_succeed_one_after_the_other() {
         let client = database.client.clone();
         tokio::spawn(async move {
             client
-                .activate_deployment("test:probe", 1, None, "ada")
+                .activate_deployment("test:probe", 1, None, Breaking::Refuse, "ada")
                 .await
                 .unwrap();
         })
@@ -473,7 +488,11 @@ async fn no_new_run_goes_to_a_retired_deployment_and_its_runs_in_flight_end_ther
         .retire_deployment("probe", 1, false, "ada")
         .await
         .unwrap();
-    let said = refusal(client.activate_deployment("probe", 1, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("deployment 1 of test:probe is retired") && said.contains("--undo"),
         "{said}"
@@ -497,15 +516,23 @@ async fn no_new_run_goes_to_a_retired_deployment_and_its_runs_in_flight_end_ther
     let again = client.rerun(run, &own, "ada").await.unwrap();
     assert_eq!(number_of(&database, again).await, 1);
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
-    let said = refusal(client.activate_deployment("probe", 9, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("probe", 9, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("there is no deployment 9 of test:probe: the newest is 2"),
         "{said}"
     );
-    let said = refusal(client.activate_deployment("nothing", 1, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("nothing", 1, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("no package \"nothing\" was deployed"),
         "{said}"
@@ -565,7 +592,7 @@ async fn code_that_nothing_needs_is_taken_away_and_nothing_else() {
     assert_eq!((gone[0].number, gone[0].bytes), (Some(1), None));
     // The newest stays although it is retired: its number is not given again.
     client
-        .activate_deployment("probe", 3, None, "ada")
+        .activate_deployment("probe", 3, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     client

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dacapo_client::{
-    Client, NewSchedule, OnConflict, Overlap, Rollout, RunId, Singleton, StartOptions, Status,
-    Timestamp, Trigger, When,
+    Breaking, Client, NewSchedule, OnConflict, Overlap, Rollout, RunId, Singleton, StartOptions,
+    Status, Timestamp, Trigger, When,
 };
 use dacapo_tests::{Database, database};
 use sqlx::{Connection, Executor, PgConnection};
@@ -270,7 +270,7 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     };
     assert!((1..30).contains(&numbers(other.clone()).await));
     client
-        .activate_deployment("test:probe", 2, Some(&share(99)), "ada")
+        .activate_deployment("test:probe", 2, Some(&share(99)), Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert!(numbers(other.clone()).await > 25);
@@ -280,17 +280,17 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     );
     // Back.
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other.clone()).await, 0);
     client
-        .activate_deployment("probe", 2, Some(&share(50)), "ada")
+        .activate_deployment("probe", 2, Some(&share(50)), Breaking::Refuse, "ada")
         .await
         .unwrap();
     // Finished.
     client
-        .activate_deployment("probe", 2, None, "ada")
+        .activate_deployment("probe", 2, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other.clone()).await, 40);
@@ -300,7 +300,7 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     );
     // And back to an older one, which is all that a rollback is.
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other).await, 0);
@@ -334,12 +334,12 @@ async fn what_only_one_of_the_deployments_has_goes_there_whatever_the_share() {
     // The other way round.
     database
         .client
-        .activate_deployment("probe", 2, None, "ada")
+        .activate_deployment("probe", 2, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     database
         .client
-        .activate_deployment("probe", 1, Some(&share(99)), "ada")
+        .activate_deployment("probe", 1, Some(&share(99)), Breaking::Refuse, "ada")
         .await
         .unwrap();
     for _ in 0..5 {
@@ -369,7 +369,7 @@ async fn a_roll_out_that_cannot_be_is_refused_with_what_to_do() {
     assert!(said.contains("active"), "{said}");
     let said = refusal(
         client
-            .activate_deployment("probe", 1, Some(&share(10)), "ada")
+            .activate_deployment("probe", 1, Some(&share(10)), Breaking::Refuse, "ada")
             .await,
     );
     assert!(
