@@ -1,6 +1,6 @@
 //! What a deployment says about its workflows beside their code.
 
-use dacapo_model::{Changes, Manifest, RetryPolicy, RetrySettings, WorkflowSettings};
+use dacapo_model::{Manifest, RetryPolicy, RetrySettings, WorkflowSettings};
 use dacapo_tests::{Database, database, guest};
 use dacapo_worker::{Worker, WorkerConfig};
 
@@ -38,11 +38,11 @@ async fn a_step_that_says_nothing_is_tried_again_as_its_deployment_says_and_a_wo
         ..Manifest::default()
     };
     let own = WorkflowSettings {
-        changes: Changes::default(),
         retry: Some(RetrySettings {
             max_attempts: Some(2),
             ..RetrySettings::default()
         }),
+        ..WorkflowSettings::default()
     };
     let of_one = Manifest {
         workflows: [("step-fails-retryable".to_owned(), own)].into(),
@@ -52,8 +52,8 @@ async fn a_step_that_says_nothing_is_tried_again_as_its_deployment_says_and_a_wo
         workflows: [(
             "flaky".to_owned(),
             WorkflowSettings {
-                changes: Changes::default(),
                 retry: Some(attempts(3)),
+                ..WorkflowSettings::default()
             },
         )]
         .into(),
