@@ -186,13 +186,13 @@ select
     dacapo.amend(
         'dacapo.start(text, text, jsonb)',
         'v_schema := v_target.schema::jsonb;',
-        'v_place := dacapo.check_placing(
-            v_namespace,
-            case
-                when v_target.queue is null and v_target.priority is null then p_options
-                else dacapo.with_settings(p_options, v_namespace, v_target.name, v_target.queue, v_target.priority)
-            end
-        );
+        'if v_target.queue is null and v_target.priority is null then
+            v_place := dacapo.check_placing(v_namespace, p_options);
+        else
+            v_place := dacapo.check_placing(
+                v_namespace, dacapo.with_settings(p_options, v_namespace, v_target.name, v_target.queue, v_target.priority)
+            );
+        end if;
         v_schema := v_target.schema::jsonb;'
     );
 drop function dacapo.amend;

@@ -335,7 +335,7 @@ async fn a_deployment_goes_into_service_only_where_there_are_the_queues_that_it_
     assert_eq!(missing.code(), "queue-not-found");
     assert_eq!(
         missing.to_string(),
-        "there is no queue \"fast\" in the namespace default, where the manifest puts the runs of test:probe/durable.nothing"
+        "there is no queue \"fast\" in the namespace default, where the manifest puts the runs of test:probe/shapes.nothing"
     );
     let count = "select count(*) from dacapo.deployment";
     assert_eq!(database.count(count).await, 0);
@@ -361,7 +361,7 @@ async fn a_deployment_goes_into_service_only_where_there_are_the_queues_that_it_
     let refused = by_sql(&database, "nothing", "{}").await.unwrap_err();
     assert_eq!(
         refused,
-        "there is no queue \"fast\", where the manifest puts the runs of test:probe/durable.nothing"
+        "there is no queue \"fast\", where the manifest puts the runs of test:probe/shapes.nothing"
     );
     by_sql(&database, "nothing", r#"{"queue": "slow"}"#)
         .await
@@ -433,8 +433,8 @@ async fn what_sql_deploys_with_settings_that_cannot_be_meant_is_refused() {
             "descriptor.manifest.retention.failed: expected \"forever\" or",
         ),
         (
-            r#"{"workflows": {"test:probe/durable.nothing": {"queue": ""}}}"#,
-            "descriptor.manifest.workflows.test:probe/durable.nothing.queue: expected the name of a queue",
+            r#"{"workflows": {"test:probe/shapes.nothing": {"queue": ""}}}"#,
+            "descriptor.manifest.workflows.test:probe/shapes.nothing.queue: expected the name of a queue",
         ),
         (
             r#"{"queue": "slow"}"#,
@@ -489,8 +489,8 @@ async fn a_deploy_may_set_what_its_manifest_does_not_and_what_holds_is_shown() {
     runs whose start names no queue: slow
     runs whose start says no priority: 10
     runs that have ended are kept: 30d
-    runs of test:probe/durable.nothing whose start names no queue: default
-    runs of test:probe/durable.nothing that have ended are kept: completed 30d, failed forever, cancelled 30d
+    runs of test:probe/shapes.nothing whose start names no queue: default
+    runs of test:probe/shapes.nothing that have ended are kept: completed 30d, failed forever, cancelled 30d
     computing between two durable calls: at most 2s
     rows of a journal: at most 7";
     assert!(said.contains(expected), "{said}");
@@ -509,9 +509,9 @@ async fn a_deploy_may_set_what_its_manifest_does_not_and_what_holds_is_shown() {
         all.find(|one| one["name"] == format!("test:probe/{name}"))
             .unwrap()
     };
-    assert_eq!(of("durable.nothing")["queue"], serde_json::Value::Null);
-    assert_eq!(of("durable.nothing")["priority"], 10);
-    assert_eq!(of("durable.nothing")["retention"]["failed"], "forever");
+    assert_eq!(of("shapes.nothing")["queue"], serde_json::Value::Null);
+    assert_eq!(of("shapes.nothing")["priority"], 10);
+    assert_eq!(of("shapes.nothing")["retention"]["failed"], "forever");
     assert_eq!(of("children.square")["queue"], "slow");
     assert_eq!(
         of("children.square")["retention"]["completed"]["seconds"],

@@ -146,7 +146,6 @@ mod tests {
                 "limits.memroy=\"5MiB\"",
                 "limits.memroy=\"5MiB\": expected one of `memory`, ",
             ),
-            ("limits=5", "limits=5: expected "),
             (
                 "priority=101",
                 "priority=101: expected a whole number from -100 to 100, or ",
