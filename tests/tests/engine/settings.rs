@@ -310,7 +310,7 @@ async fn the_runs_of_a_schedule_that_says_nothing_go_where_the_manifest_puts_the
     database
         .until(
             "the schedules that go there are in trouble",
-            "select count(*) = 2 from dacapo.schedule where trouble like '%there is no queue \\\"fast\\\"%'",
+            "select count(*) = 2 from dacapo.schedule where trouble like '%unknown-queue%fast%'",
         )
         .await;
     let refused = client.trigger_schedule("silent", Trigger::Anyway).await;
