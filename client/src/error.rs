@@ -88,7 +88,7 @@ pub enum ClientError {
     /// A deployment cannot be had so. Nothing was changed.
     #[error("{message}")]
     DeploymentRefused {
-        /// A word for programs: `deployment-not-found`, `deployment-conflict`, `deployment-retired`, `bad-deployment`.
+        /// A word for programs: `deployment-not-found`, `deployment-conflict`, `deployment-retired`, `bad-deployment`, `queue-not-found`.
         code: &'static str,
         /// Why not.
         message: String,

@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use dacapo_model::{Case, RetryPolicy, Timestamp, Type, Workflow};
+use dacapo_model::{Case, RetentionSettings, RetryPolicy, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
@@ -28,6 +28,12 @@ pub struct WorkflowInfo {
     pub events: Vec<EventInfo>,
     /// How steps are tried again that do not say so themselves, where the deployment's manifest says it; none: as workers are configured.
     pub retry: Option<RetryPolicy>,
+    /// The named queue of runs whose start names none, where the manifest says it.
+    pub queue: Option<String>,
+    /// The priority of runs whose start says none, where the manifest says it.
+    pub priority: Option<i16>,
+    /// How long runs are kept once they have ended, where the manifest says it.
+    pub retention: Option<RetentionSettings>,
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
@@ -98,6 +104,9 @@ impl WorkflowInfo {
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
             events: workflow.events.iter().map(EventInfo::new).collect(),
             retry: row.manifest.retry_of(&workflow.name),
+            queue: row.manifest.queue_of(&workflow.name).map(str::to_owned),
+            priority: row.manifest.priority_of(&workflow.name),
+            retention: row.manifest.retention_of(&workflow.name),
             docs: workflow.docs.clone(),
             workflow,
         }

@@ -2,7 +2,7 @@
 
 use dacapo_model::{DeploymentId, Descriptor, Manifest, Rollout, Timestamp, Workflow};
 
-use crate::{Store, StoreError, Time};
+use crate::{PlacingDefaults, Store, StoreError, Time};
 
 /// A workflow of a deployment that new runs go to.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct ActiveWorkflow {
     pub number: i32,
     /// The part of the new runs that goes there, if it is being rolled out beside the active one.
     pub rollout: Option<Rollout>,
+    /// What the deployment says of runs of it whose start does not say it.
+    pub defaults: PlacingDefaults,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
@@ -45,6 +47,10 @@ pub async fn active_workflow(
                 package: row.package,
                 number: row.number,
                 rollout: rollout(row.rollout_percent, row.rollout_labels.as_deref())?,
+                defaults: PlacingDefaults {
+                    queue: row.queue,
+                    priority: row.priority,
+                },
                 workflow: parse(&row.schema, &row.name)?,
             })
         })

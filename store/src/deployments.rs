@@ -170,6 +170,7 @@ fn steered(
             let code = match said.code().as_deref() {
                 Some("P0002") => "deployment-not-found",
                 Some("55000") => "deployment-conflict",
+                Some("42704") => "queue-not-found",
                 Some("22023" | "22004") => "bad-deployment",
                 _ => return Err(sqlx::Error::Database(said).into()),
             };

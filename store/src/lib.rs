@@ -66,9 +66,9 @@ pub use queue::{
     wake_due,
 };
 pub use queues::{
-    Admitted, Begins, DeletedQueue, LimitChange, Placing, QueueChange, QueueRow, Rate, Standstill,
-    admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues, pause_queue,
-    pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
+    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueRow,
+    Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues,
+    pause_queue, pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,
@@ -84,9 +84,9 @@ pub use runs::{
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
-    create_schedule, database_time, delete_schedule, list_schedules, lock_due_schedules,
-    lock_schedule, note_triggered, pause_schedule, replace_schedule, resume_schedule,
-    schedule_trouble,
+    ScheduleTarget, create_schedule, database_time, delete_schedule, list_schedules,
+    lock_due_schedules, lock_schedule, note_triggered, pause_schedule, replace_schedule,
+    resume_schedule, schedule_trouble,
 };
 pub use special::{OnConflict, Special, SpecialStart, promote_singletons, start_special};
 pub use sql_steps::{

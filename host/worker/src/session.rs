@@ -537,6 +537,8 @@ impl Journal for Session {
             workflow: found.workflow,
             is_typed: true,
             depth: found.depth,
+            queue: found.defaults.queue,
+            priority: found.defaults.priority,
         }))
     }
 

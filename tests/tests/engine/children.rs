@@ -78,7 +78,7 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
     let client = &database.client;
     client.set_queue("q", QueueChange::default()).await.unwrap();
     let urgent = StartOptions {
-        priority: 5,
+        priority: Some(5),
         ..StartOptions::default().queue("q")
     };
     let input = plan("test:probe/children.square", "2");

@@ -129,9 +129,10 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
             .contains("a@example.org")
     );
     let manifest = Path::new(files).join("dacapo.toml");
-    std::fs::write(&manifest, "[retry]\nmax-attempts = 9\n").unwrap();
+    std::fs::write(&manifest, "queue = \"slow\"\n[retry]\nmax-attempts = 9\n").unwrap();
     dev.says("deployment 2 of users:onboarding is active").await;
     dev.says("steps that say nothing: 9 attempts").await;
+    dev.says("made the queue slow, without limits").await;
     std::fs::write(&manifest, "[retry]\nmax-attempts = nine\n").unwrap();
     dev.says("dacapo.toml:2:16: ").await;
     std::fs::remove_file(&manifest).unwrap();

@@ -47,6 +47,7 @@ mod schema;
 mod sdk;
 mod semantics;
 mod services;
+mod settings;
 mod sql_api;
 mod sql_steps;
 mod start_options;

@@ -151,7 +151,7 @@ async fn a_child_waits_in_the_queue_that_its_parent_names() {
     ] {
         let options = StartOptions {
             queue: of_parent.map(str::to_owned),
-            priority: 3,
+            priority: Some(3),
             ..StartOptions::default()
         };
         let input = placed(queue, None, None);

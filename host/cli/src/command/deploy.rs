@@ -85,6 +85,10 @@ pub(crate) struct ManifestArgs {
     /// Grant requests to this host, too, such as api.example.com or *.example.com:8443; may be repeated
     #[arg(long = "allow-host", value_name = "HOST", value_parser = manifest::allow_host)]
     pub(crate) allow_hosts: Vec<HttpGrant>,
+    /// Set something in the manifest's place, as it would stand there, such as 'limits.memory="64MiB"' or
+    /// 'workflows.refund.queue="slow"'; may be repeated. A table is merged with that of the file, all else replaces what the file has
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
 }
 
 /// A component that can be deployed.
@@ -93,8 +97,8 @@ pub(crate) struct Deployable {
     pub(crate) manifest: Manifest,
     /// Where the manifest was read from, if there is one.
     manifest_file: Option<PathBuf>,
-    /// The command line granted hosts, too.
-    has_extra_hosts: bool,
+    /// The options of the command line that say something, too.
+    flags: Vec<&'static str>,
 }
 
 /// Reads a component with its manifest, and finds out what it offers.
@@ -114,19 +118,20 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
         hint: None,
     })?;
     let manifest_file = manifest::find(file, args.file.as_deref());
-    let mut manifest = match &manifest_file {
-        Some(manifest_file) => manifest::read(manifest_file, &described.descriptor)?,
-        None => Manifest::default(),
-    };
+    let mut manifest = manifest::read(manifest_file.as_deref(), &args.sets, &described.descriptor)?;
     if !args.allow_hosts.is_empty() {
         let http = manifest.http.get_or_insert_default();
         http.allow.extend(args.allow_hosts.iter().cloned());
     }
+    let flags = [
+        (!args.allow_hosts.is_empty()).then_some("--allow-host"),
+        (!args.sets.is_empty()).then_some("--set"),
+    ];
     Ok(Deployable {
         described,
         manifest,
         manifest_file,
-        has_extra_hosts: !args.allow_hosts.is_empty(),
+        flags: flags.into_iter().flatten().collect(),
     })
 }
 
@@ -156,9 +161,9 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
     let descriptor = &one.described.descriptor;
     let package = &descriptor.package;
     let number = outcome.number;
-    let manifest = match &one.manifest_file {
-        Some(_) => " and this manifest",
-        None => "",
+    let manifest = match one.manifest_file.is_some() || !one.flags.is_empty() {
+        true => " and this manifest",
+        false => "",
     };
     let mut lines = vec![match (outcome.outcome, outcome.replaces) {
         (Steered::Same, _) => {
@@ -183,15 +188,16 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
     );
     lines.extend(workflow_lines(descriptor));
     let set = manifest::describe(&one.manifest);
-    let file = one.manifest_file.as_ref().map(|file| file.display());
-    lines.extend(match (file, set.is_empty()) {
-        (Some(file), true) => Some(format!("  {file} sets nothing")),
-        (Some(file), false) if one.has_extra_hosts => {
-            Some(format!("  {file} and --allow-host set"))
-        }
-        (Some(file), false) => Some(format!("  {file} sets")),
-        (None, false) => Some("  --allow-host sets".to_owned()),
-        (None, true) => None,
+    let file = one.manifest_file.as_ref();
+    let file = file.map(|file| file.display().to_string());
+    let flags = one.flags.iter().map(ToString::to_string);
+    let sources: Vec<String> = file.into_iter().chain(flags).collect();
+    lines.extend(match (sources.as_slice(), set.is_empty()) {
+        ([], _) => None,
+        ([one], false) => Some(format!("  {one} sets")),
+        ([one], true) => Some(format!("  {one} sets nothing")),
+        (more, false) => Some(format!("  {} set", more.join(" and "))),
+        (more, true) => Some(format!("  {} set nothing", more.join(" and "))),
     });
     lines.extend(set.iter().map(|set| format!("    {set}")));
     lines.join("\n")
@@ -407,7 +413,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             "workflows": names(&described.descriptor.workflows),
             "calls": names(&described.descriptor.children),
             "upgrade": upgraded,
-            "manifest": one.manifest_file.as_ref().map(|file| json!({ "file": file, "sets": one.manifest })),
+            "manifest": (one.manifest_file.is_some() || !one.flags.is_empty())
+                .then(|| json!({ "file": one.manifest_file, "flags": one.flags, "sets": one.manifest })),
         }));
     }
     if ui.is_json() {

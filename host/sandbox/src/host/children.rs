@@ -1,6 +1,6 @@
 //! `dacapo:workflow/children`: runs of other workflows.
 
-use dacapo_model::{Failure, Kind, Outcome, Payload, RunId};
+use dacapo_model::{DEFAULT_QUEUE, Failure, Kind, Outcome, Payload, RunId};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use wasmtime::component::Resource;
@@ -15,9 +15,6 @@ use crate::journal::{ChildStart, ChildState, ChildWorkflow, SuspendReason};
 
 /// Runs that may have started each other on the way to one.
 const DEPTH_MAX: u16 = 32;
-
-/// The queue without limits, which every run is in that names no other.
-const DEFAULT_QUEUE: &str = "default";
 
 /// The longest concurrency key of a child, in bytes.
 const CONCURRENCY_KEY_BYTES_MAX: usize = 200;
@@ -112,7 +109,10 @@ impl Guest {
         };
         match self.check_child(&found, input) {
             Ok(input) => {
-                if let Some(queue) = &options.queue
+                // What the parent says, then the child's own manifest; and only then its parent's priority.
+                let queue = options.queue.or(found.queue);
+                let queue = queue.filter(|queue| queue != DEFAULT_QUEUE);
+                if let Some(queue) = &queue
                     && !self.journal.has_queue(queue).await?
                 {
                     return Err(Interrupt::Blocked(BlockReason {
@@ -138,9 +138,9 @@ impl Guest {
                     labels: options.labels,
                     deadline_ms: options.deadline_ms,
                     detached: options.detached,
-                    queue: options.queue,
+                    queue,
                     concurrency_key: options.concurrency_key,
-                    priority: options.priority,
+                    priority: options.priority.or(found.priority),
                 };
                 self.record_child(slot, now, outcome, child);
                 Ok(Ok(id))
@@ -366,7 +366,7 @@ impl HostOptions for Guest {
             }
         }
         let options = self.table.get_mut(&options)?;
-        options.queue = Some(name).filter(|name| name != DEFAULT_QUEUE);
+        options.queue = Some(name);
         options.concurrency_key = key;
         Ok(())
     }

@@ -80,7 +80,7 @@ async fn a_share_of_the_new_runs_goes_to_a_roll_out_however_they_are_started() {
     runs.extend(started.iter().map(|one| one.id));
     for at in 0..20 {
         let options = StartOptions {
-            priority: 5,
+            priority: Some(5),
             ..StartOptions::keyed(format!("placed-{at}"))
         };
         runs.push(
@@ -409,7 +409,7 @@ async fn a_start_asks_nothing_more_where_nothing_is_rolled_out() {
                 .unwrap();
         }
         let mut transaction = connection.begin().await.unwrap();
-        for priority in [0, 5] {
+        for priority in [None, Some(5)] {
             let options = StartOptions {
                 priority,
                 ..StartOptions::default()
