@@ -3,16 +3,23 @@
 use std::collections::HashSet;
 
 use dacapo_model::{Failure, Payload, StepKey};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::ending::BlockReason;
 use crate::guest::Guest;
+use crate::memory::TABLE_ELEMENTS_MAX;
+use crate::text::cut;
 
 /// Distinct functions among the innermost frames below which a wild memory access is taken for a recursion that ran through the stack that
 /// the program keeps in its own memory. wasmtime captures 20 frames.
 const RECURSION_FUNCTIONS_MAX: usize = 4;
 const RECURSION_FRAMES_MIN: usize = 16;
+
+/// The name of a function in a backtrace, in bytes: a component says how long its names are.
+const FUNCTION_NAME_MAX_BYTES: usize = 400;
+const MANGLED_MAX_BYTES: usize = 4 << 10;
 
 /// The failure of a guest that trapped, in the body of a step if one is named.
 pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest, step: Option<&StepKey>) -> Failure {
@@ -63,6 +70,17 @@ fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {
             dacapo_model::TRAP,
             format!("the workflow ended its program with exit code {}", exit.0),
         );
+    }
+    if guest.memory.refused_table() && error.is::<Trap>() {
+        let message = format!("table limit of {TABLE_ELEMENTS_MAX} elements reached");
+        return (dacapo_model::MEMORY_LIMIT, message);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        let message = format!(
+            "the workflow holds {} resources of the host, as many as it may (handles-max): drop those that it is done with",
+            guest.config.handles_max
+        );
+        return (dacapo_model::MEMORY_LIMIT, message);
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let text = error.root_cause().to_string();
@@ -135,7 +153,12 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         return Vec::new();
     };
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        // Names of our own languages are never so long, and to read one that is may take long.
+        Some(name) if name.len() <= MANGLED_MAX_BYTES => {
+            let name = format!("{:#}", rustc_demangle::demangle(name));
+            cut(&name, FUNCTION_NAME_MAX_BYTES)
+        }
+        Some(name) => cut(name, FUNCTION_NAME_MAX_BYTES),
         None => format!("function {}", frame.func_index()),
     };
     backtrace.frames().iter().map(name).collect()

@@ -35,6 +35,7 @@ mod run;
 mod sandbox;
 mod sql;
 mod terms;
+mod text;
 mod ticker;
 mod value;
 

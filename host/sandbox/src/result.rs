@@ -4,13 +4,11 @@ use dacapo_model::{Failure, Payload, PayloadError, PayloadLimits, Type, Value, W
 use wasmtime::component::Val;
 
 use crate::ending::payload_code;
+use crate::text::MESSAGE_MAX_BYTES;
 use crate::value::from_val;
 
 /// Code of a workflow's own error that has no word for itself.
 pub(crate) const ERROR_CODE: &str = "error";
-
-/// Bytes of a workflow's own error that become the failure's message; all of it is in the details.
-const MESSAGE_MAX_BYTES: usize = 8 << 10;
 
 /// The run's output, or the failure that the workflow returned or caused by what it returned.
 pub(crate) fn conclude(

@@ -24,6 +24,7 @@ use crate::journal::{Journal, Stop, Suspension};
 use crate::meter::Meter;
 use crate::result::conclude;
 use crate::sandbox::{Prepared, Sandbox};
+use crate::text::{cut_ending, cut_failure};
 use crate::ticker::Ticker;
 use crate::value::to_val;
 
@@ -43,7 +44,7 @@ impl Sandbox {
     ) -> Ending {
         let terms = Arc::clone(&spec.terms);
         let ending = self.go(prepared, workflow, spec, journal).await;
-        hide(ending, &terms.grants)
+        cut_ending(hide(ending, &terms.grants))
     }
 
     async fn go(
@@ -287,14 +288,17 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
             );
             return Played::Ended(Ending::Failed(Failure::new(dacapo_model::MISUSE, message)));
         }
-        Returned::TimedOut => Failure::new(
-            dacapo_model::TIMEOUT,
-            format!(
-                "attempt {} at step `{key}` took longer than its time-out of {} ms",
-                attempt.number,
-                attempt.timeout_ms.unwrap_or_default()
-            ),
-        ),
+        Returned::TimedOut => {
+            let max_ms = guest.config.attempt_time_max_ms;
+            let took = match attempt.timeout_ms {
+                Some(ms) if ms <= max_ms => format!("took longer than its time-out of {ms} ms"),
+                _ => format!(
+                    "took longer than the {max_ms} ms that an attempt may take (attempt-time-max)"
+                ),
+            };
+            let message = format!("attempt {} at step `{key}` {took}", attempt.number);
+            Failure::new(dacapo_model::TIMEOUT, message)
+        }
         Returned::Error(error) => match error.downcast_ref::<Interrupt>() {
             // The only failure of this kind that comes from the body and not from the guest's use of us.
             Some(Interrupt::Failed(failure)) if failure.code == dacapo_model::TIMEOUT => {
@@ -306,7 +310,7 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
     };
     let failure = Failure {
         retryable: true,
-        ..failure
+        ..cut_failure(failure)
     };
     guest.console.enter(None, guest.is_silent());
     match guest.fail_attempt(attempt, failure) {

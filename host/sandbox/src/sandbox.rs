@@ -356,6 +356,8 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         config.cpu_between_calls_max_ms,
         1,
     )?;
+    at_least("attempt-time-max-ms", config.attempt_time_max_ms, 1)?;
+    at_least("handles-max", u64::from(config.handles_max), 16)?;
     at_least("instances-max", u64::from(config.instances_max), 1)?;
     at_least("log-line-max-bytes", config.log_line_max_bytes as u64, 64)?;
     at_least(
