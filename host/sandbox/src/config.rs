@@ -17,6 +17,9 @@ pub struct SandboxConfig {
     pub stack_max_bytes: usize,
     /// How often a computing guest is interrupted to let others run, in milliseconds. Default: 10.
     pub tick_ms: u64,
+    /// Guests that compute for longer than a tick and are on a thread, or next for one; others take turns with them, and those that have just
+    /// been woken need not wait for all of these. A worker has as many as threads for guests. Default: one for each core.
+    pub computing_max: u32,
     /// How long a guest may compute without a step or a wait, in milliseconds, before it is ended with the code `timeout`. Only its own
     /// time on a thread is counted, not what it spends waiting. Default: 10,000.
     pub cpu_between_calls_max_ms: u64,
@@ -55,6 +58,8 @@ impl Default for SandboxConfig {
             memory_max_bytes: 256 << 20,
             stack_max_bytes: 1 << 20,
             tick_ms: 10,
+            computing_max: std::thread::available_parallelism()
+                .map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
             cpu_between_calls_max_ms: 10_000,
             attempt_time_max_ms: 3_600_000,
             instances_max: 1_000,

@@ -4,7 +4,6 @@ use dacapo_model::{Failure, Payload, PayloadError, PayloadLimits, Type, Value, W
 use wasmtime::component::Val;
 
 use crate::ending::payload_code;
-use crate::text::MESSAGE_MAX_BYTES;
 use crate::value::from_val;
 
 /// Code of a workflow's own error that has no word for itself.
@@ -62,11 +61,7 @@ fn workflow_error(value: &Value, ty: &Type, limits: &PayloadLimits) -> Failure {
         }
         _ => text(value, ty),
     };
-    let end = message.floor_char_boundary(MESSAGE_MAX_BYTES);
-    let mut failure = Failure::new(
-        code.unwrap_or_else(|| ERROR_CODE.to_owned()),
-        message[..end].to_owned(),
-    );
+    let mut failure = Failure::new(code.unwrap_or_else(|| ERROR_CODE.to_owned()), message);
     failure.details = Some(details);
     failure
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
 use dacapo_outbound::Grants;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -127,6 +128,8 @@ impl Sandbox {
             guest: Box::pin(call.make(prepared, &mut store)),
             ticker: &self.inner.ticker,
             meter,
+            turns: &self.inner.turns,
+            turn: Turn::Mine(None),
         };
         let returned = tokio::select! {
             biased;
@@ -275,6 +278,7 @@ fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline
     }
     // What is recorded already need not wait until the guest calls again.
     guest.journal.nudge();
+    guest.meter.interrupt();
     Ok(UpdateDeadline::Yield(1))
 }
 
@@ -403,10 +407,23 @@ fn after_cancel(ending: Ending) -> Ending {
 }
 
 /// Polls a guest slice by slice: the ticker knows of each, its time is measured, and a panic below ends this run and no other.
+///
+/// Guests that compute for longer than a slice take turns, as many at a time as there are threads: so whoever has been waiting for
+/// something, and can go on, comes behind no more of them than that.
 struct Slices<'a, F> {
     guest: Pin<Box<F>>,
     ticker: &'a Ticker,
     meter: Meter,
+    turns: &'a Arc<Semaphore>,
+    turn: Turn,
+}
+
+/// Whether a guest may be on a thread.
+enum Turn {
+    /// It may: with a place among those that compute, or none since it has not computed for long.
+    Mine(Option<OwnedSemaphorePermit>),
+    /// It has to wait for its turn.
+    Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
 }
 
 impl<F: Future> Future for Slices<'_, F> {
@@ -414,11 +431,24 @@ impl<F: Future> Future for Slices<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Turn::Awaited(turn) = &mut this.turn {
+            match turn.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(place) => this.turn = Turn::Mine(place),
+            }
+        }
         let _on_thread = this.ticker.guest_on_thread();
         this.meter.start_slice();
         // After a panic the future is only dropped, and with it all that the panic may have left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| this.guest.as_mut().poll(cx)));
         this.meter.end_slice();
+        this.turn = if this.meter.take_interrupted() {
+            let turns = Arc::clone(this.turns);
+            // It is never closed.
+            Turn::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
+        } else {
+            Turn::Mine(None)
+        };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

@@ -8,7 +8,7 @@ use crate::ending::{BlockReason, Ending};
 const CODE_MAX_BYTES: usize = 200;
 
 /// What is said of how a run ended, in bytes. All of a workflow's own error is in the details.
-pub(crate) const MESSAGE_MAX_BYTES: usize = 8 << 10;
+const MESSAGE_MAX_BYTES: usize = 8 << 10;
 
 /// The text, or its beginning and how long it is.
 pub(crate) fn cut(text: &str, max_bytes: usize) -> String {
