@@ -134,6 +134,15 @@ impl Worker {
         waited.unwrap_or_else(|_| panic!("the worker does not say {text:?}"))
     }
 
+    /// The most memory that it has held so far, in bytes.
+    pub fn resident_max_bytes(&self) -> u64 {
+        let pid = self.pid().expect("the worker runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix("kB").unwrap().trim();
+        kib.parse::<u64>().unwrap() << 10
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {

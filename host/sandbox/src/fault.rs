@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use dacapo_model::{Failure, Payload, StepKey};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::ending::BlockReason;
 use crate::guest::Guest;
+use crate::memory::TABLE_ELEMENTS_MAX;
 
 /// Distinct functions among the innermost frames below which a wild memory access is taken for a recursion that ran through the stack that
 /// the program keeps in its own memory. wasmtime captures 20 frames.
@@ -67,6 +69,17 @@ fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {
             dacapo_model::TRAP,
             format!("the workflow ended its program with exit code {}", exit.0),
         );
+    }
+    if guest.memory.refused_table() && error.is::<Trap>() {
+        let message = format!("table limit of {TABLE_ELEMENTS_MAX} elements reached");
+        return (dacapo_model::MEMORY_LIMIT, message);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        let message = format!(
+            "the workflow holds {} resources of the host, as many as it may (handles-max): drop those that it is done with",
+            guest.config.handles_max
+        );
+        return (dacapo_model::MEMORY_LIMIT, message);
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let text = error.root_cause().to_string();

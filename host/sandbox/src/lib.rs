@@ -36,6 +36,7 @@ mod run;
 mod sandbox;
 mod sql;
 mod terms;
+mod text;
 mod ticker;
 mod value;
 

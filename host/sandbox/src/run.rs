@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
 use dacapo_outbound::Grants;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -24,6 +25,7 @@ use crate::journal::{Journal, Stop, Suspension};
 use crate::meter::Meter;
 use crate::result::conclude;
 use crate::sandbox::{Prepared, Sandbox};
+use crate::text::{cut_ending, cut_failure};
 use crate::ticker::Ticker;
 use crate::value::to_val;
 
@@ -43,7 +45,7 @@ impl Sandbox {
     ) -> Ending {
         let terms = Arc::clone(&spec.terms);
         let ending = self.go(prepared, workflow, spec, journal).await;
-        hide(ending, &terms.grants)
+        cut_ending(hide(ending, &terms.grants))
     }
 
     async fn go(
@@ -126,6 +128,8 @@ impl Sandbox {
             guest: Box::pin(call.make(prepared, &mut store)),
             ticker: &self.inner.ticker,
             meter,
+            turns: &self.inner.turns,
+            turn: Turn::Mine(None),
         };
         let returned = tokio::select! {
             biased;
@@ -283,6 +287,7 @@ fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline
     }
     // What is recorded already need not wait until the guest calls again.
     guest.journal.nudge();
+    guest.meter.interrupt();
     Ok(UpdateDeadline::Yield(1))
 }
 
@@ -296,14 +301,17 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
             );
             return Played::Ended(Ending::Failed(Failure::new(dacapo_model::MISUSE, message)));
         }
-        Returned::TimedOut => Failure::new(
-            dacapo_model::TIMEOUT,
-            format!(
-                "attempt {} at step `{key}` took longer than its time-out of {} ms",
-                attempt.number,
-                attempt.timeout_ms.unwrap_or_default()
-            ),
-        ),
+        Returned::TimedOut => {
+            let max_ms = guest.config.attempt_time_max_ms;
+            let took = match attempt.timeout_ms {
+                Some(ms) if ms <= max_ms => format!("took longer than its time-out of {ms} ms"),
+                _ => format!(
+                    "took longer than the {max_ms} ms that an attempt may take (attempt-time-max)"
+                ),
+            };
+            let message = format!("attempt {} at step `{key}` {took}", attempt.number);
+            Failure::new(dacapo_model::TIMEOUT, message)
+        }
         Returned::Error(error, backtrace) => match error.downcast_ref::<Interrupt>() {
             // The only failure of this kind that comes from the body and not from the guest's use of us.
             Some(Interrupt::Failed(failure)) if failure.code == dacapo_model::TIMEOUT => {
@@ -315,7 +323,7 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
     };
     let failure = Failure {
         retryable: true,
-        ..failure
+        ..cut_failure(failure)
     };
     guest.console.enter(None, guest.is_silent());
     match guest.fail_attempt(attempt, failure) {
@@ -424,10 +432,23 @@ fn after_cancel(ending: Ending) -> Ending {
 }
 
 /// Polls a guest slice by slice: the ticker knows of each, its time is measured, and a panic below ends this run and no other.
+///
+/// Guests that compute for longer than a slice take turns, as many at a time as there are threads: so whoever has been waiting for
+/// something, and can go on, comes behind no more of them than that.
 struct Slices<'a, F> {
     guest: Pin<Box<F>>,
     ticker: &'a Ticker,
     meter: Meter,
+    turns: &'a Arc<Semaphore>,
+    turn: Turn,
+}
+
+/// Whether a guest may be on a thread.
+enum Turn {
+    /// It may: with a place among those that compute, or none since it has not computed for long.
+    Mine(Option<OwnedSemaphorePermit>),
+    /// It has to wait for its turn.
+    Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
 }
 
 impl<F: Future> Future for Slices<'_, F> {
@@ -435,11 +456,24 @@ impl<F: Future> Future for Slices<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Turn::Awaited(turn) = &mut this.turn {
+            match turn.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(place) => this.turn = Turn::Mine(place),
+            }
+        }
         let _on_thread = this.ticker.guest_on_thread();
         this.meter.start_slice();
         // After a panic the future is only dropped, and with it all that the panic may have left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| this.guest.as_mut().poll(cx)));
         this.meter.end_slice();
+        this.turn = if this.meter.take_interrupted() {
+            let turns = Arc::clone(this.turns);
+            // It is never closed.
+            Turn::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
+        } else {
+            Turn::Mine(None)
+        };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

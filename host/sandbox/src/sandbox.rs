@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) ticker: Ticker,
     /// Places in the pool.
     pub(crate) places: Semaphore,
+    /// Places for guests that compute for longer than a tick.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// A component that is ready to be instantiated. Cheap to clone.
@@ -181,6 +183,7 @@ impl Sandbox {
                 reading_lines: Turn::default(),
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
+                turns: Arc::new(Semaphore::new(config.computing_max as usize)),
                 config: Arc::new(config),
             }),
         })
@@ -381,6 +384,9 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         config.cpu_between_calls_max_ms,
         1,
     )?;
+    at_least("attempt-time-max-ms", config.attempt_time_max_ms, 1)?;
+    at_least("computing-max", u64::from(config.computing_max), 1)?;
+    at_least("handles-max", u64::from(config.handles_max), 16)?;
     at_least("instances-max", u64::from(config.instances_max), 1)?;
     at_least("log-line-max-bytes", config.log_line_max_bytes as u64, 64)?;
     at_least(

@@ -112,7 +112,11 @@ impl Worker {
         // Connections of steps are made here and not on the guests' threads.
         let io = tokio::runtime::Handle::current();
         let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io)?;
-        let sandbox = Sandbox::with_outbound(config.sandbox.clone(), outbound)?;
+        let sandbox = SandboxConfig {
+            computing_max: u32::try_from(config.guest_threads).unwrap_or(u32::MAX),
+            ..config.sandbox.clone()
+        };
+        let sandbox = Sandbox::with_outbound(sandbox, outbound)?;
         let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.guest_threads)

@@ -24,6 +24,7 @@ mod fencing;
 mod finding;
 mod following;
 mod going_back;
+mod hostile;
 mod house;
 mod incident;
 mod isolation;

@@ -79,6 +79,12 @@ pub(crate) struct Limits {
     /// How long a guest may compute between two calls of the host
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     cpu_between_calls_max: Duration,
+    /// How long an attempt at a step may take that waits for something, whatever its own time-out is
+    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    attempt_time_max: Duration,
+    /// Resources of the host that a guest may hold at the same time: timers, requests, options
+    #[arg(long, default_value_t = 10_000, value_name = "RESOURCES")]
+    handles_max: u32,
     /// A line of a run's log, at most, in KiB; longer ones are cut
     #[arg(long, default_value_t = 16, value_name = "KIB")]
     log_line_max: usize,
@@ -185,6 +191,8 @@ impl Limits {
                 },
                 compile_concurrency: self.compile_concurrency,
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
+                attempt_time_max_ms: millis(self.attempt_time_max),
+                handles_max: self.handles_max,
                 payload: global.payload_limits(),
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox

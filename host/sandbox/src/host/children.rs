@@ -25,6 +25,13 @@ const PRIORITY_MAX: i32 = 100;
 /// The longest deadline of a child.
 const DEADLINE_MAX_MS: u64 = 10 * 366 * 86_400_000;
 
+/// Labels that the options of a guest's children may hold together, in bytes, and what each takes beside its text.
+const LABELS_MAX_BYTES: usize = 1 << 20;
+const LABEL_COSTS_BYTES: usize = 48;
+
+/// The longest name of a child's workflow, in bytes.
+const WORKFLOW_NAME_MAX_BYTES: usize = 1_000;
+
 /// Code of a failure whose input was not what the workflow takes.
 const INPUT: &str = "input";
 /// Code of a failure for runs that start each other without end.
@@ -96,7 +103,17 @@ impl Guest {
         }
         let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
         let labels = options.labels.as_deref();
-        let found = match self.journal.find_workflow(workflow, id, labels).await? {
+        // Nobody is asked for what cannot be.
+        let found = if workflow.len() > WORKFLOW_NAME_MAX_BYTES {
+            let start: String = workflow.chars().take(40).collect();
+            Err(format!(
+                "there is no workflow \"{start}…\", whose name has {} bytes",
+                workflow.len()
+            ))
+        } else {
+            self.journal.find_workflow(workflow, id, labels).await?
+        };
+        let found = match found {
             Ok(found) => found,
             Err(problem) => {
                 return Err(Interrupt::Blocked(BlockReason {
@@ -290,6 +307,13 @@ impl Guest {
     }
 }
 
+fn bytes_of(labels: &[(String, String)]) -> usize {
+    labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + LABEL_COSTS_BYTES)
+        .sum()
+}
+
 /// A value that is there, be it `null`.
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -317,7 +341,18 @@ impl HostOptions for Guest {
             dacapo_model::check_label(name, value)
                 .map_err(|error| Interrupt::misuse(format!("label of a child: {error}")))?;
         }
-        self.table.get_mut(&options)?.labels = Some(labels);
+        let bytes = bytes_of(&labels);
+        let known = self.table.get_mut(&options)?;
+        let before = known.labels.as_deref().map_or(0, bytes_of);
+        let held = (self.held_labels_bytes + bytes).saturating_sub(before);
+        if held > LABELS_MAX_BYTES {
+            return Err(Interrupt::misuse(format!(
+                "labels of children: {held} bytes are held by options that have not been dropped, the limit is {LABELS_MAX_BYTES} bytes"
+            ))
+            .into());
+        }
+        known.labels = Some(labels);
+        self.held_labels_bytes = held;
         Ok(())
     }
 
@@ -386,7 +421,9 @@ impl HostOptions for Guest {
     }
 
     fn drop(&mut self, options: Resource<Options>) -> wasmtime::Result<()> {
-        self.table.delete(options)?;
+        let dropped = self.table.delete(options)?;
+        let bytes = dropped.labels.as_deref().map_or(0, bytes_of);
+        self.held_labels_bytes = self.held_labels_bytes.saturating_sub(bytes);
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ use crate::interrupt::Interrupt;
 /// Redirects that are followed unless the guest says otherwise.
 const REDIRECTS_MAX: u32 = 10;
 
+/// The name of the header for the idempotency key, in bytes.
+const HEADER_NAME_MAX_BYTES: usize = 200;
+
 /// How a guest wants a request to be sent.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -44,6 +47,7 @@ impl Host for Guest {
         options: Option<Resource<Options>>,
     ) -> wasmtime::Result<Result<Response, types::Failure>> {
         let is_over = self.attempt_for("http.fetch")?.is_over.flag();
+        self.limit_attempt();
         let options = match options {
             Some(options) => self.table.get(&options)?.clone(),
             None => Options::default(),
@@ -156,6 +160,13 @@ impl HostOptions for Guest {
         options: Resource<Options>,
         name: String,
     ) -> wasmtime::Result<()> {
+        if name.len() > HEADER_NAME_MAX_BYTES {
+            let message = format!(
+                "name of a header: expected at most {HEADER_NAME_MAX_BYTES} bytes, got {}",
+                name.len()
+            );
+            return Err(Interrupt::misuse(message).into());
+        }
         self.table.get_mut(&options)?.idempotency_header = Some(name);
         Ok(())
     }

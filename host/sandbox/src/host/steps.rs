@@ -60,7 +60,7 @@ impl Host for Guest {
         let scripted = self.journal.scripted(&slot.key);
         if scripted.is_none() {
             // The body may have effects that can be seen, so everything before it must be durable.
-            self.journal.settle().await.map_err(Interrupt::from)?;
+            self.go.settle().await.map_err(Interrupt::from)?;
         }
         let open = OpenAttempt {
             slot,
@@ -70,6 +70,7 @@ impl Host for Guest {
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
             is_over: Over::default(),
+            is_limited: false,
         };
         if let Some(outcome) = scripted {
             let outcome = self.end_attempt(open, outcome).await?;
@@ -81,7 +82,8 @@ impl Host for Guest {
         self.console.enter(Some(open.slot.key.clone()), false);
         self.attempt = Some(open);
         if let Some(ms) = options.timeout_ms {
-            self.alarm.set(Duration::from_millis(ms));
+            let max_ms = self.config.attempt_time_max_ms;
+            self.alarm.set(Duration::from_millis(ms.min(max_ms)));
         }
         Ok(Ok(State::Execute(handle)))
     }

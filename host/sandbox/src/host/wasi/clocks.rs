@@ -1,5 +1,7 @@
 //! `wasi:clocks`: the journal's time outside an attempt, real time inside.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::Resource;
@@ -63,32 +65,42 @@ impl Guest {
 
     fn subscribe_delay(&mut self, delay_ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
         // Outside an attempt time stands still, so waiting for it would hold the instance for nothing, in every replay again.
-        let delay = if self.attempt.is_some() {
-            Duration::from_nanos(delay_ns)
-        } else {
-            Duration::ZERO
+        self.limit_attempt();
+        let now = tokio::time::Instant::now();
+        let timer = match &self.attempt {
+            Some(attempt) => Timer {
+                at: now.checked_add(Duration::from_nanos(delay_ns)),
+                is_over: Some(attempt.is_over.flag()),
+            },
+            None => Timer {
+                at: Some(now),
+                is_over: None,
+            },
         };
-        let timer = match tokio::time::Instant::now().checked_add(delay) {
-            Some(at) => self.table.push(Timer::At(at))?,
-            None => self.table.push(Timer::Never)?,
-        };
+        let timer = self.table.push(timer)?;
         subscribe(&mut self.table, timer)
     }
 }
 
 /// Something that becomes ready when its time has come.
-enum Timer {
-    At(tokio::time::Instant),
-    Never,
+struct Timer {
+    /// None: it never comes.
+    at: Option<tokio::time::Instant>,
+    /// Set once the attempt is over in which it was made: what was not awaited until then is not waited for outside.
+    is_over: Option<Arc<AtomicBool>>,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        match self {
-            Timer::At(at) if *at <= tokio::time::Instant::now() => tokio::task::yield_now().await,
-            Timer::At(at) => tokio::time::sleep_until(*at).await,
-            Timer::Never => std::future::pending().await,
+        let is_over = self.is_over.as_ref();
+        if is_over.is_some_and(|is_over| is_over.load(Ordering::Relaxed)) {
+            return tokio::task::yield_now().await;
+        }
+        match self.at {
+            Some(at) if at <= tokio::time::Instant::now() => tokio::task::yield_now().await,
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
         }
     }
 }
