@@ -8,6 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
 
 use crate::guest::{Guest, OpenRow, Slot, hide_failure};
+use crate::host::wasi::Scratch;
 use crate::interrupt::Interrupt;
 use crate::journal::{Stop, SuspendReason};
 
@@ -26,6 +27,8 @@ pub(crate) struct OpenAttempt {
     pub(crate) retry_after_ms: Option<u64>,
     /// Known to the requests that it sends.
     pub(crate) is_over: Over,
+    /// There for as long as the attempt, if its deployment grants one.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// Says that an attempt is over, which it is when this is dropped.

@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::ending::{BlockCode, BlockReason};
 use crate::go::Go;
 use crate::history::{Turn, route};
-use crate::host::wasi::{Hooks, Randomness};
+use crate::host::wasi::{Hooks, Randomness, Room};
 use crate::interrupt::Interrupt;
 use crate::journal::{
     ChildStart, Journal, RecordWrite, Seen, Signal, SuspendReason, Suspended, Suspension, Write,
@@ -55,6 +55,7 @@ pub(crate) struct Guest {
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
     pub(crate) hooks: Hooks,
+    pub(crate) room: Room,
     pub(crate) table: ResourceTable,
 }
 
@@ -122,6 +123,7 @@ impl Guest {
             wasi: crate::host::wasi::context(&console, &go.terms.environment),
             wasi_http: WasiHttpCtx::new(),
             hooks: Hooks::default(),
+            room: Room::default(),
             table: ResourceTable::new(),
             console,
             journal,

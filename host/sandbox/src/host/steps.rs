@@ -62,7 +62,7 @@ impl Host for Guest {
             // The body may have effects that can be seen, so everything before it must be durable.
             self.journal.settle().await.map_err(Interrupt::from)?;
         }
-        let open = OpenAttempt {
+        let mut open = OpenAttempt {
             slot,
             started_at: self.journal.now(),
             number: failed_attempts + 1,
@@ -70,6 +70,7 @@ impl Host for Guest {
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
             is_over: Over::default(),
+            scratch: None,
         };
         if let Some(outcome) = scripted {
             let outcome = self.end_attempt(open, outcome).await?;
@@ -79,6 +80,7 @@ impl Host for Guest {
             number: open.number,
         })?;
         self.console.enter(Some(open.slot.key.clone()), false);
+        open.scratch = self.open_scratch();
         self.attempt = Some(open);
         if let Some(ms) = options.timeout_ms {
             self.alarm.set(Duration::from_millis(ms));

@@ -11,6 +11,7 @@ mod limits;
 mod memory_journal;
 mod outside;
 mod protocol;
+mod scratch;
 mod shapes;
 mod signals;
 mod support;
