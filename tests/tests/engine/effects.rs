@@ -880,7 +880,7 @@ async fn a_manifest_grants_steps_a_scratch_directory() {
     let said: Value = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
     assert_eq!(
         said,
-        json!([["done", "hello", "StorageFull"], ["", "done"]])
+        json!([["done", "hello", "Uncategorized"], ["", "done"]])
     );
     let outside = database.start("script-outside", r#"["read /tmp/a"]"#).await;
     let failure = database.done(outside).await.failure.unwrap();

@@ -592,12 +592,12 @@ mod tests {
     fn contents_and_entries_count_and_what_is_gone_does_not() {
         let mut tree = tree(2 * ENTRY_BYTES + 100);
         let one = file(&mut tree, "one", &[1; 100]);
+        tree.create_directory(ROOT, "two").unwrap();
         assert_eq!(
             tree.write(one, 100, &[1]),
             Err(ErrorCode::InsufficientSpace)
         );
         assert_eq!(tree.write(one, 99, &[2]), Ok(()));
-        tree.create_directory(ROOT, "two").unwrap();
         let third = tree.open(ROOT, "three", OpenFlags::CREATE, true);
         assert_eq!(third, Err(ErrorCode::InsufficientSpace));
         assert_eq!(names(&tree, ROOT), ["one", "two"]);
