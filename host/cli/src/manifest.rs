@@ -687,6 +687,7 @@ mod tests {
             step-cpu = "5s"
             payload = "256KiB"
             steps = 1000
+            scratch = "16MiB"
         "#;
         assert_eq!(
             describe(&parse(text, &descriptor()).unwrap()),
@@ -704,6 +705,7 @@ mod tests {
                 "computing in a step: at most 5s",
                 "a payload: at most 256.0 KiB",
                 "rows of a journal: at most 1000",
+                "scratch directory of a step: at most 16.0 MiB",
             ]
         );
     }
@@ -856,6 +858,14 @@ mod tests {
             (
                 "[limits]\nsteps = 0",
                 "2:9: expected a whole number from 1 on, such as 1000, got integer `0`",
+            ),
+            (
+                "[limits]\nsteps = 5\nscratch = 16",
+                "3:11: expected an amount in quotes, such as \"64MiB\" or \"256KiB\", got integer `16`",
+            ),
+            (
+                "[limits]\nsteps = 5\nscratch = \"1KiB\"",
+                "3:11: `scratch`: expected at least 65536 B, got 1024 B",
             ),
             ("[retry]\nmax-attempts = 2\n[retry]\n", "3:2: duplicate key"),
             ("[retry\n", "1:7: "),

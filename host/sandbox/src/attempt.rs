@@ -8,6 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
 
 use crate::guest::{Guest, OpenRow, Slot, hide_failure};
+use crate::host::wasi::Scratch;
 use crate::interrupt::Interrupt;
 use crate::journal::{Stop, SuspendReason};
 
@@ -28,6 +29,8 @@ pub(crate) struct OpenAttempt {
     pub(crate) is_over: Over,
     /// It has waited for the host, and will not do so for ever.
     pub(crate) is_limited: bool,
+    /// There for as long as the attempt, if its deployment grants one.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// Says that an attempt is over, which it is when this is dropped.

@@ -43,6 +43,9 @@ pub struct SandboxConfig {
     /// What the rows of one run's journal may hold together, in bytes; a run that wants another row then is blocked. It is read whole
     /// whenever the run is played, and Postgres hands over at most 1 GB at once. Default: 64 MiB.
     pub journal_max_bytes: usize,
+    /// What the scratch directory of one attempt at a step may hold, in bytes, where a deployment grants one. It is memory of the process, beside
+    /// that of the guests, and there are at most as many as guests. Default: 64 MiB.
+    pub scratch_max_bytes: u64,
     /// Components compiled at the same time; an interpreter takes about 500 MB while it is compiled. Default: 1.
     pub compile_concurrency: u32,
     /// How steps are tried again that do not say so themselves. Default: three tries, after 1 s and 2 s.
@@ -69,6 +72,7 @@ impl Default for SandboxConfig {
             log_max_bytes: 16 << 20,
             steps_max: 100_000,
             journal_max_bytes: 64 << 20,
+            scratch_max_bytes: 64 << 20,
             compile_concurrency: 1,
             retry: RetryPolicy::default(),
             payload: PayloadLimits::default(),

@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::ending::{BlockCode, BlockReason};
 use crate::go::Go;
 use crate::history::{Turn, route};
-use crate::host::wasi::{Hooks, Randomness};
+use crate::host::wasi::{Hooks, Randomness, Room};
 use crate::interrupt::Interrupt;
 use crate::journal::{
     ChildStart, Journal, RecordWrite, Seen, Signal, SuspendReason, Suspended, Suspension, Write,
@@ -55,6 +55,7 @@ pub(crate) struct Guest {
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
     pub(crate) hooks: Hooks,
+    pub(crate) room: Room,
     pub(crate) table: ResourceTable,
     /// What the options of children hold that have not been dropped.
     pub(crate) held_labels_bytes: usize,
@@ -138,6 +139,7 @@ impl Guest {
             wasi: crate::host::wasi::context(&console, &go.terms.environment),
             wasi_http,
             hooks: Hooks::default(),
+            room: Room::default(),
             table,
             held_labels_bytes: 0,
             console,

@@ -808,6 +808,7 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         step_cpu_ms: Some(300),
         payload_bytes: Some(1_000),
         steps: Some(5),
+        scratch_bytes: None,
     };
     let manifest = Manifest {
         limits: Some(limits),
@@ -859,6 +860,7 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         step_cpu_ms: Some(1_000_000),
         payload_bytes: Some(1 << 40),
         steps: Some(1_000_000),
+        scratch_bytes: None,
     };
     deploy(
         &database,
@@ -888,6 +890,40 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         assert!(failure.message.contains(says), "{workflow}: {failure:?}");
     }
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_grants_steps_a_scratch_directory() {
+    let database = database().await;
+    let directory = tempfile::tempdir().unwrap();
+    let component = directory.path().join("gate.wasm");
+    std::fs::write(&component, guest("gate")).unwrap();
+    let manifest = "[limits]\nscratch = \"64KiB\"\n";
+    std::fs::write(directory.path().join("dacapo.toml"), manifest).unwrap();
+    let deployed = run(&database, &["deploy", component.to_str().unwrap()]).await;
+    let said = text(&deployed.stdout);
+    assert!(deployed.status.success(), "{}", text(&deployed.stderr));
+    let line = "scratch directory of a step: at most 64.0 KiB";
+    assert!(said.contains(line), "{said}");
+
+    let worker = worker(&database).await;
+    let steps = json!([
+        ["write /tmp/a hello", "read /tmp/a", "fill /tmp/b 57345"],
+        ["list /tmp", "fill /tmp/b 57344"],
+    ]);
+    let script = database.start("script", &steps.to_string()).await;
+    let done = database.done(script).await;
+    let said: Value = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+    assert_eq!(
+        said,
+        json!([["done", "hello", "Uncategorized"], ["", "done"]])
+    );
+    let outside = database.start("script-outside", r#"["read /tmp/a"]"#).await;
+    let failure = database.done(outside).await.failure.unwrap();
+    assert_eq!(failure.code, "misuse");
+    assert!(failure.message.contains("open-at"), "{failure:?}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

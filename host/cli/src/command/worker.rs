@@ -91,6 +91,9 @@ pub(crate) struct Limits {
     /// What a run may log each time it is played, at most, in MiB; what comes after is dropped
     #[arg(long, default_value_t = 16, value_name = "MIB")]
     log_max: usize,
+    /// What the scratch directory of a step may hold, at most, in MiB, where a deployment grants one
+    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    scratch_max: u64,
     /// Rows that a run's journal may have; a run that wants more is blocked
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     steps_max: u32,
@@ -181,6 +184,7 @@ impl Limits {
                 stack_max_bytes: self.stack_max.saturating_mul(1 << 10),
                 log_line_max_bytes: self.log_line_max.saturating_mul(1 << 10),
                 log_max_bytes: self.log_max.saturating_mul(1 << 20),
+                scratch_max_bytes: self.scratch_max.saturating_mul(1 << 20),
                 steps_max: self.steps_max,
                 journal_max_bytes: self.journal_max.saturating_mul(1 << 20),
                 retry: RetryPolicy {

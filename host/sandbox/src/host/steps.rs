@@ -62,7 +62,7 @@ impl Host for Guest {
             // The body may have effects that can be seen, so everything before it must be durable.
             self.go.settle().await.map_err(Interrupt::from)?;
         }
-        let open = OpenAttempt {
+        let mut open = OpenAttempt {
             slot,
             started_at: self.journal.now(),
             number: failed_attempts + 1,
@@ -71,6 +71,7 @@ impl Host for Guest {
             retry_after_ms: None,
             is_over: Over::default(),
             is_limited: false,
+            scratch: None,
         };
         if let Some(outcome) = scripted {
             let outcome = self.end_attempt(open, outcome).await?;
@@ -80,6 +81,7 @@ impl Host for Guest {
             number: open.number,
         })?;
         self.console.enter(Some(open.slot.key.clone()), false);
+        open.scratch = self.open_scratch();
         self.attempt = Some(open);
         if let Some(ms) = options.timeout_ms {
             let max_ms = self.config.attempt_time_max_ms;

@@ -12,6 +12,7 @@ mod lines;
 mod memory_journal;
 mod outside;
 mod protocol;
+mod scratch;
 mod shapes;
 mod signals;
 mod support;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dacapo_model::Timestamp;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Instant};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
@@ -16,12 +17,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 
 impl wall_clock::Host for Guest {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
-        let micros = u64::try_from(self.visible_now().as_micros()).unwrap_or(0);
-        let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
-        Ok(Datetime {
-            seconds: micros / MICROS_PER_SECOND,
-            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
-        })
+        Ok(datetime(self.visible_now()))
     }
 
     fn resolution(&mut self) -> wasmtime::Result<Datetime> {
@@ -79,6 +75,16 @@ impl Guest {
         };
         let timer = self.table.push(timer)?;
         subscribe(&mut self.table, timer)
+    }
+}
+
+/// A time as WASI has it.
+pub(super) fn datetime(at: Timestamp) -> Datetime {
+    let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+    let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
+    Datetime {
+        seconds: micros / MICROS_PER_SECOND,
+        nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
     }
 }
 
