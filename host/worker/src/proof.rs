@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dacapo_model::{
-    Changes, DeploymentId, Descriptor, Failure, Manifest, PayloadLimits, RunId, Workflow,
+    Changes, DeploymentId, Descriptor, Failure, Manifest, Payload, PayloadLimits, RunId, Workflow,
 };
 use dacapo_sandbox::{
     BlockCode, Ending, Observer, PrepareError, Prepared, Proof, RunSpec, Sandbox, Terms,

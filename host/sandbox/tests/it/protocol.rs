@@ -120,7 +120,7 @@ async fn the_first_attempt_has_the_number_one() {
 
 #[tokio::test]
 async fn code_may_fail_its_run_whatever_its_type_says_but_not_inside_of_a_step() {
-    let mut run = Run::new("protocol.fail-run", "false");
+    let run = Run::new("protocol.fail-run", "false");
     let (code, message) = failure(run.go().await);
     assert_eq!(
         (code.as_str(), message.as_str()),
