@@ -28,6 +28,9 @@ pub struct WorkflowInfo {
     pub events: Vec<EventInfo>,
     /// How steps are tried again that do not say so themselves, where the deployment's manifest says it; none: as workers are configured.
     pub retry: Option<RetryPolicy>,
+    /// Why its runs are blocked, if its deployment is one that cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
@@ -83,6 +86,10 @@ impl EventInfo {
 impl WorkflowInfo {
     fn from_row(row: WorkflowRow) -> Self {
         let workflow = row.workflow;
+        let (manifest, problem) = match row.manifest {
+            Ok(manifest) => (Some(manifest), None),
+            Err(error) => (None, Some(format!("its manifest cannot be read: {error}"))),
+        };
         Self {
             name: workflow.name.clone(),
             deployment: Deployment {
@@ -97,7 +104,8 @@ impl WorkflowInfo {
                 .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
             events: workflow.events.iter().map(EventInfo::new).collect(),
-            retry: row.manifest.retry_of(&workflow.name),
+            retry: manifest.and_then(|manifest| manifest.retry_of(&workflow.name)),
+            problem,
             docs: workflow.docs.clone(),
             workflow,
         }

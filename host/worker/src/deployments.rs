@@ -145,7 +145,8 @@ impl Loader {
         }))
     }
 
-    /// Describes the component again: whoever deployed it may have given another one's descriptor with it.
+    /// Describes the component again, and checks the manifest: whoever deployed it may have given another one's descriptor with it, and a
+    /// manifest that nobody has looked at.
     async fn verify(&self, id: DeploymentId, row: &DeploymentRow) -> Result<(), LoadError> {
         let bytes = self.bytes(&row.digest).await?;
         let digest = row.digest.clone();
@@ -167,6 +168,21 @@ impl Loader {
                 format!(
                     "the descriptor of deployment {} of {} is not that of its component: {problem}; deploy it again with what \
                      `dacapo describe` prints of it",
+                    row.number, row.package
+                ),
+            ));
+        }
+        // Names are in full: what is said by another one would be passed over.
+        let problem = match row.manifest.checked(&row.descriptor) {
+            Ok(checked) if checked == row.manifest => None,
+            Ok(_) => Some("it does not name its workflows in full".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            return Err(LoadError::Unusable(
+                "bad-manifest",
+                format!(
+                    "the manifest of deployment {} of {} cannot be meant: {problem}; deploy it again with what `dacapo describe` prints of it",
                     row.number, row.package
                 ),
             ));

@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 info.retry.map_or_else(String::new, retry_text),
                 match paused.iter().find(|paused| paused.workflow == info.name) {
                     Some(paused) => format!("paused since {}", paused.since),
-                    None => String::new(),
+                    None => info.problem.clone().unwrap_or_default(),
                 },
             ]
         });
