@@ -163,7 +163,7 @@ async fn a_child_whose_deployment_was_retired_since_its_parent_asked_for_it_runs
     let mut blocker = PgConnection::connect(&database.url).await.unwrap();
     let mut blocking = blocker.begin().await.unwrap();
     blocking
-        .execute("lock table dacapo.child in exclusive mode")
+        .execute("lock table dacapo.child in share mode")
         .await
         .unwrap();
     let plan = format!(r#"{{"workflow": "{SQUARE}", "input": "7"}}"#);
@@ -171,7 +171,10 @@ async fn a_child_whose_deployment_was_retired_since_its_parent_asked_for_it_runs
     database
         .until(
             "the flush waits",
-            "select exists (select from pg_locks where relation = 'dacapo.child'::regclass and not granted)",
+            "select exists (
+                select from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock' and query like '-- Starts the children of a flush%'
+            )",
         )
         .await;
     put(client, &version("probe", 2), None).await.unwrap();
