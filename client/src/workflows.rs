@@ -34,6 +34,9 @@ pub struct WorkflowInfo {
     pub priority: Option<i16>,
     /// How long runs are kept once they have ended, where the manifest says it.
     pub retention: Option<RetentionSettings>,
+    /// Why its runs are blocked, if its deployment is one that cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
@@ -89,6 +92,10 @@ impl EventInfo {
 impl WorkflowInfo {
     fn from_row(row: WorkflowRow) -> Self {
         let workflow = row.workflow;
+        let (manifest, problem) = match row.manifest {
+            Ok(manifest) => (Some(manifest), None),
+            Err(error) => (None, Some(format!("its manifest cannot be read: {error}"))),
+        };
         Self {
             name: workflow.name.clone(),
             deployment: Deployment {
@@ -103,10 +110,13 @@ impl WorkflowInfo {
                 .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
             events: workflow.events.iter().map(EventInfo::new).collect(),
-            retry: row.manifest.retry_of(&workflow.name),
-            queue: row.manifest.queue_of(&workflow.name).map(str::to_owned),
-            priority: row.manifest.priority_of(&workflow.name),
-            retention: row.manifest.retention_of(&workflow.name),
+            retry: manifest.and_then(|manifest| manifest.retry_of(&workflow.name)),
+            queue: manifest
+                .and_then(|manifest| manifest.queue_of(&workflow.name))
+                .map(str::to_owned),
+            priority: manifest.and_then(|manifest| manifest.priority_of(&workflow.name)),
+            retention: manifest.and_then(|manifest| manifest.retention_of(&workflow.name)),
+            problem,
             docs: workflow.docs.clone(),
             workflow,
         }

@@ -153,14 +153,14 @@ pub struct WorkflowRow {
     pub digest: String,
     /// When it was deployed.
     pub deployed_at: Timestamp,
-    /// What the deployment says beside its code.
-    pub manifest: Manifest,
+    /// What the deployment says beside its code; or why this binary cannot read that.
+    pub manifest: Result<Manifest, String>,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
 
 /// The workflows that new runs can be of, by name: those of active deployments, and what a deployment has beyond that which is being rolled
-/// out.
+/// out. A manifest that cannot be read hides nobody else's workflows.
 pub async fn list_workflows(
     store: &Store,
     namespace: &str,
@@ -187,7 +187,7 @@ pub async fn list_workflows(
         .map(|row| {
             Ok(WorkflowRow {
                 workflow: parse(&row.schema, &row.name)?,
-                manifest: parse_manifest(&row.manifest, &row.package)?,
+                manifest: serde_json::from_str(&row.manifest).map_err(|error| error.to_string()),
                 package: row.package,
                 number: row.number,
                 digest: row.digest,

@@ -40,7 +40,7 @@ pub use code::{
 };
 pub use connect::{Store, StoreConnection};
 pub use deployments::{
-    CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
+    Caller, CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
     DeploymentSummary, NewDeployment, SteerOutcome, Steered, activate, collect_deployments,
     dependents, deploy, deployment_changes, deployment_content, list_deployments,
     retire_deployment,
@@ -79,8 +79,8 @@ pub use retention::{
     take_retention_turn,
 };
 pub use runs::{
-    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, get_run,
-    get_runs, log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, existing_runs,
+    get_run, get_runs, log_lines, start_runs, steps_done, steps_of,
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,

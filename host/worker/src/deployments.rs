@@ -178,7 +178,8 @@ impl Loader {
         }))
     }
 
-    /// Notes that the descriptor is that of the component: whoever deployed it may have given another one's with it.
+    /// Notes that the descriptor is that of the component, and that the manifest can be meant: whoever deployed it may have given another
+    /// one's descriptor with it, and a manifest that nobody has looked at.
     async fn verify(
         &self,
         id: DeploymentId,
@@ -191,6 +192,21 @@ impl Loader {
             self.describe(&row.digest, &bytes).await
         };
         check_descriptor(row, component.said.get_or_try_init(describe).await?)?;
+        // Names are in full: what is said by another one would be passed over.
+        let problem = match row.manifest.checked(&row.descriptor) {
+            Ok(checked) if checked == row.manifest => None,
+            Ok(_) => Some("it does not name its workflows in full".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            return Err(LoadError::Unusable(
+                "bad-manifest",
+                format!(
+                    "the manifest of deployment {} of {} cannot be meant: {problem}; deploy it again with what `dacapo describe` prints of it",
+                    row.number, row.package
+                ),
+            ));
+        }
         dacapo_store::note_verified(&self.store, id)
             .await
             .map_err(LoadError::of_store)

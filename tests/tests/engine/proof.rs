@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use dacapo_client::RunFilter;
-use dacapo_model::{Case, Manifest, Param, RunId, Status, Type};
+use dacapo_model::{Case, DeploymentId, Manifest, Param, RunId, Status, Type};
 use dacapo_sandbox::{Sandbox, SandboxConfig, describe};
 use dacapo_store::look_whole;
 use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{Candidate, Verdict};
 use serde_json::Value;
+use sqlx::{Connection, Executor};
 
 use crate::check::{sound, worker};
 use crate::command::{fails, run as dacapo, text};
@@ -308,6 +309,154 @@ async fn failed_and_blocked_runs_are_repaired_by_mended_code_behind_what_they_ha
         2,
         &["only failed and blocked runs"],
     );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+/// `dacapo runs repair … --apply --output json`, with what it exits and what it says beside.
+async fn repair(database: &Database, with: &str) -> (Option<i32>, Value, String) {
+    let repaired = dacapo(
+        database,
+        &["runs", "repair", with, "--apply", "--output", "json"],
+    )
+    .await;
+    let said = text(&repaired.stderr);
+    let data = serde_json::from_slice(&repaired.stdout).unwrap_or(Value::Null);
+    (repaired.status.code(), data, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_is_done_again_or_was_interrupted_starts_nothing_twice() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let mut failed = start(&database, "mended", 3).await;
+    for run in &failed {
+        assert_eq!(database.done(*run).await.status, Status::Failed);
+    }
+    failed.sort_unstable();
+    database.deploy("probe2").await;
+    let deployment: i64 = sqlx::query_scalar("select max(id) from dacapo.deployment")
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+    // The database gives up in the middle.
+    let second = RunId::of_repair(failed[1], DeploymentId(deployment));
+    let trigger = format!(
+        "create function give_up() returns trigger language plpgsql as $$ begin raise exception 'no more'; end $$;
+        create trigger gives_up before insert on dacapo.run for each row when (new.id = '{second}') execute function give_up()"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no more") && said.contains("not done twice"),
+        "{said}"
+    );
+    let started = data["started"].as_array().unwrap();
+    assert_eq!(started.len(), 1, "what was done is shown: {data:#}");
+    assert_eq!(started[0]["run"], failed[0].to_string());
+    sqlx::raw_sql("drop trigger gives_up on dacapo.run")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (
+            data["started"].as_array().unwrap().len(),
+            &data["repairedBefore"]
+        ),
+        (2, &Value::from(1))
+    );
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (
+            data["started"].as_array().unwrap().len(),
+            &data["repairedBefore"]
+        ),
+        (0, &Value::from(3))
+    );
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
+    // Also not by two at once, which have not seen each other.
+    for _ in 0..2 {
+        let client = &database.client;
+        let again = client
+            .repair(failed[1], DeploymentId(deployment), "ada")
+            .await;
+        assert_eq!(again.unwrap(), second);
+    }
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
+    assert_eq!(database.done(second).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_names_the_blocked_runs_that_were_busy_and_refuses_a_retired_deployment() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "renamed", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    database.deploy("probe2").await;
+    // As if somebody had moved it without a proof.
+    sqlx::query("update dacapo.run set deployment_id = (select max(id) from dacapo.deployment)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    database
+        .client
+        .send_event(run, "go", "1", None)
+        .await
+        .unwrap();
+    database
+        .until(
+            "it is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let file = with_manifest(
+        "busy",
+        "[workflows.\"changes.renamed\".changes]\nrenamed = { reserve = \"book\" }\n",
+    );
+    let deployed = dacapo(&database, &["deploy", &file.display().to_string()]).await;
+    assert!(deployed.status.success(), "{}", text(&deployed.stderr));
+    let mut holder = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut holding = holder.begin().await.unwrap();
+    holding
+        .execute("select from dacapo.task_suspended for update")
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@3").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(data["busy"], serde_json::json!([run]));
+    assert_eq!(data["moved"], 0);
+    assert!(said.contains(&format!("run {run}: it was busy")), "{said}");
+    holding.rollback().await.unwrap();
+    // No run goes on where none can go.
+    sqlx::raw_sql("select dacapo.activate('test:probe', 2), dacapo.retire('test:probe', 3)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    fails(
+        &dacapo(&database, &["runs", "repair", "test:probe@3", "--apply"]).await,
+        1,
+        &["deployment 3 of test:probe is retired", "--undo"],
+    );
+    sqlx::raw_sql("select dacapo.retire('test:probe', 3, '{\"undo\": true}')")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@3").await;
+    assert_eq!((code, &data["moved"]), (Some(0), &Value::from(1)), "{said}");
+    assert_eq!(database.done(run).await.status, Status::Completed);
     worker.drain().await.unwrap();
     sound(&database).await;
 }

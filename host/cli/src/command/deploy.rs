@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
+use dacapo_client::{Breaking, Client, ClientError, Deploy, DeployOutcome, Rollout, Steered};
 use dacapo_model::{Change, DeploymentId, Descriptor, HttpGrant, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use dacapo_worker::Candidate;
@@ -180,6 +180,12 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         }
         (_, None) => format!("deployment {number} of {package} is active"),
     }];
+    lines.extend(outcome.beside.map(|beside| {
+        format!("  deployment {beside} is being rolled out beside it, and goes on; `dacapo deployments activate {package} {number}` ends that")
+    }));
+    lines.extend(outcome.ended.map(|ended| {
+        format!("  this has ended the roll-out of deployment {ended}: no new run goes there")
+    }));
     lines.extend(
         outcome
             .changes
@@ -351,15 +357,44 @@ async fn upgrade(
         }
         return Ok(json!({ "moved": 0, "busy": 0, "proof": json }));
     }
-    let (moved, busy) = proof::upgrade(client, candidate, to, proven, who).await?;
+    let done = proof::move_all(client, candidate, to, proven.moves, who).await;
+    let (moved, busy) = (done.moved, done.left.len());
     if !ui.is_json() {
         ui.line(&text);
         ui.line(&match busy {
             0 => format!("{moved} of them go on with it now"),
-            busy => format!("{moved} of them go on with it now; {busy} were busy and stay where they are: the same command moves them later"),
+            busy => format!("{moved} of them go on with it now; {busy} were busy or have changed, and stay where they are: the same command tries them again"),
         });
     }
+    if let Some(error) = done.stopped {
+        return Err(error);
+    }
     Ok(json!({ "moved": moved, "busy": busy, "proof": json }))
+}
+
+/// Refuses all if one of them would break somebody, each with those before it in service.
+async fn refuse_breaking(
+    client: &Client,
+    deployable: &[Deployable],
+    is_partial: bool,
+) -> Result<()> {
+    let mut coming: Vec<&Descriptor> = Vec::new();
+    for one in deployable {
+        let descriptor = &one.described.descriptor;
+        let (_, changes) = client.changes_beside(descriptor, &coming).await?;
+        if changes.iter().any(|change| change.breaking) {
+            return Err(ClientError::Breaking {
+                package: descriptor.package.clone(),
+                changes,
+            }
+            .into());
+        }
+        // What is only rolled out stands in nobody's place.
+        if !is_partial {
+            coming.push(descriptor);
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
@@ -369,16 +404,30 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         .iter()
         .map(|file| read(file, &args.manifest))
         .collect::<Result<Vec<_>>>()?;
+    let rollout = args.rollout.rollout();
+    if rollout.is_some() && args.proof.upgrade == Upgrade::Proven {
+        return Err(Failed::usage(
+            "expected --upgrade proven without --percent and --label: it moves all runs in flight that go on with the new deployment, and not a part of them",
+        )
+        .hint("roll it out first; once it is active for all new runs, deploy the same file with --upgrade proven"));
+    }
     let client = connect::client(global).await?;
     let breaking = breaking(args.allow_breaking);
     if args.proof.check {
         return check(&client, &deployable, &args.proof, breaking, global, ui).await;
     }
     let who = who(args.by);
-    let mut outcomes = Vec::new();
+    // Nothing is deployed before all of them are known to go: a refusal of the second one must not leave the first one behind.
+    let mut candidates = Vec::new();
     for one in &deployable {
-        let candidate = prove_first(&client, one, &args.proof, global, ui).await?;
-        let outcome = put(&client, one, args.rollout.rollout(), breaking, &who).await?;
+        candidates.push(prove_first(&client, one, &args.proof, global, ui).await?);
+    }
+    if deployable.len() > 1 && breaking == Breaking::Refuse {
+        refuse_breaking(&client, &deployable, rollout.is_some()).await?;
+    }
+    let mut outcomes = Vec::new();
+    for (one, candidate) in deployable.iter().zip(candidates) {
+        let outcome = put(&client, one, rollout.clone(), breaking, &who).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
         }
@@ -407,7 +456,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             "created": outcome.created,
             "outcome": outcome.outcome,
             "before": outcome.replaces,
-            "rollout": args.rollout.rollout(),
+            "rollout": rollout,
+            "beside": outcome.beside,
+            "ended": outcome.ended,
             "changes": outcome.changes,
             "digest": described.digest,
             "workflows": names(&described.descriptor.workflows),

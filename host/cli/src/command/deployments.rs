@@ -148,6 +148,15 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
         Command::Gc { dry_run } => {
             let collected = client.collect_deployments(dry_run).await?;
             ui.data(&collected, |collected| gone(collected, dry_run));
+            if !dry_run {
+                for one in client.collect_deployments(true).await? {
+                    if let (Some(package), Some(number)) = (one.package, one.number) {
+                        ui.say(&format!(
+                            "deployment {number} of {package} stays: transactions are open that may have started runs there before it was retired; do this again once they have ended"
+                        ));
+                    }
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

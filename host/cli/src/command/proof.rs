@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use dacapo_client::{Client, RunId, Store};
+use dacapo_client::{Client, ClientError, RunId, Store};
 use dacapo_model::{DeploymentId, Descriptor, Manifest, PayloadLimits};
 use dacapo_sandbox::{Sandbox, SandboxConfig};
-use dacapo_store::Move;
+use dacapo_store::{Move, StoreError};
 use dacapo_worker::{Candidate, Finding, Findings};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -44,12 +44,15 @@ pub(crate) struct ProofArgs {
 /// Goes at a run that is busy, or whose journal grows, before it is left where it is.
 const TRIES: u32 = 5;
 
+/// Runs that are moved before it is noted how many were.
+const MOVED_AT_ONCE: usize = 200;
+
 /// What was found out about the runs of a package.
 pub(crate) struct Proven {
     findings: Findings,
     /// How many there are in flight, if not all of them were tried.
     of: Option<usize>,
-    moves: Vec<Move>,
+    pub(crate) moves: Vec<Move>,
 }
 
 impl Proven {
@@ -156,7 +159,7 @@ pub(crate) async fn deployment(
 ) -> Result<DeploymentId> {
     let (store, namespace) = (client.store(), client.namespace());
     let content = dacapo_store::deployment_content(store, namespace, package, number).await;
-    let content = content.map_err(dacapo_client::ClientError::from)?;
+    let content = content.map_err(ClientError::from)?;
     let content = content.ok_or_else(|| {
         Failed::request(format!("there is no deployment {number} of {package}"))
             .hint("`dacapo deployments list` shows them")
@@ -175,7 +178,7 @@ pub(crate) async fn prove(
 ) -> Result<Proven> {
     let store = client.store();
     let in_flight = dacapo_store::runs_in_flight(store, client.namespace(), package, except);
-    let in_flight = in_flight.await.map_err(dacapo_client::ClientError::from)?;
+    let in_flight = in_flight.await.map_err(ClientError::from)?;
     let mut runs: Vec<RunId> = in_flight.into_iter().map(|(run, _)| run).collect();
     let mut of = None;
     if let Some(sample) = sample.map(|sample| sample as usize)
@@ -220,38 +223,67 @@ async fn judge(
     });
     let judged = judging.await;
     bar.finish_and_clear();
-    judged.map_err(dacapo_client::ClientError::from)?;
+    judged.map_err(ClientError::from)?;
     Ok((findings, moves))
 }
 
-/// Moves the runs that were proven, and judges those again that were busy or have gone on meanwhile. Answers how many were moved, and how many
-/// were left because they were busy.
-pub(crate) async fn upgrade(
+/// What became of runs that were to be moved.
+#[derive(Default)]
+pub(crate) struct Moving {
+    /// How many go on with the other deployment.
+    pub(crate) moved: u64,
+    /// Those that were busy in all tries, or that do not fit any more: they stay where they are.
+    pub(crate) left: Vec<RunId>,
+    /// What kept the rest from being moved, if anything did.
+    pub(crate) stopped: Option<Failed>,
+}
+
+/// Moves the runs that were proven, and judges those again that were busy or have gone on meanwhile.
+pub(crate) async fn move_all(
     client: &Client,
     candidate: &Candidate,
     to: DeploymentId,
-    proven: Proven,
+    mut moves: Vec<Move>,
     who: &str,
-) -> Result<(u64, u64)> {
+) -> Moving {
     let store = client.store();
-    let (mut moved, mut moves) = (0, proven.moves);
-    let mut left = 0;
+    let mut done = Moving::default();
+    let stopped = |error: StoreError| -> Option<Failed> { Some(ClientError::from(error).into()) };
     for attempt in 1..=TRIES {
-        let answer = dacapo_worker::move_proven(store, to, &moves, who).await;
-        let (now, again) = answer.map_err(dacapo_client::ClientError::from)?;
-        moved += now;
-        left = again.len() as u64;
+        let mut again = Vec::new();
+        // By and by, so that what was moved before an error is known.
+        for batch in moves.chunks(MOVED_AT_ONCE) {
+            match dacapo_worker::move_proven(store, to, batch, who).await {
+                Ok((now, busy)) => {
+                    done.moved += now;
+                    again.extend(busy);
+                }
+                Err(error) => {
+                    done.left.extend(again);
+                    done.stopped = stopped(error);
+                    return done;
+                }
+            }
+        }
         if again.is_empty() || attempt == TRIES {
+            done.left.extend(again);
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         moves.clear();
         let judging = candidate.judge_all(store, &again, |judged| {
-            if !judged.has_ended && judged.verdict.is_proven() {
-                moves.push(judged.at);
+            if judged.has_ended {
+                return;
+            }
+            match judged.verdict.is_proven() {
+                true => moves.push(judged.at),
+                false => done.left.push(judged.at.run),
             }
         });
-        judging.await.map_err(dacapo_client::ClientError::from)?;
+        if let Err(error) = judging.await {
+            done.stopped = stopped(error);
+            return done;
+        }
     }
-    Ok((moved, left))
+    done
 }

@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 runs_text(info),
                 match paused.iter().find(|paused| paused.workflow == info.name) {
                     Some(paused) => format!("paused since {}", paused.since),
-                    None => String::new(),
+                    None => info.problem.clone().unwrap_or_default(),
                 },
             ]
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dacapo_client::{
     Breaking, Client, NewSchedule, OnConflict, Overlap, Rollout, RunId, Singleton, StartOptions,
-    Status, Timestamp, Trigger, When,
+    Status, Steered, Timestamp, Trigger, When,
 };
 use dacapo_tests::{Database, database};
 use sqlx::{Connection, Executor, PgConnection};
@@ -433,4 +433,31 @@ async fn a_start_asks_nothing_more_where_nothing_is_rolled_out() {
     }
     assert_eq!(counted[0], 0);
     assert!(counted[1] >= 3, "{counted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_active_bytes_deployed_again_leave_a_roll_out_alone_and_new_ones_say_that_they_end_it()
+{
+    let database = rolling_out(share(30)).await;
+    let client = &database.client;
+    let again = put(client, &version("probe", 1), None).await.unwrap();
+    assert_eq!(
+        (again.outcome, again.beside, again.ended),
+        (Steered::Same, Some(2), None)
+    );
+    assert_eq!(
+        standing(&database).await,
+        [(1, true, None), (2, false, Some(30))]
+    );
+    let new = put(client, &version("probe", 3), None).await.unwrap();
+    assert_eq!(
+        (new.outcome, new.beside, new.ended),
+        (Steered::Created, None, Some(2))
+    );
+    assert_eq!(
+        standing(&database).await,
+        [(1, false, None), (2, false, None), (3, true, None)]
+    );
+    let alone = put(client, &version("probe", 3), None).await.unwrap();
+    assert_eq!((alone.beside, alone.ended), (None, None));
 }
