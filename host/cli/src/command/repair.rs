@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// Do it: move the blocked runs that go on with it, and start those of the failed ones again, behind all that they have recorded
     #[arg(long)]
     apply: bool,
+    /// Count runs as going on, too, that would come to a step which the manifest says was inserted: whether the code asks for what they have
+    /// recorded behind it is not known before
+    #[arg(long)]
+    accept_inserted: bool,
     /// Who does it, as it is kept with the runs [default: the user and the machine]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -52,6 +56,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let package = details.info.package;
     let to = proof::deployment(&client, &package, number).await?;
     let candidate = candidate(&client, to, global.payload_limits()).await?;
+    let candidate = candidate.accepts_inserted(args.accept_inserted);
 
     let broken = broken(&client, args.filter.filter()?, &package).await?;
     let runs: Vec<RunId> = broken.keys().copied().collect();
@@ -190,8 +195,12 @@ async fn apply(
     who: &str,
 ) -> Result<Repaired> {
     let moved = dacapo_worker::move_proven(client.store(), to, blocked, who).await;
+    let moved = moved.map_err(ClientError::from)?;
+    if moved.is_retired {
+        return Err(proof::retired(moved.moved));
+    }
     let mut done = Repaired {
-        moved: moved.map_err(ClientError::from)?.0,
+        moved: moved.moved,
         ..Repaired::default()
     };
     let options = RerunOptions {
