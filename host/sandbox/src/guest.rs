@@ -177,8 +177,8 @@ impl Guest {
         }
         if let Answer::Open { key, .. } | Answer::New { key, .. } = &answer {
             self.check_is_there(kind, key)?;
-            // What is recorded in a scope comes before anything new in it, but for what was inserted.
-            if self.replay.is_replaying() {
+            // What is recorded in a scope comes before anything new in it, but for what was inserted. A fork on its way has its branch to come.
+            if self.route.is_empty() && self.replay.is_replaying() {
                 self.go.note_inserted(key);
             }
         }

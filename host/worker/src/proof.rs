@@ -195,7 +195,9 @@ impl Candidate {
             },
             Proof::Ends(Ending::Completed(_) | Ending::Cancelled(_)) => Verdict::Completes,
             Proof::Ends(Ending::Failed(failure)) => match failed_with {
-                Some(before) if (&before.code, &before.message) == (&failure.code, &failure.message) => {
+                Some(before)
+                    if (&before.code, &before.message) == (&failure.code, &failure.message) =>
+                {
                     Verdict::FailsAsBefore(failure)
                 }
                 _ => Verdict::Fails(failure),

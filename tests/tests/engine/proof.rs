@@ -563,7 +563,10 @@ async fn a_run_that_was_sent_something_or_whose_journal_is_another_is_not_moved(
     let again = "update dacapo.step set finished_at = clock_timestamp() where outcome is not null";
     sqlx::query(again).execute(store.pool()).await.unwrap();
     assert_eq!(moved(&before).await, [(run, Moved::Changed)]);
-    assert_eq!(moved(&stand(store, &[run]).await).await, [(run, Moved::Moved)]);
+    assert_eq!(
+        moved(&stand(store, &[run]).await).await,
+        [(run, Moved::Moved)]
+    );
     sound(&database).await;
 }
 
@@ -585,17 +588,18 @@ async fn an_event_that_comes_while_its_run_is_moved_is_held_against_the_new_type
     sqlx::query(declares).execute(store.pool()).await.unwrap();
     let (to, at) = (probe_at(&database, 2).await, stand(store, &[run]).await[0]);
     let mut moving = store.pool().begin().await.unwrap();
-    let moved: String =
-        sqlx::query_scalar("select dacapo.move_run($1, $2, $3, $4, to_timestamp($5::numeric / 1000000), $6, 'me')")
-            .bind(run.0)
-            .bind(to.0)
-            .bind(i32::try_from(at.rows).unwrap())
-            .bind(i32::try_from(at.done).unwrap())
-            .bind(at.latest.unwrap().as_micros().to_string())
-            .bind(at.inbox_seq)
-            .fetch_one(&mut *moving)
-            .await
-            .unwrap();
+    let moved: String = sqlx::query_scalar(
+        "select dacapo.move_run($1, $2, $3, $4, to_timestamp($5::numeric / 1000000), $6, 'me')",
+    )
+    .bind(run.0)
+    .bind(to.0)
+    .bind(i32::try_from(at.rows).unwrap())
+    .bind(i32::try_from(at.done).unwrap())
+    .bind(at.latest.unwrap().as_micros().to_string())
+    .bind(at.inbox_seq)
+    .fetch_one(&mut *moving)
+    .await
+    .unwrap();
     assert_eq!(moved, "moved");
     let client = database.client.clone();
     let sending = tokio::spawn(async move { client.send_event(run, "go", "1", None).await });
@@ -686,8 +690,14 @@ async fn nothing_is_moved_to_a_deployment_that_is_retired_or_gone() {
         )
         .await;
     let client = &database.client;
-    client.activate_deployment("test:probe", 2, None, "me").await.unwrap();
-    client.retire_deployment("test:probe", 1, false, "me").await.unwrap();
+    client
+        .activate_deployment("test:probe", 2, None, "me")
+        .await
+        .unwrap();
+    client
+        .retire_deployment("test:probe", 1, false, "me")
+        .await
+        .unwrap();
     let repair = ["runs", "repair", "test:probe@1", "--apply"];
     fails(
         &dacapo(&database, &repair).await,
@@ -699,7 +709,10 @@ async fn nothing_is_moved_to_a_deployment_that_is_retired_or_gone() {
     assert_eq!(retired.unwrap(), [(run, Moved::Retired)]);
     let gone = move_runs(store, DeploymentId(1_000_000), &standing, "me").await;
     assert_eq!(gone.unwrap(), [(run, Moved::Retired)]);
-    client.retire_deployment("test:probe", 1, true, "me").await.unwrap();
+    client
+        .retire_deployment("test:probe", 1, true, "me")
+        .await
+        .unwrap();
     let repaired = dacapo(&database, &repair).await;
     assert!(repaired.status.success(), "{}", text(&repaired.stderr));
     assert_eq!(database.done(run).await.status, Status::Completed);
@@ -754,7 +767,11 @@ async fn a_journal_that_is_too_long_for_the_new_manifest_is_found() {
     database
         .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
         .await;
-    database.client.send_event(run, "go", "1", None).await.unwrap();
+    database
+        .client
+        .send_event(run, "go", "1", None)
+        .await
+        .unwrap();
     database.done(run).await;
     worker.drain().await.unwrap();
     let described = describe(&guest("probe2")).unwrap();
@@ -788,13 +805,16 @@ async fn a_journal_that_is_too_long_for_the_new_manifest_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_up_to_a_step_of_a_branch_finds_its_fork_open_and_one_that_fails_as_it_did_is_fine()
-{
+ {
     let database = database().await;
     database.deploy("probe").await;
     let worker = worker(&database).await;
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let export = async |run: RunId| {
-        let file = dir.join(format!("proof-{run}.history")).display().to_string();
+        let file = dir
+            .join(format!("proof-{run}.history"))
+            .display()
+            .to_string();
         let run = run.to_string();
         let exported = dacapo(&database, &["runs", "export", &run, "--file", &file]).await;
         assert!(exported.status.success(), "{}", text(&exported.stderr));
@@ -802,7 +822,14 @@ async fn a_replay_up_to_a_step_of_a_branch_finds_its_fork_open_and_one_that_fail
     };
     let replay = async |file: &str, guest: &str, more: &[&str]| {
         let component = guest_path(guest).display().to_string();
-        let mut arguments = vec!["replay", file, "--component", &component, "--output", "json"];
+        let mut arguments = vec![
+            "replay",
+            file,
+            "--component",
+            &component,
+            "--output",
+            "json",
+        ];
         arguments.extend(more);
         let replayed = dacapo(&database, &arguments).await;
         let shown: Value = serde_json::from_slice(&replayed.stdout).unwrap();
@@ -822,7 +849,12 @@ async fn a_replay_up_to_a_step_of_a_branch_finds_its_fork_open_and_one_that_fail
         .as_array()
         .unwrap()
         .iter()
-        .map(|call| (call["key"].as_str().unwrap_or(""), call["state"].as_str().unwrap()))
+        .map(|call| {
+            (
+                call["key"].as_str().unwrap_or(""),
+                call["state"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert!(calls.contains(&("pair#1", "open")), "{calls:?}");
     assert!(calls.contains(&("pair#1/1/go#1", "new")), "{calls:?}");
@@ -831,8 +863,14 @@ async fn a_replay_up_to_a_step_of_a_branch_finds_its_fork_open_and_one_that_fail
     assert_eq!(database.done(failed).await.status, Status::Failed);
     let failed = export(failed).await;
     let (code, shown) = replay(&failed, "probe", &[]).await;
-    assert_eq!((code, shown["verdict"].as_str()), (Some(0), Some("fails-as-before")));
+    assert_eq!(
+        (code, shown["verdict"].as_str()),
+        (Some(0), Some("fails-as-before"))
+    );
     let (code, shown) = replay(&failed, "probe2", &[]).await;
-    assert_eq!((code, shown["verdict"].as_str()), (Some(0), Some("completes")));
+    assert_eq!(
+        (code, shown["verdict"].as_str()),
+        (Some(0), Some("completes"))
+    );
     worker.drain().await.unwrap();
 }

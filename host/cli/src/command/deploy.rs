@@ -254,7 +254,8 @@ async fn check(
     let (mut all, mut is_fine) = (Vec::new(), true);
     for one in deployable {
         let package = &one.described.descriptor.package;
-        let candidate = proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
+        let candidate =
+            proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
         let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
         is_fine &= proven.all_go_on();
         if !ui.is_json() {
@@ -328,7 +329,10 @@ async fn upgrade(
         });
     }
     let is_whole = busy == 0 && proven.not_proven() == 0;
-    Ok((json!({ "moved": moved, "busy": busy, "proof": proven.json() }), is_whole))
+    Ok((
+        json!({ "moved": moved, "busy": busy, "proof": proven.json() }),
+        is_whole,
+    ))
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {

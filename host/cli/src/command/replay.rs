@@ -167,7 +167,9 @@ fn before(recorded: Vec<Recorded>, at: u32) -> Vec<Recorded> {
             outcome: Outcome::Ok(plan),
             ..
         } = &row.state
-            && gone.iter().any(|gone| gone.key.as_str().starts_with(&within))
+            && gone
+                .iter()
+                .any(|gone| gone.key.as_str().starts_with(&within))
         {
             // It says how many branches there are, done or open.
             row.state = RecordedState::Open {
