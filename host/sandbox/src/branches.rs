@@ -154,7 +154,13 @@ impl Branches {
 
     /// Takes up a branch that was under way when the run was given up. One that waits is not played to find that out.
     fn take_up(&mut self, history: &History, branch: StepKey) {
+        let go = &self.player.go;
         match history.open_row(branch.as_str()) {
+            Some(row) if go.is_dropped(&row.key) => self.ready.push_back(branch),
+            // As for the run itself: changed code may have something to do before its fork.
+            Some(row) if row.kind == Kind::Fork && go.changes.is_some() => {
+                self.ready.push_back(branch);
+            }
             Some(row) if row.kind == Kind::Fork => self.open(history, row.key),
             Some(row) => match suspension(&row) {
                 Some(suspension) if !self.is_awaited(history, &branch, &suspension) => {
@@ -410,6 +416,7 @@ fn suspension(row: &Recorded) -> Option<Suspension> {
     let (reason, events) = match row.kind {
         Kind::Wait => {
             let events = match plan {
+                // Not read: the run was moved to other code, which is to say what it waits for.
                 Some(names) => serde_json::from_str(names.as_str()).ok()?,
                 None => vec![row.key.name().to_owned()],
             };

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, StepKey, Timestamp};
 use dacapo_outbound::Outbound;
 use dacapo_replay::Positions;
 
@@ -49,6 +49,8 @@ pub(crate) struct Go {
     journal_bytes: AtomicUsize,
     /// About how much was recorded since somebody last waited until that was durable.
     unsettled_bytes: AtomicUsize,
+    /// The first call that the code's author says was inserted and that came while something recorded was still to be asked for.
+    inserted: OnceLock<StepKey>,
     /// What is known of the run's children.
     children: Mutex<HashMap<RunId, Child>>,
 }
@@ -100,9 +102,26 @@ impl Go {
             journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),
             log: Arc::default(),
             unsettled_bytes: AtomicUsize::new(0),
+            inserted: OnceLock::new(),
             children: Mutex::default(),
         };
         (go, recorded)
+    }
+
+    /// The code makes an inserted call in front of what is recorded.
+    pub(crate) fn note_inserted(&self, key: &StepKey) {
+        let _ = self.inserted.set(key.clone());
+    }
+
+    /// The first of the inserted calls in front of what is recorded.
+    pub(crate) fn inserted(&self) -> Option<StepKey> {
+        self.inserted.get().cloned()
+    }
+
+    /// Whether the code's author says that the call of this key, or a fork around it, is gone.
+    pub(crate) fn is_dropped(&self, key: &StepKey) -> bool {
+        let changes = self.changes.as_ref();
+        changes.is_some_and(|changes| dacapo_replay::is_dropped(key, changes))
     }
 
     /// About how many bytes the journal holds.

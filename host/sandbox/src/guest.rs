@@ -194,6 +194,13 @@ impl Guest {
         if self.go.is_watched {
             self.observe(kind, &answer);
         }
+        if let Answer::Open { key, .. } | Answer::New { key, .. } = &answer {
+            self.check_is_there(kind, key)?;
+            // What is recorded in a scope comes before anything new in it, but for what was inserted. A fork on its way has its branch to come.
+            if self.route.is_empty() && self.replay.is_replaying() {
+                self.go.note_inserted(key);
+            }
+        }
         Ok(match answer {
             Answer::Recorded { key, outcome } => {
                 self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
@@ -227,6 +234,25 @@ impl Guest {
                 })
             }
         })
+    }
+
+    /// Whether it is where it belongs, or at the fork that leads there: whatever is new before that is for whoever forked, who was played
+    /// first. Done here, it would be done in each branch.
+    fn check_is_there(&self, kind: Kind, key: &StepKey) -> Result<(), Interrupt> {
+        let Some(turn) = self.route.front() else {
+            return Ok(());
+        };
+        if kind == Kind::Fork && turn.fork == *key {
+            return Ok(());
+        }
+        Err(Interrupt::Blocked(BlockReason {
+            code: BlockCode::Mismatch,
+            message: format!(
+                "the code asks for `{key}` on its way to the branch `{}`, where all that it asks for was recorded before",
+                StepKey::branch(&turn.fork, turn.index)
+            ),
+            details: None,
+        }))
     }
 
     /// Whether what the code says now was said before.

@@ -79,7 +79,11 @@ impl Sandbox {
         let mut branches = Branches::new(self, prepared, workflow, &call, &go);
         let mut first = history.is_flat().then_some(recorded);
         loop {
-            let open = history.open_fork(ROOT);
+            // Changed code may have something to do before its fork, or may have lost it.
+            let open = match go.changes {
+                Some(_) => None,
+                None => history.open_fork(ROOT),
+            };
             let fork = match open.filter(|fork| !branches.is_over(history, fork)) {
                 // It would only be played to come to the fork.
                 Some(fork) => fork,

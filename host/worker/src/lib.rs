@@ -63,7 +63,7 @@ use crate::writer::Writer;
 pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
-pub use crate::proof::{Candidate, Finding, Findings, Judged, Verdict, move_proven};
+pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict, move_proven};
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;

@@ -290,7 +290,8 @@ async fn check(
     let (mut all, mut is_fine) = (Vec::new(), true);
     for one in deployable {
         let package = &one.described.descriptor.package;
-        let candidate = proof::candidate(one, global.payload_limits()).await?;
+        let candidate =
+            proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
         let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
         is_fine &= proven.all_go_on();
         let (_, changes) = client.changes_by(&one.described.descriptor).await?;
@@ -322,7 +323,7 @@ async fn prove_first(
         return Ok(None);
     }
     let package = &one.described.descriptor.package;
-    let candidate = proof::candidate(one, global.payload_limits()).await?;
+    let candidate = proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
     if args.require_all {
         let proven = proof::prove(client, &candidate, package, None, None, ui).await?;
         if !proven.all_go_on() {
@@ -338,7 +339,7 @@ async fn prove_first(
     Ok(Some(candidate))
 }
 
-/// Moves the runs in flight that go on with a deployment, and says what becomes of the others.
+/// Moves the runs in flight that go on with a deployment, and says what becomes of the others. Answers whether none was left behind.
 async fn upgrade(
     client: &Client,
     candidate: &Candidate,
@@ -346,30 +347,34 @@ async fn upgrade(
     to: DeploymentId,
     who: &str,
     ui: Ui,
-) -> Result<serde_json::Value> {
+) -> Result<(serde_json::Value, bool)> {
     let proven = proof::prove(client, candidate, package, Some(to), None, ui).await?;
-    let (json, text) = (proven.json(), proven.text(package));
     if proven.is_empty() {
         if !ui.is_json() {
             ui.line(&format!(
                 "no runs of {package} are in flight on another deployment"
             ));
         }
-        return Ok(json!({ "moved": 0, "busy": 0, "proof": json }));
+        let none = json!({ "moved": 0, "busy": 0, "proof": proven.json() });
+        return Ok((none, true));
     }
-    let done = proof::move_all(client, candidate, to, proven.moves, who).await;
-    let (moved, busy) = (done.moved, done.left.len());
+    let upgraded = proof::upgrade(client, candidate, to, proven, who).await;
+    let (proven, moved, busy) = (upgraded.proven, upgraded.moved, upgraded.busy.len());
     if !ui.is_json() {
-        ui.line(&text);
+        ui.line(&proven.text(package));
         ui.line(&match busy {
             0 => format!("{moved} of them go on with it now"),
             busy => format!("{moved} of them go on with it now; {busy} were busy or have changed, and stay where they are: the same command tries them again"),
         });
     }
-    if let Some(error) = done.stopped {
+    if let Some(error) = upgraded.stopped {
         return Err(error);
     }
-    Ok(json!({ "moved": moved, "busy": busy, "proof": json }))
+    let is_whole = busy == 0 && proven.not_proven() == 0;
+    Ok((
+        json!({ "moved": moved, "busy": busy, "proof": proven.json() }),
+        is_whole,
+    ))
 }
 
 /// Refuses all if one of them would break somebody, each with those before it in service.
@@ -425,7 +430,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if deployable.len() > 1 && breaking == Breaking::Refuse {
         refuse_breaking(&client, &deployable, rollout.is_some()).await?;
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut is_whole) = (Vec::new(), true);
     for (one, candidate) in deployable.iter().zip(candidates) {
         let outcome = put(&client, one, rollout.clone(), breaking, &who).await?;
         if !ui.is_json() {
@@ -440,7 +445,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             Some(candidate) if args.proof.upgrade == Upgrade::Proven => {
                 let package = &described.descriptor.package;
                 let to = proof::deployment(&client, package, outcome.number).await?;
-                Some(upgrade(&client, candidate, package, to, &who, ui).await?)
+                let (upgraded, whole) = upgrade(&client, candidate, package, to, &who, ui).await?;
+                is_whole &= whole;
+                Some(upgraded)
             }
             _ => None,
         };
@@ -471,5 +478,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if ui.is_json() {
         ui.data(&outcomes, |_| String::new());
     }
-    Ok(ExitCode::SUCCESS)
+    match is_whole || !args.proof.require_all {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(ExitCode::FAILURE),
+    }
 }

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use dacapo_client::{Client, ClientError, DeploymentStatus, ListFilter, RunFilter, RunId, Status};
 use dacapo_model::{DeploymentId, PayloadLimits};
-use dacapo_store::Move;
-use dacapo_worker::{Candidate, Findings};
+use dacapo_worker::{Candidate, Findings, Judged};
 use serde_json::json;
 
 use crate::arguments::Global;
@@ -27,6 +26,10 @@ pub(crate) struct Args {
     /// Do it: move the blocked runs that go on with it, and start those of the failed ones again, behind all that they have recorded
     #[arg(long)]
     apply: bool,
+    /// Count runs as going on, too, that would come to a step which the manifest says was inserted: whether the code asks for what they have
+    /// recorded behind it is not known before
+    #[arg(long)]
+    accept_inserted: bool,
     /// Who does it, as it is kept with the runs [default: the user and the machine]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -58,6 +61,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     let to = proof::deployment(&client, &package, number).await?;
     let candidate = candidate(&client, to, global.payload_limits()).await?;
+    let candidate = candidate.accepts_inserted(args.accept_inserted);
 
     let mut broken = broken(&client, args.filter.filter()?, &package).await?;
     // Those go on already, as other runs.
@@ -74,7 +78,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         let run = judged.at.run;
         findings.add(&judged);
         match broken.get(&run) {
-            Some(Status::Blocked) if judged.verdict.is_proven() => blocked.push(judged.at),
+            Some(Status::Blocked) if judged.verdict.is_proven() => blocked.push(judged),
             Some(Status::Failed) if judged.verdict.is_proven() => failed.push(run),
             _ => {}
         }
@@ -84,8 +88,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         ui.line(&proof::findings_text(&findings, &package));
     }
     failed.sort_unstable();
+    let blocked_runs = blocked.len();
     let mut done = match args.apply {
-        true => Some(apply(&client, &candidate, to, &blocked, &failed, &who(args.by)).await),
+        true => Some(apply(&client, &candidate, to, blocked, &failed, &who(args.by)).await),
         false => None,
     };
     let stopped = done.as_mut().and_then(|done| done.stopped.take());
@@ -123,7 +128,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 ),
                 None => format!(
                     "--apply would let {} blocked runs go on, and {} failed ones as new runs",
-                    blocked.len(),
+                    blocked_runs,
                     failed.len()
                 ),
             });
@@ -223,14 +228,14 @@ async fn apply(
     client: &Client,
     candidate: &Candidate,
     to: DeploymentId,
-    blocked: &[Move],
+    blocked: Vec<Judged>,
     failed: &[RunId],
     who: &str,
 ) -> Repaired {
-    let moving = proof::move_all(client, candidate, to, blocked.to_vec(), who).await;
+    let moving = proof::upgrade(client, candidate, to, Proven::of(blocked), who).await;
     let mut done = Repaired {
         moved: moving.moved,
-        busy: moving.left,
+        busy: [moving.busy, moving.unfit].concat(),
         stopped: moving.stopped,
         ..Repaired::default()
     };
