@@ -96,6 +96,7 @@ impl WorkflowInfo {
             Ok(manifest) => (Some(manifest), None),
             Err(error) => (None, Some(format!("its manifest cannot be read: {error}"))),
         };
+        let manifest = manifest.as_ref();
         Self {
             name: workflow.name.clone(),
             deployment: Deployment {

@@ -104,11 +104,9 @@ impl Verdict {
     #[must_use]
     pub fn details(&self) -> Option<&str> {
         match self {
-            Self::Fails(failure) => failure.details.as_ref(),
+            Self::Fails(failure) | Self::FailsAsBefore(failure) => failure.details.as_ref(),
             Self::Diverges { details, .. } => details.as_ref(),
-            Self::GoesOn | Self::Completes | Self::Input(_) | Self::Event(_) | Self::NoWorkflow => {
-                None
-            }
+            _ => None,
         }
         .map(Payload::as_str)
     }

@@ -846,7 +846,7 @@ async fn nothing_is_moved_to_a_deployment_that_is_retired_or_gone() {
         .await;
     let client = &database.client;
     client
-        .activate_deployment("test:probe", 2, None, "me")
+        .activate_deployment("test:probe", 2, None, dacapo_client::Breaking::Allow, "me")
         .await
         .unwrap();
     client

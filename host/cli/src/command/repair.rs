@@ -232,7 +232,7 @@ async fn apply(
     failed: &[RunId],
     who: &str,
 ) -> Repaired {
-    let moving = proof::upgrade(client, candidate, to, Proven::of(blocked), who).await;
+    let moving = proof::upgrade(client, candidate, to, proof::Proven::of(blocked), who).await;
     let mut done = Repaired {
         moved: moving.moved,
         busy: [moving.busy, moving.unfit].concat(),
