@@ -129,7 +129,7 @@ impl Sandbox {
             ticker: &self.inner.ticker,
             meter,
             turns: &self.inner.turns,
-            turn: Turn::Mine(None),
+            turn: Turn::Mine { _place: None },
         };
         let returned = tokio::select! {
             biased;
@@ -421,7 +421,9 @@ struct Slices<'a, F> {
 /// Whether a guest may be on a thread.
 enum Turn {
     /// It may: with a place among those that compute, or none since it has not computed for long.
-    Mine(Option<OwnedSemaphorePermit>),
+    Mine {
+        _place: Option<OwnedSemaphorePermit>,
+    },
     /// It has to wait for its turn.
     Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
 }
@@ -434,7 +436,7 @@ impl<F: Future> Future for Slices<'_, F> {
         if let Turn::Awaited(turn) = &mut this.turn {
             match turn.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(place) => this.turn = Turn::Mine(place),
+                Poll::Ready(place) => this.turn = Turn::Mine { _place: place },
             }
         }
         let _on_thread = this.ticker.guest_on_thread();
@@ -447,7 +449,7 @@ impl<F: Future> Future for Slices<'_, F> {
             // It is never closed.
             Turn::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
         } else {
-            Turn::Mine(None)
+            Turn::Mine { _place: None }
         };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
