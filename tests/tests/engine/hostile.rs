@@ -190,7 +190,11 @@ fn forgeries() -> Vec<Attack> {
         attack("forged/core.four-g", beyond),
         attack("forged/core.text-beyond", beyond),
         attack("forged/core.answer-beyond", beyond),
-        on("forged/core.allocator-answers-beyond", "\"text\"", beyond),
+        on(
+            "forged/core.allocator-answers-beyond",
+            "\"text\"",
+            Fails("trap", "beyond end of memory"),
+        ),
         attack(
             "hostile/forged.crooked-answer",
             Fails("trap", "not aligned"),
