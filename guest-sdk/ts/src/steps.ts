@@ -108,7 +108,7 @@ export function read<T>(name: string, text: string, parse?: (recorded: unknown) 
   }
 }
 
-function witOptions(options: StepOptions<never>) {
+function witOptions(options: Omit<StepOptions, "parse">) {
   const { attempts, backoffMs, factor, backoffMaxMs, timeoutMs } = options;
   const retry = [attempts, backoffMs, factor, backoffMaxMs].some((part) => part !== undefined);
   if (!retry && timeoutMs === undefined) {

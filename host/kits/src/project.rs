@@ -125,12 +125,16 @@ impl Project {
             assets::kit(language),
             &support.join("guest-sdk").join(language.name()),
         )?;
-        world::write(
+        let world = world::write(
             &self.root.join("wit"),
             &support.join("world"),
             self.settings.world.as_deref(),
             languages::extra_imports(language),
-        )
+        )?;
+        if language == Language::TypeScript {
+            languages::typescript::prepare(self, &world)?;
+        }
+        Ok(world)
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -119,7 +119,8 @@ impl Worker {
         let sandbox = Sandbox::with_outbound(sandbox, outbound)?;
         let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.guest_threads)
+            // One more than may compute: a run that can go on finds a thread, whoever computes.
+            .worker_threads(config.guest_threads.saturating_add(1))
             .thread_name("dacapo-guest")
             .enable_all()
             .build()

@@ -11,7 +11,7 @@ use crate::world::{GUEST, World};
 pub(crate) const PROJECT: ProjectWords = ProjectWords {
     name: "Python",
     entry: "workflows.py",
-    setup: "    python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1   # once",
+    setup: "    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt   # once",
     ignored: &["/.venv/", "__pycache__/"],
 };
 
