@@ -30,7 +30,7 @@ async fn begins(language: Language) {
     said(&dacapo(&project, &on(&["deploy", "order-flow.wasm"])).await);
     let worker = Dacapo::on(&database).worker().await;
     let input = r#"{"name": "Ada", "email": "ada@example.com"}"#;
-    let started = said(&dacapo(&project, &on(&["start", "sign-up", input])).await);
+    let started = said(&dacapo(&project, &on(&["start", "sign-up", "--input", input])).await);
     let run = started.split_whitespace().find(|word| word.len() == 36);
     let run = run.unwrap_or_else(|| panic!("no run's id in {started}"));
     let confirm = ["event", run, "confirmed", r#"{"by": "Grace"}"#];
@@ -45,7 +45,11 @@ async fn begins(language: Language) {
     );
     // The example's own mistake, told by its own words.
     let bad = r#"{"name": "Ada", "email": "nobody"}"#;
-    let failed = dacapo(&project, &on(&["start", "--wait", "sign-up", bad])).await;
+    let failed = dacapo(
+        &project,
+        &on(&["start", "--wait", "sign-up", "--input", bad]),
+    )
+    .await;
     assert!(!failed.status.success());
     let told = String::from_utf8_lossy(&failed.stderr);
     assert!(
@@ -107,7 +111,7 @@ async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
     manifest("[build]\nlanguage = \"rust\"\nworld = \"shop\"\n");
     fails(
         dacapo(&project, &["build"]).await,
-        &["no world shop", "order"],
+        &["no world shop", "guest"],
     );
     manifest("[build]\nlanguage = \"rust\"\nworlds = \"shop\"\n");
     fails(
@@ -120,5 +124,8 @@ async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
         "package app:order; world order { export shop; }",
     )
     .unwrap();
-    fails(dacapo(&project, &["build"]).await, &["world.wit", "shop"]);
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["wit", "interface or world `shop` does not exist"],
+    );
 }
