@@ -113,7 +113,7 @@ impl Worker {
         let io = tokio::runtime::Handle::current();
         let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io)?;
         let sandbox = Sandbox::with_outbound(config.sandbox.clone(), outbound)?;
-        let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
+        let sql = SqlDatabases::new(&config)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.guest_threads)
             .thread_name("dacapo-guest")
@@ -205,6 +205,10 @@ async fn work(
         Arc::clone(&inbox),
         Arc::clone(&stage),
     )));
+    let prefetching = Arc::clone(&stage);
+    let _prefetching = AbortOnDrop(tokio::spawn(async move {
+        prefetching.deployments.prefetch().await;
+    }));
     let scheduler = Scheduler::new(
         store.clone(),
         Arc::clone(&inbox.agenda),
@@ -376,10 +380,7 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Notice::Queue => inbox.queues_changed(),
                 Notice::Schedule => inbox.agenda.look(),
                 Notice::Children => inbox.relatives.notify_one(),
-                Notice::Deployment(id) => {
-                    let stage = Arc::clone(&stage);
-                    tokio::spawn(async move { stage.deployments.prefetch(id).await });
-                }
+                Notice::Deployment(id) => stage.deployments.want(id),
                 Notice::Finished(_) => {}
             }
         }
