@@ -683,7 +683,7 @@ async fn values_of_each_type_come_back_as_they_went() {
 async fn answers_have_limits_and_statements_a_time() {
     let database = bank().await;
     let grant = SqlGrant {
-        statement_timeout_ms: 300,
+        statement_timeout_ms: 1_500,
         max_rows: 100,
         max_bytes: 10_000,
         ..SqlGrant::new("bank")
