@@ -131,6 +131,15 @@ pub(crate) struct Limits {
     /// Connections to each of these databases, at most: so many SQL steps can be under way
     #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
     sql_connections: u32,
+    /// Rows that one statement of a SQL step may answer, whatever is granted
+    #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
+    sql_rows_max: u32,
+    /// What the values that one such statement answers may hold together, in bytes, whatever is granted
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    sql_bytes_max: u32,
+    /// How long the session of a SQL step may wait for the step's body before it is ended
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    sql_idle_max: Duration,
     /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
     #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
     deployments_max: u32,
@@ -178,6 +187,9 @@ impl Limits {
             queues: (!self.queues.is_empty()).then_some(self.queues),
             sql: sql_databases(self.sql)?,
             sql_connections_max: self.sql_connections,
+            sql_rows_max: self.sql_rows_max,
+            sql_bytes_max: self.sql_bytes_max,
+            sql_idle_max: self.sql_idle_max,
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
