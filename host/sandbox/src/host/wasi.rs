@@ -63,6 +63,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     bindings::random::random::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure_seed::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    output::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     http::add_to_linker(linker)
 }
