@@ -6,7 +6,7 @@ use dacapo_model::{
     Change, Descriptor, Manifest, Rollout, Timestamp, Workflow, compatibility, problems_of_caller,
 };
 use dacapo_store::{
-    Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
+    Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
     SteerOutcome, Steered,
 };
 use serde::Serialize;
@@ -18,6 +18,12 @@ use crate::{Client, ClientError};
 
 /// How often a deploy looks again because another one came between its look and its statement.
 const TRIES_MAX: u32 = 8;
+
+/// How often it is looked whether transactions are over that keep a deployment from being taken away.
+const OPEN_TRIES: u32 = 20;
+
+/// The rest before each of these looks.
+const OPEN_REST: Duration = Duration::from_millis(100);
 
 /// A component to be put into service.
 #[derive(Debug, Clone)]
@@ -61,7 +67,21 @@ pub struct DeployOutcome {
     pub outcome: Steered,
     /// Only a part of the new runs goes there.
     pub is_partial: bool,
+    /// Number of the deployment that is being rolled out beside these bytes, which were active: it goes on.
+    pub beside: Option<i32>,
+    /// Number of the deployment whose roll-out has been ended by this.
+    pub ended: Option<i32>,
     /// What is different from the deployment that was active, as far as that was asked for.
+    pub changes: Vec<Change>,
+}
+
+/// What an activation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activated {
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: SteerOutcome,
+    /// What is different from the deployment that was active.
     pub changes: Vec<Change>,
 }
 
@@ -268,14 +288,7 @@ impl Client {
                 return Ok(DeployOutcome::new(outcome, deploy, changes));
             }
         }
-        Err(ClientError::DeploymentRefused {
-            code: "deployment-conflict",
-            message: format!(
-                "other deployments of {} came again and again while this one was compared with them",
-                deploy.descriptor.package
-            ),
-            hint: Some("deploy it again".to_owned()),
-        })
+        Err(too_busy(&deploy.descriptor.package))
     }
 
     async fn put(
@@ -307,15 +320,42 @@ impl Client {
         &self,
         descriptor: &Descriptor,
     ) -> Result<(Option<i32>, Vec<Change>), ClientError> {
+        self.changes_beside(descriptor, &[]).await
+    }
+
+    /// The same, once these components of other packages are in service.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn changes_beside(
+        &self,
+        descriptor: &Descriptor,
+        coming: &[&Descriptor],
+    ) -> Result<(Option<i32>, Vec<Change>), ClientError> {
         let store = self.store();
         let package = &descriptor.package;
-        let there = retried(|| dacapo_store::dependents(store, &self.namespace, package)).await?;
+        let mut there =
+            retried(|| dacapo_store::dependents(store, &self.namespace, package)).await?;
+        let comes = |package: &str| coming.iter().any(|coming| coming.package == package);
+        // What is replaced minds only where its runs go on.
+        there
+            .callers
+            .retain(|caller| caller.in_flight > 0 || !comes(&caller.package));
         let Some((number, old)) = &there.active else {
             return Ok((None, Vec::new()));
         };
         let mut changes =
             changes_between(old, &descriptor.workflows, |name| users_of(name, &there));
-        for (caller, number, calls) in &there.callers {
+        let said = changes.clone();
+        let callers = there
+            .callers
+            .iter()
+            .map(|caller| (words_of(caller, "which calls it"), &caller.calls));
+        let coming = coming.iter().map(|coming| {
+            let who = format!("{}, which comes with it and calls it", coming.package);
+            (who, &coming.children)
+        });
+        for (who, calls) in callers.chain(coming) {
             for known in calls {
                 let named = |workflows: &[Workflow]| {
                     workflows.iter().find(|one| one.name == known.name).cloned()
@@ -326,17 +366,14 @@ impl Client {
                 let before =
                     named(old).map_or_else(Vec::new, |old| problems_of_caller(known, &old));
                 for mut problem in problems_of_caller(known, &new) {
-                    let is_said = changes.iter().any(|change| {
+                    let is_said = said.iter().any(|change| {
                         change.breaking
                             && change.workflow == problem.workflow
                             && change.place == problem.place
                     });
                     // What was so before is not this deployment's doing.
                     if !is_said && !before.contains(&problem) {
-                        problem.what = format!(
-                            "{} (for deployment {number} of {caller}, which calls it)",
-                            problem.what
-                        );
+                        problem.what = format!("{} (for {who})", problem.what);
                         changes.push(problem);
                     }
                 }
@@ -408,23 +445,56 @@ impl Client {
         })
     }
 
-    /// Lets new runs go to a deployment that is there, all of them or a part. To an older one: that is going back.
+    /// Lets new runs go to a deployment that is there, all of them or a part. To an older one: that is going back. It is compared with the
+    /// active one as a new one is.
     ///
     /// # Errors
-    /// [`ClientError::DeploymentRefused`] if there is none, it is retired, or the roll-out cannot be.
+    /// [`ClientError::Breaking`] if it would break who deals with its workflows, unless that is allowed;
+    /// [`ClientError::DeploymentRefused`] if there is none, it is retired, or the roll-out cannot be. Nothing was changed then.
     pub async fn activate_deployment(
         &self,
         package: &str,
         number: i32,
         rollout: Option<&Rollout>,
+        breaking: Breaking,
         who: &str,
-    ) -> Result<SteerOutcome, ClientError> {
+    ) -> Result<Activated, ClientError> {
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
-        let activate =
-            || dacapo_store::activate(store, &self.namespace, &package, number, rollout, who);
-        retried(activate).await?.map_err(refused)
+        for _ in 0..TRIES_MAX {
+            let content = retried(|| {
+                dacapo_store::deployment_content(store, &self.namespace, &package, number)
+            })
+            .await?;
+            let (expects, changes) = match content {
+                Some(content) if !content.is_retired => {
+                    let (active, changes) = self.changes_by(&content.descriptor).await?;
+                    (Some(active.unwrap_or(0)), changes)
+                }
+                // The database says what is wrong.
+                _ => (None, Vec::new()),
+            };
+            if breaking == Breaking::Refuse && changes.iter().any(|change| change.breaking) {
+                return Err(ClientError::Breaking { package, changes });
+            }
+            let activate = || {
+                dacapo_store::activate(
+                    store,
+                    &self.namespace,
+                    &package,
+                    number,
+                    rollout,
+                    expects,
+                    who,
+                )
+            };
+            let outcome = retried(activate).await?.map_err(refused)?;
+            if outcome.outcome != Steered::Moved {
+                return Ok(Activated { outcome, changes });
+            }
+        }
+        Err(too_busy(&package))
     }
 
     /// Lets no new run go to a deployment any more; runs in flight end there. With `undo` it may be activated again.
@@ -501,14 +571,26 @@ impl Client {
     }
 
     /// Takes away retired deployments without runs, of all namespaces, and components that no deployment has; or only says which they
-    /// are. The newest deployment of a package stays, so that no number is given twice.
+    /// are. The newest deployment of a package stays, so that no number is given twice. One stays, too, while transactions are open that
+    /// may have started a run there before it was retired: they are waited for no longer than two seconds, and a later call takes it.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn collect_deployments(&self, dry_run: bool) -> Result<Vec<Collected>, ClientError> {
         let store = self.store();
-        let rows =
-            retried(|| dacapo_store::collect_deployments(store, dry_run, Duration::ZERO)).await?;
+        let collect = |dry_run| {
+            retried(move || dacapo_store::collect_deployments(store, dry_run, Duration::ZERO))
+        };
+        let mut rows = collect(dry_run).await?;
+        if !dry_run {
+            for _ in 0..OPEN_TRIES {
+                if collect(true).await?.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(OPEN_REST).await;
+                rows.extend(collect(false).await?);
+            }
+        }
         let collected = rows.into_iter().map(|row| {
             let (namespace, package, number) = match row.deployment {
                 Some((namespace, package, number)) => {
@@ -577,6 +659,8 @@ impl DeployOutcome {
             replaces: outcome.before.filter(|before| *before != outcome.number),
             outcome: outcome.outcome,
             is_partial: deploy.rollout.is_some() && outcome.outcome != Steered::Same,
+            beside: outcome.beside,
+            ended: outcome.ended,
             changes,
         }
     }
@@ -672,9 +756,25 @@ fn users_of(name: &str, there: &Dependents) -> Vec<String> {
     let callers = there
         .callers
         .iter()
-        .filter(|(_, _, calls)| calls.iter().any(|call| call.name == name))
-        .map(|(package, number, _)| format!("deployment {number} of {package} calls it"));
+        .filter(|caller| caller.calls.iter().any(|call| call.name == name))
+        .map(|caller| words_of(caller, "calls it"));
     runs.chain(schedules).chain(callers).collect()
+}
+
+/// A caller, what it does, and how many of its runs may do so still.
+fn words_of(caller: &Caller, calls: &str) -> String {
+    let Caller {
+        package,
+        number,
+        in_flight,
+        ..
+    } = caller;
+    let comma = if calls.starts_with("which") { "," } else { "" };
+    let in_flight = match in_flight {
+        0 => String::new(),
+        runs => format!("; its runs in flight: {runs}"),
+    };
+    format!("deployment {number} of {package}{comma} {calls}{in_flight}")
 }
 
 fn refused(refusal: DeploymentRefusal) -> ClientError {
@@ -682,6 +782,16 @@ fn refused(refusal: DeploymentRefusal) -> ClientError {
         code: refusal.code,
         message: refusal.message,
         hint: refusal.hint,
+    }
+}
+
+fn too_busy(package: &str) -> ClientError {
+    ClientError::DeploymentRefused {
+        code: "deployment-conflict",
+        message: format!(
+            "other deployments of {package} came again and again while this one was compared with them"
+        ),
+        hint: Some("try again".to_owned()),
     }
 }
 

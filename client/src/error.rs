@@ -88,7 +88,7 @@ pub enum ClientError {
     /// A deployment cannot be had so. Nothing was changed.
     #[error("{message}")]
     DeploymentRefused {
-        /// A word for programs: `deployment-not-found`, `deployment-conflict`, `deployment-retired`, `bad-deployment`.
+        /// A word for programs: `deployment-not-found`, `deployment-conflict`, `deployment-retired`, `bad-deployment`, `queue-not-found`.
         code: &'static str,
         /// Why not.
         message: String,
@@ -381,7 +381,7 @@ impl ClientError {
             Self::InMany { error, .. } => return error.hint(),
             Self::DeploymentRefused { hint, .. } => return hint.clone(),
             Self::Breaking { .. } => {
-                "keep what callers use as it was, put the new behaviour under another workflow's name, or deploy with --allow-breaking".to_owned()
+                "keep what callers use as it was, put the new behaviour under another workflow's name, or allow it with --allow-breaking".to_owned()
             }
             Self::KeyConflict { .. } => {
                 "a key names one run while that is kept: use another key for another input, or the first input to get the same run".to_owned()

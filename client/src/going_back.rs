@@ -34,6 +34,9 @@ const TRIES_MAX: u32 = 8;
 /// Runs that are looked at together.
 const PAGE: u32 = 100;
 
+/// Runs that are looked up in one statement.
+const LOOKED_UP_MAX: usize = 1_000;
+
 /// Which deployment a run is started again on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDeployment {
@@ -174,8 +177,61 @@ impl Client {
             .ok_or(ClientError::RunNotFound(run))?;
         let there = self.clone().with_namespace(&row.namespace);
         there
-            .start_again(run, &row.workflow, &row.input, options, who)
+            .start_again(run, RunId::new(), &row.workflow, &row.input, options, who)
             .await
+    }
+
+    /// Starts a failed run again on a deployment whose code is mended, behind all that it has recorded. The new run's id follows from the
+    /// old one and the deployment ([`RunId::of_repair`]): done again, nothing more is started.
+    ///
+    /// # Errors
+    /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] unless the run has ended or is blocked;
+    /// [`ClientError::DeploymentRefused`] if the deployment is retired.
+    pub async fn repair(
+        &self,
+        run: RunId,
+        deployment: DeploymentId,
+        who: &str,
+    ) -> Result<RunId, ClientError> {
+        check_who(who)?;
+        let store = self.store();
+        let row = retried(|| dacapo_store::get_run(store, run))
+            .await?
+            .ok_or(ClientError::RunNotFound(run))?;
+        let options = RerunOptions {
+            from: Some(String::new()),
+            deployment: OnDeployment::Of(deployment),
+        };
+        let new = RunId::of_repair(run, deployment);
+        self.start_again(run, new, &row.workflow, &row.input, &options, who)
+            .await
+    }
+
+    /// Which of these runs have been started again by [`Client::repair`] on a deployment.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn repaired(
+        &self,
+        runs: &[RunId],
+        deployment: DeploymentId,
+    ) -> Result<HashSet<RunId>, ClientError> {
+        let store = self.store();
+        let mut repaired = HashSet::new();
+        for runs in runs.chunks(LOOKED_UP_MAX) {
+            let news: Vec<RunId> = runs
+                .iter()
+                .map(|run| RunId::of_repair(*run, deployment))
+                .collect();
+            let there = retried(|| dacapo_store::existing_runs(store, &news)).await?;
+            let pairs = runs.iter().zip(&news);
+            repaired.extend(
+                pairs
+                    .filter(|(_, new)| there.contains(new))
+                    .map(|(run, _)| *run),
+            );
+        }
+        Ok(repaired)
     }
 
     /// Lets a failed run go on from its failed steps, once whatever made it fail is mended: the same run, with all that it has recorded
@@ -390,7 +446,14 @@ impl Client {
         for run in runs {
             let result = match change {
                 Change::Rerun(options) => self
-                    .start_again(run.id, &run.workflow, &run.input, options, who)
+                    .start_again(
+                        run.id,
+                        RunId::new(),
+                        &run.workflow,
+                        &run.input,
+                        options,
+                        who,
+                    )
                     .await
                     .map(Some),
                 Change::Retry => self.retry(run.id, who).await.map(|_| None),
@@ -413,18 +476,17 @@ impl Client {
         Ok(())
     }
 
-    /// Starts a run of the client's namespace again.
+    /// Starts a run of the client's namespace again. One id for all tries: a statement whose answer was lost finds the run that it made.
     async fn start_again(
         &self,
         old: RunId,
+        new: RunId,
         workflow: &str,
         input: &Payload,
         options: &RerunOptions,
         who: &str,
     ) -> Result<RunId, ClientError> {
         let store = self.store();
-        // One id for all tries: a statement whose answer was lost finds the run that it made.
-        let new = RunId::new();
         for _ in 0..TRIES_MAX {
             let deployment = match options.deployment {
                 OnDeployment::Own => retried(|| dacapo_store::deployment_of(store, old))
@@ -461,15 +523,25 @@ impl Client {
                     self.forget(workflow);
                     continue;
                 }
-                Err(RerunRefusal::Retired) => Err(ClientError::DeploymentRefused {
-                    code: "deployment-retired",
-                    message: format!(
-                        "the deployment that run {old} was on is retired: no new run can go there"
-                    ),
-                    hint: Some(
-                        "start it again on the active one: without --same-deployment".to_owned(),
-                    ),
-                }),
+                Err(RerunRefusal::Retired) => {
+                    let (which, hint) = match options.deployment {
+                        OnDeployment::Of(_) => (
+                            format!("that run {old} was to go on with"),
+                            "take that back with `dacapo deployments retire PACKAGE N --undo`, or name another one",
+                        ),
+                        _ => (
+                            format!("that run {old} was on"),
+                            "start it again on the active one: without --same-deployment",
+                        ),
+                    };
+                    Err(ClientError::DeploymentRefused {
+                        code: "deployment-retired",
+                        message: format!(
+                            "the deployment {which} is retired: no new run can go there"
+                        ),
+                        hint: Some(hint.to_owned()),
+                    })
+                }
                 Err(RerunRefusal::NoStep) => Err(ClientError::StepNotFound {
                     run: old,
                     step: options.from.clone().unwrap_or_default(),

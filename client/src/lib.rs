@@ -48,9 +48,10 @@ pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
-    CatchUp, Change as TypeChange, Descriptor, ExportError, Failure, InputError, Kind, Manifest,
-    ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload, PayloadLimits,
-    PriorityError, Rollout, RunExport, RunId, Status, Timestamp, parse_priority,
+    CatchUp, Change as TypeChange, Descriptor, ExportError, Failure, InputError, Keep, Kind,
+    Manifest, ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload,
+    PayloadLimits, PriorityError, RetentionSettings, Rollout, RunExport, RunId, Status, Timestamp,
+    parse_priority,
 };
 pub use dacapo_store::{
     Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
@@ -58,7 +59,7 @@ pub use dacapo_store::{
     Steered, Store, migrate,
 };
 pub use deployments::{
-    Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
+    Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
     DeploymentDiff, DeploymentInfo, DeploymentStatus, WorkflowTypes,
 };
 pub use error::{Action, ClientError};

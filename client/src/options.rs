@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dacapo_model::{PRIORITY_MAX, Timestamp, check_name};
-use dacapo_store::{Begins, OnConflict, Placing, Special};
+use dacapo_store::{Begins, OnConflict, Placing, PlacingDefaults, Special};
 
 use crate::ClientError;
 
@@ -26,9 +26,6 @@ const DEBOUNCE_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// It waits so many times as long as it must be quiet where nobody says otherwise.
 const DEBOUNCE_FACTOR: u32 = 10;
 
-/// The queue of runs that are in no named one.
-pub(crate) const DEFAULT_QUEUE: &str = "default";
-
 /// How to start a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartOptions {
@@ -40,11 +37,12 @@ pub struct StartOptions {
     /// The run fails with the code `deadline` when it has not ended by itself this long after its start, whatever it does then; its code
     /// is not asked. 1 ms to 10 years.
     pub deadline: Option<Duration>,
-    /// The queue that the run waits in, made before with [`Client::set_queue`](crate::Client::set_queue). None, or `default`: the one
-    /// without limits.
+    /// The queue that the run waits in, made before with [`Client::set_queue`](crate::Client::set_queue); `default` is the one without
+    /// limits. None: as the deployment's manifest says, and else that one.
     pub queue: Option<String>,
-    /// Runs with a higher one go first; a step of it is worth a minute of waiting. -100 to 100.
-    pub priority: i16,
+    /// Runs with a higher one go first; a step of it is worth a minute of waiting. -100 to 100. None: as the deployment's manifest says,
+    /// and else 0.
+    pub priority: Option<i16>,
     /// What the limits per key of its queue go by, such as a customer's number; only in a named queue. 1 to 200 bytes.
     pub concurrency_key: Option<String>,
     /// When the run begins, at most 10 years from now. A time that is over means at once.
@@ -116,7 +114,7 @@ impl StartOptions {
     /// The same options with a priority.
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
-        self.priority = priority;
+        self.priority = Some(priority);
         self
     }
 
@@ -134,15 +132,30 @@ impl StartOptions {
         self
     }
 
-    pub(crate) fn placing(&self) -> Placing<'_> {
+    /// Where the run is placed on a deployment with these defaults.
+    pub(crate) fn placing<'a>(&'a self, defaults: &'a PlacingDefaults) -> Placing<'a> {
+        let (queue, priority) = defaults.under(self.queue.as_deref(), self.priority);
         Placing {
-            queue: self
-                .queue
-                .as_deref()
-                .filter(|queue| *queue != DEFAULT_QUEUE),
-            priority: self.priority,
+            queue,
+            priority,
             concurrency_key: self.concurrency_key.as_deref(),
             begins: self.begins,
+        }
+    }
+
+    /// Checks what can be known only of a deployment: whether there is a queue whose limits the concurrency key is for.
+    pub(crate) fn check_on(&self, defaults: &PlacingDefaults) -> Result<(), ClientError> {
+        match &self.concurrency_key {
+            Some(key) if self.placing(defaults).queue.is_none() => {
+                let message = format!(
+                    "{key:?} is given without a queue: limits per key are those of a named queue, so name one as well"
+                );
+                Err(ClientError::BadArgument {
+                    what: "concurrency key",
+                    message,
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -151,11 +164,10 @@ impl StartOptions {
         if let Some(queue) = &self.queue {
             check_queue_name(queue)?;
         }
-        if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&self.priority) {
-            let message = format!(
-                "expected -{PRIORITY_MAX} to {PRIORITY_MAX}, got {}",
-                self.priority
-            );
+        if let Some(priority) = self.priority
+            && !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority)
+        {
+            let message = format!("expected -{PRIORITY_MAX} to {PRIORITY_MAX}, got {priority}");
             return bad("priority", message);
         }
         if let Some(key) = &self.concurrency_key {
@@ -165,12 +177,6 @@ impl StartOptions {
                     "concurrency key",
                     "it is empty: expected a customer's number, say".to_owned(),
                 );
-            }
-            if self.placing().queue.is_none() {
-                let message = format!(
-                    "{key:?} is given without a queue: limits per key are those of a named queue, so name one as well"
-                );
-                return bad("concurrency key", message);
             }
         }
         match self.begins {

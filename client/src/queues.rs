@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use dacapo_model::Timestamp;
+use dacapo_model::{DEFAULT_QUEUE, Timestamp};
 use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueRow, Rate};
 use serde::{Serialize, Serializer};
 
-use crate::options::{DEFAULT_QUEUE, check_queue_name, check_text};
+use crate::options::{check_queue_name, check_text};
 use crate::retry::retried;
 use crate::{Client, ClientError};
 

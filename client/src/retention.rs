@@ -2,25 +2,26 @@
 
 use std::time::Duration;
 
-use dacapo_model::Status;
+use dacapo_model::{Keep, Status};
 use dacapo_store::RetentionRule;
 
 use crate::options::check_text;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
-/// The shortest time for which runs are kept: whoever started one may still be asking for its output.
-const KEEP_MIN: Duration = Duration::from_secs(60);
+/// The shortest time for which runs are kept.
+const KEEP_MIN: Duration = Duration::from_secs(Keep::SECONDS_MIN);
 
-/// The longest time; for longer there is "for ever". A hundred years.
-const KEEP_MAX: Duration = Duration::from_secs(3_155_760_000);
+/// The longest time.
+const KEEP_MAX: Duration = Duration::from_secs(Keep::SECONDS_MAX);
 
 /// The longest name of a workflow, in bytes.
 const WORKFLOW_BYTES_MAX: usize = 1_000;
 
 impl Client {
     /// The rules of the client's namespace, the most general first: of those that fit a run the last one counts. The first one fits
-    /// every run; unless it was changed it says 30 days.
+    /// every run; unless it was changed it says 30 days. What the manifest of a run's deployment says of its workflow counts before all rules
+    /// but those for that very workflow.
     ///
     /// # Errors
     /// Those of the database.

@@ -50,10 +50,11 @@ pub struct NewSchedule {
     pub overlap: Overlap,
     /// What becomes of ticks that were missed because no worker was there.
     pub catch_up: CatchUp,
-    /// The queue that each run waits in, made before with [`Client::set_queue`]. None, or `default`: the one without limits.
+    /// The queue that each run waits in, made before with [`Client::set_queue`]; `default` is the one without limits. None: as the manifest
+    /// of its deployment says, and else that one.
     pub queue: Option<String>,
-    /// The priority of each run: -100 to 100, higher goes first.
-    pub priority: i16,
+    /// The priority of each run: -100 to 100, higher goes first. None: as the manifest of its deployment says, and else 0.
+    pub priority: Option<i16>,
     /// What the limits per key of the queue go by; only with a named queue. 1 to 200 bytes.
     pub concurrency_key: Option<String>,
     /// It is made paused.
@@ -76,7 +77,7 @@ impl NewSchedule {
             overlap: Overlap::Skip,
             catch_up: CatchUp::One,
             queue: None,
-            priority: 0,
+            priority: None,
             concurrency_key: None,
             paused: false,
             existing: Existing::Refuse,
@@ -128,11 +129,11 @@ pub struct Schedule {
     pub input: Payload,
     /// The labels of its runs.
     pub labels: BTreeMap<String, String>,
-    /// The named queue of its runs.
+    /// The queue of its runs. None: as the manifest of their deployment says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// The priority of its runs.
-    pub priority: i16,
+    /// The priority of its runs. None: as the manifest of their deployment says.
+    pub priority: Option<i16>,
     /// What the queue's limits per key go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
@@ -338,6 +339,7 @@ impl Client {
             });
         }
         let (active, input) = self.checked_input(&new.workflow, &new.input).await?;
+        places.check_on(&active.defaults)?;
         let plan = SchedulePlan {
             namespace: self.namespace.to_string(),
             name: new.name.clone(),
@@ -357,11 +359,13 @@ impl Client {
             jitter: new.jitter,
             overlap: new.overlap,
             catch_up: new.catch_up,
-            placing: places.placing(),
+            queue: places.queue.as_deref(),
+            priority: places.priority,
+            concurrency_key: places.concurrency_key.as_deref(),
         };
         let mut connection = self.live_connection().await?;
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
-        if let Some(queue) = definition.placing.queue
+        if let Some(queue) = places.placing(&active.defaults).queue
             && !dacapo_store::is_queue(&mut transaction, &self.namespace, queue).await?
         {
             return Err(ClientError::QueueNotFound(queue.to_owned()));
@@ -514,11 +518,12 @@ impl Client {
                 input: &input,
                 labels: &labels,
                 deadline: None,
-                placing: row.placing(),
+                placing: row.placing(&active.defaults),
             };
-            let results = dacapo_store::start_runs(&mut *transaction, &[start]).await?;
-            if let Some(queue) = no_queue(&row, &results) {
-                return Err(ClientError::QueueNotFound(queue));
+            let results =
+                dacapo_store::start_runs(&mut *transaction, std::slice::from_ref(&start)).await?;
+            if let Some(error) = no_queue(&[start], &results) {
+                return Err(error);
             }
             if results.contains(&StartResult::NotActive) {
                 continue;
@@ -580,24 +585,24 @@ impl Client {
                 let run = plan.run_of(ticks[at]);
                 let active = resolution.target(run, &labels[at]);
                 let input = self.fitting(active, row.input.as_str())?;
-                targets.push((run, active.deployment, input, &labels[at]));
+                targets.push((run, active, input, &labels[at]));
             }
             let starts: Vec<StartRun<'_>> = targets
                 .iter()
-                .map(|(run, deployment, input, labels)| StartRun {
+                .map(|(run, active, input, labels)| StartRun {
                     id: *run,
                     workflow: &row.workflow,
-                    deployment: *deployment,
+                    deployment: active.deployment,
                     input,
                     labels,
                     deadline: None,
-                    placing: row.placing(),
+                    placing: row.placing(&active.defaults),
                 })
                 .collect();
             let pool = self.store().pool();
             let results = retried(|| dacapo_store::start_runs(pool, &starts)).await?;
-            if let Some(queue) = no_queue(&row, &results) {
-                return Err(ClientError::QueueNotFound(queue));
+            if let Some(error) = no_queue(&starts, &results) {
+                return Err(error);
             }
             if results.contains(&StartResult::NotActive) {
                 tries += 1;
@@ -735,10 +740,10 @@ fn check_schedule_name(name: &str) -> Result<(), ClientError> {
     })
 }
 
-/// The queue of a schedule, if there was none for its runs.
-fn no_queue(row: &ScheduleRow, results: &[StartResult]) -> Option<String> {
-    let queue = row.queue.as_ref()?;
-    results
-        .contains(&StartResult::UnknownQueue)
-        .then(|| queue.clone())
+/// What is wrong if there is no queue for one of the runs.
+fn no_queue(starts: &[StartRun<'_>], results: &[StartResult]) -> Option<ClientError> {
+    let mut both = starts.iter().zip(results);
+    let (start, _) = both.find(|(_, result)| **result == StartResult::UnknownQueue)?;
+    let queue = start.placing.queue.unwrap_or_default();
+    Some(ClientError::QueueNotFound(queue.to_owned()))
 }

@@ -161,6 +161,7 @@ impl Client {
                 .as_ref()
                 .map_or(fresh, |key| RunId::keyed(&self.namespace, workflow, key));
             let active = Arc::clone(resolution.target(id, &options.labels));
+            options.check_on(&active.defaults)?;
             let payload = match active.workflow.check_input(input, &self.limits) {
                 Ok(payload) => Arc::new(payload),
                 // The answer may be an old one: a newer deployment may take this input.
@@ -217,7 +218,7 @@ impl Client {
                     self.forget(name);
                     continue;
                 }
-                StartResult::UnknownQueue => return Err(unknown_queue(options)),
+                StartResult::UnknownQueue => return Err(unknown_queue(options, &active)),
                 // A rival with the same key committed while our statement ran; the next one sees its run.
                 StartResult::Exists { workflow, .. } if workflow.is_empty() => continue,
                 StartResult::Exists { input, .. } => match &options.key {
@@ -298,7 +299,7 @@ impl Start {
             input: &self.input,
             labels: &self.options.labels,
             deadline: self.options.deadline,
-            placing: self.options.placing(),
+            placing: self.options.placing(&self.active.defaults),
         }
     }
 
@@ -320,8 +321,10 @@ impl Question for Start {
     }
 }
 
-fn unknown_queue(options: &StartOptions) -> ClientError {
-    ClientError::QueueNotFound(options.queue.clone().unwrap_or_default())
+/// The queue that a start names, or the manifest of its deployment, is not there.
+fn unknown_queue(options: &StartOptions, active: &ActiveWorkflow) -> ClientError {
+    let queue = options.placing(&active.defaults).queue;
+    ClientError::QueueNotFound(queue.unwrap_or_default().to_owned())
 }
 
 fn encode<I, O>(workflow: &WorkflowRef<I, O>, input: &I) -> Result<String, ClientError> {

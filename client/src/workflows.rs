@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use dacapo_model::{Case, RetryPolicy, Timestamp, Type, Workflow};
+use dacapo_model::{Case, RetentionSettings, RetryPolicy, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
@@ -28,6 +28,15 @@ pub struct WorkflowInfo {
     pub events: Vec<EventInfo>,
     /// How steps are tried again that do not say so themselves, where the deployment's manifest says it; none: as workers are configured.
     pub retry: Option<RetryPolicy>,
+    /// The named queue of runs whose start names none, where the manifest says it.
+    pub queue: Option<String>,
+    /// The priority of runs whose start says none, where the manifest says it.
+    pub priority: Option<i16>,
+    /// How long runs are kept once they have ended, where the manifest says it.
+    pub retention: Option<RetentionSettings>,
+    /// Why its runs are blocked, if its deployment is one that cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
@@ -83,6 +92,11 @@ impl EventInfo {
 impl WorkflowInfo {
     fn from_row(row: WorkflowRow) -> Self {
         let workflow = row.workflow;
+        let (manifest, problem) = match row.manifest {
+            Ok(manifest) => (Some(manifest), None),
+            Err(error) => (None, Some(format!("its manifest cannot be read: {error}"))),
+        };
+        let manifest = manifest.as_ref();
         Self {
             name: workflow.name.clone(),
             deployment: Deployment {
@@ -97,7 +111,13 @@ impl WorkflowInfo {
                 .map(|param| ValueInfo::new(Some(param.name.clone()), &param.ty)),
             output: workflow.result.as_ref().map(|ty| ValueInfo::new(None, ty)),
             events: workflow.events.iter().map(EventInfo::new).collect(),
-            retry: row.manifest.retry_of(&workflow.name),
+            retry: manifest.and_then(|manifest| manifest.retry_of(&workflow.name)),
+            queue: manifest
+                .and_then(|manifest| manifest.queue_of(&workflow.name))
+                .map(str::to_owned),
+            priority: manifest.and_then(|manifest| manifest.priority_of(&workflow.name)),
+            retention: manifest.and_then(|manifest| manifest.retention_of(&workflow.name)),
+            problem,
             docs: workflow.docs.clone(),
             workflow,
         }

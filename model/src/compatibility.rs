@@ -1,7 +1,7 @@
 //! What changes for those who deal with a workflow when another deployment of it comes: its callers, the readers of its output, and the
 //! senders of its events.
 //!
-//! Runs in flight are not asked: they stay on their deployment.
+//! What becomes of runs in flight is not asked here: they stay on their deployment.
 
 use std::fmt;
 
@@ -214,6 +214,12 @@ impl Changes {
             S64, String, Tuple, U8, U16, U32, U64, Variant,
         };
         match (from, to) {
+            // Where an option may hold none itself, some(x) is written as {"some": x}.
+            (Option(one), Option(other))
+                if matches!(**one, Option(_)) != matches!(**other, Option(_)) =>
+            {
+                self.add(place, true, format!("expected {to}, may be {from}"));
+            }
             (Option(from), Option(to)) => self.fit(place, from, to, reader),
             // Some(x) is written as x, unless x may be none itself.
             (from, Option(to)) if !matches!(from, Option(_)) && !matches!(**to, Option(_)) => {
@@ -439,6 +445,14 @@ mod tests {
         assert_eq!(
             input(old, new),
             ["!input.note: there is no such field for who reads it"]
+        );
+        assert_eq!(
+            input(option(Type::U8), option(option(Type::U8))),
+            ["!input: expected option<option<u8>>, may be option<u8>"]
+        );
+        assert_eq!(
+            input(option(option(Type::U8)), option(option(Type::U16))),
+            ["input: it takes more than before"]
         );
         let list = |ty| Type::List(Box::new(ty));
         assert_eq!(

@@ -90,6 +90,9 @@ pub struct LimitSettings {
     /// Rows that a run's journal may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
+    /// What a step's scratch directory may hold in one attempt, in bytes. Without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch_bytes: Option<u64>,
 }
 
 impl LimitSettings {
@@ -97,6 +100,8 @@ impl LimitSettings {
     pub const MEMORY_MIN_BYTES: u64 = 1 << 20;
     /// The least payload that a limit leaves a guest, in bytes.
     pub const PAYLOAD_MIN_BYTES: u64 = 64;
+    /// The least scratch directory that is one, in bytes.
+    pub const SCRATCH_MIN_BYTES: u64 = 64 << 10;
 }
 
 impl HttpSettings {
@@ -508,6 +513,12 @@ pub(crate) fn check_grants(
             "B",
         ),
         ("steps", limits.steps.map(u64::from), 1, "rows"),
+        (
+            "scratch",
+            limits.scratch_bytes,
+            LimitSettings::SCRATCH_MIN_BYTES,
+            "B",
+        ),
     ];
     for (key, value, min, unit) in least {
         if let Some(value) = value.filter(|value| *value < min) {

@@ -12,7 +12,7 @@ use crate::{StepKey, Timestamp};
 /// The identity of a run.
 ///
 /// A run that nobody named has a UUIDv7, so that ids sort by the time of their start. A run started with a key has a UUIDv8
-/// that is a pure function of namespace, workflow and key, a run of a schedule's tick one of schedule and tick, and a child one of its parent and its place in the parent's journal: the primary key
+/// that is a pure function of namespace, workflow and key, a run of a schedule's tick one of schedule and tick, a child one of its parent and its place in the parent's journal, and a run that repairs a failed one a function of that and the deployment: the primary key
 /// of the run then also makes it unique, and no unique index across runs is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub Uuid);
@@ -55,6 +55,14 @@ impl RunId {
                 Self::hashed(&["child", "of", &parent, key.as_str(), "retry", &retries])
             }
         }
+    }
+
+    /// The id of the one run that goes on in place of a failed one, by the mended code of this deployment.
+    #[must_use]
+    pub fn of_repair(failed: RunId, deployment: DeploymentId) -> Self {
+        let (failed, deployment) = (failed.to_string(), deployment.0.to_string());
+        // Four parts like a child's, whose second is another word.
+        Self::hashed(&["child", "repaired", &failed, &deployment])
     }
 
     fn hashed(parts: &[&str]) -> Self {

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::grants::check_grants;
 use crate::{
-    Changes, Descriptor, HttpSettings, LimitSettings, RetryPolicy, RetryPolicyError, SecretGrant,
-    SecretName, SqlGrant, SqlGrantError, is_short_for,
+    Changes, Descriptor, HttpSettings, LimitSettings, PRIORITY_MAX, RetentionSettings, RetryPolicy,
+    RetryPolicyError, SecretGrant, SecretName, SqlGrant, SqlGrantError, check_name, is_short_for,
 };
+
+/// The queue of runs that are in no named one: whoever names it wants none.
+pub const DEFAULT_QUEUE: &str = "default";
 
 /// What a deployment says about its workflows. Empty: nothing, so all is as the workers' own configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,15 @@ pub struct Manifest {
     /// How steps are tried again that do not say so themselves, in all workflows of the component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySettings>,
+    /// The queue of runs whose start names none. `default`: no named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// The priority of runs whose start says none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
+    /// How long runs are kept once they have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionSettings>,
     /// The database that steps may use; none: they may use none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlGrant>,
@@ -47,6 +59,15 @@ pub struct WorkflowSettings {
     /// How its steps are tried again that do not say so themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySettings>,
+    /// The queue of its runs whose start names none. `default`: no named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// The priority of its runs whose start says none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
+    /// How long its runs are kept once they have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionSettings>,
     /// How its code differs from the code that runs in flight began with.
     #[serde(skip_serializing_if = "Changes::is_empty")]
     pub changes: Changes,
@@ -114,6 +135,18 @@ pub enum ManifestError {
         /// What is wrong with it.
         error: RetryPolicyError,
     },
+    /// A queue, a priority or a time of keeping that cannot be meant.
+    #[error("{}{part}: expected {expected}, got {got}", .workflow.as_ref().map_or_else(String::new, |workflow| format!("workflow {workflow}: ")))]
+    Run {
+        /// The workflow that it is for, by the name that it has in the manifest; none: all of the component.
+        workflow: Option<String>,
+        /// `queue`, `priority` or `retention`.
+        part: &'static str,
+        /// What would do.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
     /// A grant that cannot be meant.
     #[error(transparent)]
     Sql(#[from] SqlGrantError),
@@ -146,6 +179,29 @@ impl Manifest {
         }
     }
 
+    /// The named queue of runs of this workflow, named in full, whose start names none.
+    pub fn queue_of(&self, workflow: &str) -> Option<&str> {
+        let own = self.workflows.get(workflow);
+        let queue = own.and_then(|own| own.queue.as_ref());
+        let queue = queue.or(self.queue.as_ref()).map(String::as_str);
+        queue.filter(|queue| *queue != DEFAULT_QUEUE)
+    }
+
+    /// The priority of runs of this workflow, named in full, whose start says none.
+    pub fn priority_of(&self, workflow: &str) -> Option<i16> {
+        let own = self.workflows.get(workflow);
+        own.and_then(|own| own.priority).or(self.priority)
+    }
+
+    /// How long runs of this workflow, named in full, are kept once they have ended, where it is said.
+    pub fn retention_of(&self, workflow: &str) -> Option<RetentionSettings> {
+        let own = self.workflows.get(workflow).and_then(|own| own.retention);
+        match (own, self.retention) {
+            (Some(own), Some(all)) => Some(own.over(all)),
+            (own, all) => own.or(all),
+        }
+    }
+
     /// How the code of this workflow, named in full, differs from what runs in flight began with, if it says so.
     pub fn changes_of(&self, workflow: &str) -> Option<&Changes> {
         let changes = &self.workflows.get(workflow)?.changes;
@@ -169,6 +225,7 @@ impl Manifest {
         if let Some(retry) = self.component_retry() {
             retry.check().map_err(|error| refuse(None, error))?;
         }
+        check_runs(None, self.queue.as_deref(), self.priority, self.retention)?;
         if let Some(sql) = &self.sql {
             sql.check()?;
         }
@@ -201,6 +258,12 @@ impl Manifest {
                     workflow: full.to_owned(),
                 });
             }
+            check_runs(
+                Some(name),
+                settings.queue.as_deref(),
+                settings.priority,
+                settings.retention,
+            )?;
             checked.workflows.insert(full.to_owned(), settings.clone());
             if let Some(retry) = checked.retry_of(full) {
                 retry.check().map_err(|error| refuse(Some(name), error))?;
@@ -208,6 +271,40 @@ impl Manifest {
         }
         Ok(checked)
     }
+}
+
+/// Checks what is said of runs, for one workflow or for all.
+fn check_runs(
+    workflow: Option<&String>,
+    queue: Option<&str>,
+    priority: Option<i16>,
+    retention: Option<RetentionSettings>,
+) -> Result<(), ManifestError> {
+    let refuse = |part, expected: String, got: String| ManifestError::Run {
+        workflow: workflow.cloned(),
+        part,
+        expected,
+        got,
+    };
+    if let Some(queue) = queue
+        && let Err(error) = check_name(queue)
+    {
+        return Err(refuse("queue", error.to_string(), format!("{queue:?}")));
+    }
+    if let Some(priority) = priority
+        && !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority)
+    {
+        let expected = format!("-{PRIORITY_MAX} to {PRIORITY_MAX}");
+        return Err(refuse("priority", expected, priority.to_string()));
+    }
+    let times = retention.into_iter().flat_map(RetentionSettings::times);
+    for (_, keep) in times {
+        if let Err(got) = keep.check() {
+            let expected = "a minute to a hundred years, or \"forever\"".to_owned();
+            return Err(refuse("retention", expected, got));
+        }
+    }
+    Ok(())
 }
 
 /// The workflow of the component that goes by this name; none when there is none, or more than one.

@@ -3,7 +3,10 @@
 #[path = "random/types.rs"]
 mod random;
 
-use dacapo_model::{PayloadLimits, Type, Value, check_type, from_json, json_schema, to_json};
+use dacapo_model::{
+    Field, Param, PayloadLimits, Type, Value, Workflow, check_type, compatibility, from_json,
+    json_schema, to_json,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -22,6 +25,100 @@ fn reads_back(ty: &Type, value: &Value) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.as_ref(), Ok(value), "{}", canonical);
     prop_assert_eq!(to_json(value, ty), Ok(canonical));
     Ok(())
+}
+
+/// A type that is near to another one, as the next deployment of a workflow may have it.
+fn changed(ty: &Type, choices: &mut impl Iterator<Item = u8>) -> Type {
+    let boxed = |ty: Type| Box::new(ty);
+    match (choices.next().unwrap_or(u8::MAX), ty) {
+        (0..30, ty) => return Type::Option(boxed(changed(ty, choices))),
+        (30..60, Type::Option(inner)) => return changed(inner, choices),
+        _ => {}
+    }
+    let choice = choices.next().unwrap_or(u8::MAX);
+    match ty {
+        Type::U8 if choice < 100 => Type::S16,
+        Type::U8 if choice < 180 => Type::F64,
+        Type::U32 if choice < 100 => Type::U64,
+        Type::S8 if choice < 100 => Type::F32,
+        Type::S64 if choice < 60 => Type::F64,
+        Type::F32 if choice < 100 => Type::F64,
+        Type::Char | Type::Enum(_) if choice < 80 => Type::String,
+        Type::Option(inner) => Type::Option(boxed(changed(inner, choices))),
+        Type::List(item) => Type::List(boxed(changed(item, choices))),
+        Type::FixedList(item, length) => {
+            let item = boxed(changed(item, choices));
+            match choice {
+                0..80 => Type::List(item),
+                _ => Type::FixedList(item, *length),
+            }
+        }
+        Type::Tuple(types) => Type::Tuple(types.iter().map(|ty| changed(ty, choices)).collect()),
+        Type::Record(record) => {
+            let mut record = record.clone();
+            for field in &mut record.fields {
+                field.ty = changed(&field.ty, choices);
+            }
+            match choice {
+                0..40 => drop(record.fields.pop()),
+                40..80 => record.fields.push(Field {
+                    name: "new".to_owned(),
+                    ty: Type::Option(boxed(Type::Bool)),
+                    docs: None,
+                }),
+                _ => {}
+            }
+            match record.fields.is_empty() {
+                true => ty.clone(),
+                false => Type::Record(record),
+            }
+        }
+        Type::Variant(variant) => {
+            let mut variant = variant.clone();
+            for case in &mut variant.cases {
+                case.ty = case.ty.as_ref().map(|ty| changed(ty, choices));
+            }
+            variant.cases.reverse();
+            Type::Variant(variant)
+        }
+        Type::Enum(cases) => {
+            let mut cases = cases.clone();
+            cases.cases.push("new".to_owned());
+            Type::Enum(cases)
+        }
+        Type::Result { ok, err } => {
+            let mut side =
+                |ty: &Option<Box<Type>>| ty.as_ref().map(|ty| boxed(changed(ty, choices)));
+            Type::Result {
+                ok: side(ok),
+                err: side(err),
+            }
+        }
+        other => other.clone(),
+    }
+}
+
+/// A workflow that takes this.
+fn takes(ty: &Type) -> Workflow {
+    Workflow {
+        name: "a:b/c.d".to_owned(),
+        interface: "a:b/c".to_owned(),
+        function: "d".to_owned(),
+        param: Some(Param {
+            name: "it".to_owned(),
+            ty: ty.clone(),
+        }),
+        result: None,
+        events: Vec::new(),
+        docs: None,
+    }
+}
+
+/// Whoever started the old workflow can start the new one, as far as is said.
+fn is_compatible(old: &Type, new: &Type) -> bool {
+    !compatibility(&takes(old), &takes(new))
+        .iter()
+        .any(|change| change.breaking)
 }
 
 proptest! {
@@ -70,6 +167,20 @@ proptest! {
         replace(&mut tree, &mut { place }, &json);
         if let Ok(value) = from_json(&tree.to_string(), &ty, "input", &LIMITS) {
             reads_back(&ty, &value)?;
+        }
+    }
+
+    /// What is said not to break anybody does not: what was written for the old type is read by the new one.
+    #[test]
+    fn what_fits_a_compatible_type_is_read_by_it(
+        (ty, value) in typed_value(),
+        choices in proptest::collection::vec(any::<u8>(), 40),
+    ) {
+        let new = changed(&ty, &mut choices.into_iter());
+        if is_compatible(&ty, &new) {
+            let text = to_json(&value, &ty).unwrap();
+            let read = from_json(&text, &new, "input", &LIMITS);
+            prop_assert!(read.is_ok(), "{} of {} is not read as {}: {:?}", text, ty, new, read);
         }
     }
 

@@ -3,7 +3,7 @@
 use dacapo_model::{DeploymentId, Payload, RunId, Workflow};
 
 use crate::code::parse;
-use crate::{Store, StoreError};
+use crate::{PlacingDefaults, Store, StoreError};
 
 /// A workflow that a child may be a run of.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct ChildWorkflow {
     pub workflow: Workflow,
     /// How many runs have started each other on the way to the parent.
     pub depth: u16,
+    /// What the deployment says of runs of it whose start does not say it.
+    pub defaults: PlacingDefaults,
 }
 
 /// How a child stands.
@@ -59,6 +61,10 @@ pub async fn find_child_workflow(
                 deployment: DeploymentId(row.deployment_id),
                 workflow: parse(&row.schema, &row.name)?,
                 depth: u16::try_from(row.depth).unwrap_or(0),
+                defaults: PlacingDefaults {
+                    queue: row.queue,
+                    priority: row.priority,
+                },
             })
         })
         .collect()

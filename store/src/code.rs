@@ -2,7 +2,7 @@
 
 use dacapo_model::{DeploymentId, Descriptor, Manifest, Rollout, Timestamp, Workflow};
 
-use crate::{Store, StoreError, Time};
+use crate::{PlacingDefaults, Store, StoreError, Time};
 
 /// A workflow of a deployment that new runs go to.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct ActiveWorkflow {
     pub number: i32,
     /// The part of the new runs that goes there, if it is being rolled out beside the active one.
     pub rollout: Option<Rollout>,
+    /// What the deployment says of runs of it whose start does not say it.
+    pub defaults: PlacingDefaults,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
@@ -45,6 +47,10 @@ pub async fn active_workflow(
                 package: row.package,
                 number: row.number,
                 rollout: rollout(row.rollout_percent, row.rollout_labels.as_deref())?,
+                defaults: PlacingDefaults {
+                    queue: row.queue,
+                    priority: row.priority,
+                },
                 workflow: parse(&row.schema, &row.name)?,
             })
         })
@@ -147,14 +153,14 @@ pub struct WorkflowRow {
     pub digest: String,
     /// When it was deployed.
     pub deployed_at: Timestamp,
-    /// What the deployment says beside its code.
-    pub manifest: Manifest,
+    /// What the deployment says beside its code; or why this binary cannot read that.
+    pub manifest: Result<Manifest, String>,
     /// The workflow and its types.
     pub workflow: Workflow,
 }
 
 /// The workflows that new runs can be of, by name: those of active deployments, and what a deployment has beyond that which is being rolled
-/// out.
+/// out. A manifest that cannot be read hides nobody else's workflows.
 pub async fn list_workflows(
     store: &Store,
     namespace: &str,
@@ -181,7 +187,7 @@ pub async fn list_workflows(
         .map(|row| {
             Ok(WorkflowRow {
                 workflow: parse(&row.schema, &row.name)?,
-                manifest: parse_manifest(&row.manifest, &row.package)?,
+                manifest: serde_json::from_str(&row.manifest).map_err(|error| error.to_string()),
                 package: row.package,
                 number: row.number,
                 digest: row.digest,

@@ -71,6 +71,12 @@ pub struct SteerOutcome {
     pub before: Option<i32>,
     /// What became of it.
     pub outcome: Steered,
+    /// Number of the deployment that is being rolled out beside the same bytes, and goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<i32>,
+    /// Number of the deployment whose roll-out has been ended by a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i32>,
 }
 
 /// Puts a component into service, by `dacapo.deploy`, as anybody may do from SQL.
@@ -98,20 +104,26 @@ pub async fn deploy(
     steered(answer)
 }
 
-/// Lets new runs go to a deployment that is there, all or a part of them. See `dacapo.activate`.
+/// Lets new runs go to a deployment that is there, all or a part of them, if the active one has the number `expects` (0: none is), where
+/// that is given. See `dacapo.activate`.
 pub async fn activate(
     store: &Store,
     namespace: &str,
     package: &str,
     number: i32,
     rollout: Option<&Rollout>,
+    expects: Option<i32>,
     who: &str,
 ) -> Result<Result<SteerOutcome, DeploymentRefusal>, StoreError> {
+    let mut options = options(namespace, Some(who), rollout);
+    if let Some(expects) = expects {
+        options["expects"] = json!(expects);
+    }
     let answer = sqlx::query_scalar!(
         r#"select dacapo.activate($1, $2, $3::text::jsonb)::text as "answer!""#,
         package,
         number,
-        options(namespace, Some(who), rollout).to_string()
+        options.to_string()
     )
     .fetch_one(store.pool())
     .await;
@@ -164,6 +176,7 @@ fn steered(
             let code = match said.code().as_deref() {
                 Some("P0002") => "deployment-not-found",
                 Some("55000") => "deployment-conflict",
+                Some("42704") => "queue-not-found",
                 Some("22023" | "22004") => "bad-deployment",
                 _ => return Err(sqlx::Error::Database(said).into()),
             };
@@ -274,6 +287,8 @@ pub struct DeploymentContent {
     pub descriptor: Descriptor,
     /// What it says beside its code.
     pub manifest: Manifest,
+    /// No new run can go there.
+    pub is_retired: bool,
 }
 
 /// The content of one deployment. None: there is none with this number.
@@ -284,7 +299,8 @@ pub async fn deployment_content(
     number: i32,
 ) -> Result<Option<DeploymentContent>, StoreError> {
     let row = sqlx::query!(
-        "select id, descriptor, manifest from dacapo.deployment where namespace = $1 and package = $2 and number = $3",
+        r#"select id, descriptor, manifest, retired_at is not null as "is_retired!"
+        from dacapo.deployment where namespace = $1 and package = $2 and number = $3"#,
         namespace,
         package,
         number
@@ -296,6 +312,7 @@ pub async fn deployment_content(
             id: DeploymentId(row.id),
             descriptor: parse(&row.descriptor, package)?,
             manifest: parse_manifest(&row.manifest, package)?,
+            is_retired: row.is_retired,
         })
     })
     .transpose()
@@ -334,9 +351,21 @@ pub struct Dependents {
     pub in_flight: Vec<(String, i64)>,
     /// Names of schedules, with their workflows.
     pub schedules: Vec<(String, String)>,
-    /// The deployments of other packages that new runs go to and that call its workflows: package, number, and the workflows as they
-    /// know them.
-    pub callers: Vec<(String, i32, Vec<Workflow>)>,
+    /// The deployments that call its workflows.
+    pub callers: Vec<Caller>,
+}
+
+/// A deployment that calls workflows of a package.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its package.
+    pub package: String,
+    /// Its number.
+    pub number: i32,
+    /// Its runs in flight.
+    pub in_flight: i64,
+    /// The workflows that it calls, as it knows them.
+    pub calls: Vec<Workflow>,
 }
 
 /// Who deals with the workflows of a package. See `sql/deployment/dependents.sql`.
@@ -352,7 +381,7 @@ pub async fn dependents(
     let prefix = format!("{package}/");
     for row in rows {
         match row.kind.as_str() {
-            "runs" => found.in_flight.push((row.name, row.number)),
+            "runs" => found.in_flight.push((row.name, row.runs)),
             "schedule" => found
                 .schedules
                 .push((row.name, row.content.unwrap_or_default())),
@@ -364,7 +393,12 @@ pub async fn dependents(
                 } else {
                     let mut calls = descriptor.children;
                     calls.retain(|call| call.name.starts_with(&prefix));
-                    found.callers.push((row.name, number, calls));
+                    found.callers.push(Caller {
+                        package: row.name,
+                        number,
+                        in_flight: row.runs,
+                        calls,
+                    });
                 }
             }
         }
@@ -384,12 +418,19 @@ pub struct CollectedRow {
 }
 
 /// Takes away deployments without runs that have been retired for this long, and components that no deployment has; or only says which
-/// they are. See `dacapo.collect_deployments`.
+/// they are. One stays while transactions are open that may have started a run there before it was retired: a later call takes it. See
+/// `dacapo.collect_deployments`.
 pub async fn collect_deployments(
     store: &Store,
     dry_run: bool,
     retired_for: Duration,
 ) -> Result<Vec<CollectedRow>, StoreError> {
+    if !dry_run {
+        // In a transaction of its own: what is open is known only once the retirement is committed.
+        sqlx::query!("select from dacapo.see_retirements()")
+            .execute(store.pool())
+            .await?;
+    }
     let rows = sqlx::query!(
         r#"select namespace, package, number, digest as "digest!", bytes
         from dacapo.collect_deployments($1, $2::bigint * interval '1 second')"#,

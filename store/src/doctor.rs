@@ -1,5 +1,9 @@
 //! Looking for what is wrong with a database.
 
+use std::time::Duration;
+
+use dacapo_model::DeploymentId;
+
 use crate::{Store, StoreError};
 
 /// Something that is wrong, and what to do about it.
@@ -9,24 +13,82 @@ pub struct Finding {
     pub code: String,
     /// What is wrong.
     pub what: String,
+    /// Why that matters.
+    pub why: String,
     /// What to do about it.
     pub advice: String,
+    /// How many runs, workers, tables, … it is about.
+    pub count: i64,
+    /// The first few of them: their ids or names.
+    pub which: Vec<String>,
+}
+
+/// What is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Examination<'a> {
+    /// The version that workers should be of.
+    pub version: &'a str,
+    /// From when on a transaction is long.
+    pub long_transaction: Duration,
 }
 
 /// Examines a migrated database. Reads only; on a large database it takes a while.
-pub async fn examine(store: &Store) -> Result<Vec<Finding>, StoreError> {
+pub async fn examine(
+    store: &Store,
+    examination: Examination<'_>,
+) -> Result<Vec<Finding>, StoreError> {
+    let seconds = i64::try_from(examination.long_transaction.as_secs()).unwrap_or(i64::MAX);
     // It compares all runs with all tasks.
     let mut transaction = store.planned_anew().await?;
-    let rows = sqlx::query_file!("sql/doctor/examine.sql")
-        .fetch_all(&mut *transaction)
-        .await?;
+    let mut findings = Vec::new();
+    macro_rules! look {
+        ($file:literal $(, $argument:expr)*) => {
+            let rows = sqlx::query_file!($file $(, $argument)*)
+                .fetch_all(&mut *transaction)
+                .await?;
+            findings.extend(rows.into_iter().map(|row| Finding {
+                code: row.code,
+                what: row.what,
+                why: row.why,
+                advice: row.advice,
+                count: row.count,
+                which: row.which,
+            }));
+        };
+    }
+    look!("sql/doctor/runs.sql");
+    look!("sql/doctor/fleet.sql", examination.version);
+    look!("sql/doctor/code.sql");
+    look!("sql/doctor/invariants.sql");
+    look!("sql/doctor/server.sql", seconds);
     transaction.commit().await?;
+    Ok(findings)
+}
+
+/// A deployment that new runs go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingDeployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Its package.
+    pub package: String,
+    /// Its number within the package.
+    pub number: i32,
+}
+
+/// The deployments that new runs go to, of all namespaces.
+pub async fn serving_deployments(store: &Store) -> Result<Vec<ServingDeployment>, StoreError> {
+    let rows = sqlx::query!(
+        "select id, package, number from dacapo.deployment where active or rollout_percent is not null order by package, number"
+    )
+    .fetch_all(store.pool())
+    .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Finding {
-            code: row.code,
-            what: row.what,
-            advice: row.advice,
+        .map(|row| ServingDeployment {
+            id: DeploymentId(row.id),
+            package: row.package,
+            number: row.number,
         })
         .collect())
 }

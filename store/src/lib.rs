@@ -28,6 +28,7 @@ mod special;
 mod sql_steps;
 mod time;
 mod transfer;
+mod unblock;
 
 pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
@@ -39,12 +40,12 @@ pub use code::{
 };
 pub use connect::{Store, StoreConnection};
 pub use deployments::{
-    CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
+    Caller, CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
     DeploymentSummary, NewDeployment, SteerOutcome, Steered, activate, collect_deployments,
     dependents, deploy, deployment_changes, deployment_content, list_deployments,
     retire_deployment,
 };
-pub use doctor::{Finding, examine};
+pub use doctor::{Examination, Finding, ServingDeployment, examine, serving_deployments};
 pub use error::StoreError;
 pub use find::{FindRuns, PageAt, count_runs, list_runs};
 pub use going_back::{
@@ -54,7 +55,9 @@ pub use going_back::{
 };
 pub use journal::{ChildStart, End, FlushResult, LogRow, RecordRow, RunWrites, find_flush, flush};
 pub use listen::{Channel, Listener, Notice};
-pub use migrate::{MigrateError, MigrateOutcome, SchemaState, migrate, schema_state};
+pub use migrate::{
+    MigrateError, MigrateOutcome, SchemaState, migrate, newest_schema, schema_state,
+};
 pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
     Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
@@ -63,9 +66,9 @@ pub use queue::{
     wake_due,
 };
 pub use queues::{
-    Admitted, Begins, DeletedQueue, LimitChange, Placing, QueueChange, QueueRow, Rate, Standstill,
-    admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues, pause_queue,
-    pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
+    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueRow,
+    Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues,
+    pause_queue, pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,
@@ -76,14 +79,14 @@ pub use retention::{
     take_retention_turn,
 };
 pub use runs::{
-    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, get_run,
-    get_runs, log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, existing_runs,
+    get_run, get_runs, log_lines, start_runs, steps_done, steps_of,
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,
-    create_schedule, database_time, delete_schedule, list_schedules, lock_due_schedules,
-    lock_schedule, note_triggered, pause_schedule, replace_schedule, resume_schedule,
-    schedule_trouble,
+    ScheduleTarget, create_schedule, database_time, delete_schedule, list_schedules,
+    lock_due_schedules, lock_schedule, note_triggered, pause_schedule, replace_schedule,
+    resume_schedule, schedule_trouble,
 };
 pub use special::{OnConflict, Special, SpecialStart, promote_singletons, start_special};
 pub use sql_steps::{
@@ -93,3 +96,4 @@ pub use sql_steps::{
 };
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};
+pub use unblock::{missing_secrets, unblock_secrets};

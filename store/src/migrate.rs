@@ -67,7 +67,7 @@ pub enum MigrateError {
 }
 
 /// The newest migration that this binary knows.
-fn newest() -> i64 {
+pub fn newest_schema() -> i64 {
     MIGRATIONS
         .iter()
         .map(|migration| migration.version)
@@ -87,7 +87,7 @@ pub async fn schema_state(store: &Store) -> Result<SchemaState, MigrateError> {
             other => return other,
         },
     };
-    let binary = newest();
+    let binary = newest_schema();
     if breaking > binary {
         Err(MigrateError::Newer {
             database,
@@ -165,7 +165,7 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     let migrated = migrator.run(&pool).await;
     pool.close().await;
     migrated.map_err(MigrateError::Failed)?;
-    let to = newest();
+    let to = newest_schema();
     Ok(if from == to {
         MigrateOutcome::UpToDate(to)
     } else {

@@ -1,6 +1,8 @@
 //! Runs and the deployments that may take them over.
 
-use dacapo_model::{DeploymentId, Payload, Recorded, RunId, Status, Timestamp};
+use dacapo_model::{
+    DeploymentId, Failure, Payload, Recorded, RecordedState, RunId, Status, Timestamp,
+};
 
 use crate::columns::{Integers, Times};
 use crate::queue::labels_of;
@@ -36,6 +38,8 @@ pub struct WholeRun {
     pub workflow: String,
     /// Whether it has ended, and how; none: it has not.
     pub ended: Option<Status>,
+    /// How it failed, if it has.
+    pub failure: Option<Failure>,
     /// Its input as given.
     pub input: Payload,
     /// Its labels, sorted by name.
@@ -50,6 +54,8 @@ pub struct WholeRun {
     pub recorded: Vec<Recorded>,
     /// Names and payloads of the events that it has not taken.
     pub inbox: Vec<(String, Payload)>,
+    /// Up to where its inbox has been filled; 0 for one that has ended.
+    pub inbox_seq: i32,
 }
 
 /// Looks at runs as a whole. See `sql/run/look_whole.sql`.
@@ -83,6 +89,12 @@ pub async fn look_whole(store: &Store, runs: &[RunId]) -> Result<Vec<WholeRun>, 
                         StoreError::Unreadable(format!("a run with the status {status:?}"))
                     })?),
                 },
+                failure: match row.failure {
+                    Some(failure) => Some(Failure::from_json(&failure).map_err(|error| {
+                        StoreError::Unreadable(format!("the failure of a run: {error}"))
+                    })?),
+                    None => None,
+                },
                 input: Payload::from_trusted(row.input),
                 labels: labels_of(&row.labels)?,
                 seed: RunId(row.seed),
@@ -90,12 +102,13 @@ pub async fn look_whole(store: &Store, runs: &[RunId]) -> Result<Vec<WholeRun>, 
                 retries: u16::try_from(row.retries).unwrap_or(0),
                 recorded,
                 inbox: names.zip(payloads).collect(),
+                inbox_seq: row.inbox_seq.unwrap_or(0),
             })
         })
         .collect()
 }
 
-/// A run that was found to go on with another deployment, and how long its journal was then.
+/// A run that was found to go on with another deployment, and how it stood then.
 #[derive(Debug, Clone, Copy)]
 pub struct Move {
     /// The run.
@@ -104,6 +117,10 @@ pub struct Move {
     pub rows: u32,
     /// Those of them that have an outcome.
     pub done: u32,
+    /// When the last of these came out.
+    pub latest: Option<Timestamp>,
+    /// Up to where its inbox was filled.
+    pub inbox_seq: i32,
 }
 
 impl Move {
@@ -111,11 +128,16 @@ impl Move {
     #[must_use]
     pub fn of(whole: &WholeRun) -> Self {
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-        let done = whole.recorded.iter().filter(|row| row.is_done()).count();
+        let ends = whole.recorded.iter().filter_map(|row| match row.state {
+            RecordedState::Done { finished_at, .. } => Some(finished_at),
+            RecordedState::Open { .. } => None,
+        });
         Self {
             run: whole.run,
             rows: count(whole.recorded.len()),
-            done: count(done),
+            done: count(ends.clone().count()),
+            latest: ends.max(),
+            inbox_seq: whole.inbox_seq,
         }
     }
 }
@@ -125,12 +147,14 @@ impl Move {
 pub enum Moved {
     /// It goes on with the other deployment.
     Moved,
-    /// Its journal has grown since it was looked at.
+    /// Its journal has grown since it was looked at, or it was sent something.
     Changed,
     /// A worker plays it.
     Busy,
     /// It has ended.
     Ended,
+    /// The deployment is retired, or is not there any more.
+    Retired,
 }
 
 /// Moves runs to a deployment, and tells for each what became of it. See `sql/run/move.sql`.
@@ -144,9 +168,20 @@ pub async fn move_runs(
     let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
     let rows: Vec<i32> = moves.iter().map(|one| number(one.rows)).collect();
     let done: Vec<i32> = moves.iter().map(|one| number(one.done)).collect();
-    let rows = sqlx::query_file!("sql/run/move.sql", to.0, &ids, &rows, &done, who)
-        .fetch_all(store.pool())
-        .await?;
+    let latest: Vec<Option<Time>> = moves.iter().map(|one| one.latest.map(Time)).collect();
+    let inboxes: Vec<i32> = moves.iter().map(|one| one.inbox_seq).collect();
+    let rows = sqlx::query_file!(
+        "sql/run/move.sql",
+        to.0,
+        &ids,
+        &rows,
+        &done,
+        &latest as &[Option<Time>],
+        &inboxes,
+        who
+    )
+    .fetch_all(store.pool())
+    .await?;
     rows.into_iter()
         .map(|row| {
             let moved = match row.answer.as_str() {
@@ -154,6 +189,7 @@ pub async fn move_runs(
                 "changed" => Moved::Changed,
                 "busy" => Moved::Busy,
                 "ended" => Moved::Ended,
+                "retired" => Moved::Retired,
                 other => return Err(StoreError::Unreadable(format!("answer {other:?}"))),
             };
             Ok((RunId(row.run), moved))

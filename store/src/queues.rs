@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dacapo_model::Timestamp;
+use dacapo_model::{DEFAULT_QUEUE, Timestamp};
 use sqlx::{PgConnection, Postgres};
 
 use crate::{Store, StoreConnection, StoreError, Time};
@@ -91,6 +91,30 @@ pub struct Placing<'a> {
     pub concurrency_key: Option<&'a str>,
     /// When it begins.
     pub begins: Begins,
+}
+
+/// What a deployment says of runs of a workflow whose start does not say it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlacingDefaults {
+    /// The named queue.
+    pub queue: Option<String>,
+    /// The priority.
+    pub priority: Option<i16>,
+}
+
+impl PlacingDefaults {
+    /// The named queue and the priority that a run comes to whose start says this: [`DEFAULT_QUEUE`] is that of no named one.
+    pub fn under<'a>(
+        &'a self,
+        queue: Option<&'a str>,
+        priority: Option<i16>,
+    ) -> (Option<&'a str>, i16) {
+        let queue = queue.or(self.queue.as_deref());
+        (
+            queue.filter(|queue| *queue != DEFAULT_QUEUE),
+            priority.or(self.priority).unwrap_or(0),
+        )
+    }
 }
 
 /// When a run begins.

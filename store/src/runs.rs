@@ -289,6 +289,18 @@ pub async fn get_run(store: &Store, run: RunId) -> Result<Option<RunRow>, StoreE
     Ok(get_runs(store, &[run]).await?.pop().flatten())
 }
 
+/// Those of these ids that are of runs.
+pub async fn existing_runs(store: &Store, ids: &[RunId]) -> Result<Vec<RunId>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let there = sqlx::query_scalar!(
+        "select id from dacapo.run where id = any ($1::uuid[])",
+        &ids
+    )
+    .fetch_all(store.pool())
+    .await?;
+    Ok(there.into_iter().map(RunId).collect())
+}
+
 /// How many steps of a run have an outcome; 0 also when there is no such run.
 pub async fn steps_done(store: &Store, run: RunId) -> Result<u64, StoreError> {
     let done = sqlx::query_scalar!(

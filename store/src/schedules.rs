@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::code::{parse, rollout};
 use crate::queue::labels_of;
-use crate::queues::{Begins, Placing};
+use crate::queues::{Begins, Placing, PlacingDefaults};
 use crate::{Store, StoreError, Time};
 
 /// What a schedule is to be. Its input has been checked against the workflow's type.
@@ -35,15 +35,12 @@ pub struct ScheduleDefinition<'a> {
     pub overlap: Overlap,
     /// What becomes of ticks that were missed.
     pub catch_up: CatchUp,
-    /// In which queue its runs are; they begin at once.
-    pub placing: Placing<'a>,
-}
-
-impl ScheduleDefinition<'_> {
-    /// Zero is stored as null, like that of a run.
-    fn priority(&self) -> Option<i16> {
-        Some(self.placing.priority).filter(|priority| *priority != 0)
-    }
+    /// In which queue its runs are. None: as the manifest of their deployment says.
+    pub queue: Option<&'a str>,
+    /// Their priority. None: as the manifest of their deployment says.
+    pub priority: Option<i16>,
+    /// What the queue's limits per key go by.
+    pub concurrency_key: Option<&'a str>,
 }
 
 /// A tick, and when it is to be started.
@@ -103,9 +100,9 @@ pub async fn create_schedule(
         paused,
         next_tick as _,
         next_at as _,
-        definition.placing.queue,
-        definition.priority(),
-        definition.placing.concurrency_key
+        definition.queue,
+        definition.priority,
+        definition.concurrency_key
     )
     .fetch_optional(connection)
     .await?;
@@ -135,9 +132,9 @@ pub async fn replace_schedule(
         definition.catch_up.as_str(),
         next_tick as _,
         next_at as _,
-        definition.placing.queue,
-        definition.priority(),
-        definition.placing.concurrency_key
+        definition.queue,
+        definition.priority,
+        definition.concurrency_key
     )
     .fetch_optional(connection)
     .await?;
@@ -155,10 +152,10 @@ pub struct ScheduleRow {
     pub input: Payload,
     /// The labels of its runs.
     pub labels: BTreeMap<String, String>,
-    /// The named queue of its runs.
+    /// The queue of its runs. None: as the manifest of their deployment says.
     pub queue: Option<String>,
-    /// The priority of its runs.
-    pub priority: i16,
+    /// The priority of its runs. None: as the manifest of their deployment says.
+    pub priority: Option<i16>,
     /// What the queue's limits per key go by.
     pub concurrency_key: Option<String>,
     /// Its cron expression.
@@ -196,14 +193,30 @@ pub struct ScheduleRow {
 }
 
 impl ScheduleRow {
-    /// In which queue its runs are.
-    pub fn placing(&self) -> Placing<'_> {
-        Placing {
-            queue: self.queue.as_deref(),
-            priority: self.priority,
-            concurrency_key: self.concurrency_key.as_deref(),
-            begins: Begins::Now,
-        }
+    /// In which queue its runs are on a deployment with these defaults.
+    pub fn placing<'a>(&'a self, defaults: &'a PlacingDefaults) -> Placing<'a> {
+        placing(
+            self.queue.as_deref(),
+            self.priority,
+            self.concurrency_key.as_deref(),
+            defaults,
+        )
+    }
+}
+
+fn placing<'a>(
+    queue: Option<&'a str>,
+    priority: Option<i16>,
+    concurrency_key: Option<&'a str>,
+    defaults: &'a PlacingDefaults,
+) -> Placing<'a> {
+    let (queue, priority) = defaults.under(queue, priority);
+    Placing {
+        queue,
+        priority,
+        // Limits per key are those of a named queue, and a newer deployment may name none.
+        concurrency_key: concurrency_key.filter(|_| queue.is_some()),
+        begins: Begins::Now,
     }
 }
 
@@ -225,7 +238,7 @@ pub async fn list_schedules<'e>(
                 input: Payload::from_trusted(row.input),
                 labels: labels_of(&row.labels)?.into_iter().collect(),
                 queue: row.queue,
-                priority: row.priority.unwrap_or(0),
+                priority: row.priority,
                 concurrency_key: row.concurrency_key,
                 cron: row.cron,
                 time_zone: row.time_zone,
@@ -374,12 +387,10 @@ pub struct DueSchedule {
     pub input: String,
     /// The labels of its runs, as JSON.
     pub labels: String,
-    /// The named queue of its runs.
+    /// The queue of its runs. None: as the manifest of their deployment says.
     pub queue: Option<String>,
-    /// Whether there is that queue, or none is named.
-    pub has_queue: bool,
-    /// The priority of its runs.
-    pub priority: i16,
+    /// The priority of its runs. None: as the manifest of their deployment says.
+    pub priority: Option<i16>,
     /// What the queue's limits per key go by.
     pub concurrency_key: Option<String>,
     /// Its cron expression.
@@ -402,41 +413,53 @@ pub struct DueSchedule {
     pub last_run: Option<RunId>,
     /// Whether that run is active.
     pub previous_active: bool,
-    /// The active deployment of the workflow, and the workflow's schema as JSON.
-    pub active: Option<(DeploymentId, String)>,
-    /// The same of the one that is being rolled out, and what goes to it.
-    pub rolled_out: Option<(DeploymentId, String, Rollout)>,
+    /// The active deployment of the workflow.
+    pub active: Option<ScheduleTarget>,
+    /// The one that is being rolled out, and what goes to it.
+    pub rolled_out: Option<(ScheduleTarget, Rollout)>,
     /// The database's time.
     pub now: Timestamp,
 }
 
+/// A deployment that runs of a schedule may go to.
+#[derive(Debug, Clone)]
+pub struct ScheduleTarget {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The workflow's schema, as JSON.
+    pub schema: String,
+    /// What the deployment says of runs of it whose start does not say it.
+    pub defaults: PlacingDefaults,
+    /// Whether there is the queue of the schedule's runs there, or none is named.
+    pub has_queue: bool,
+}
+
 impl DueSchedule {
-    /// Where this run of it goes: the deployment, and the workflow with its types; none if it is not deployed.
+    /// Where this run of it goes, and the workflow with its types; none if it is not deployed.
     pub fn target(
         &self,
         run: RunId,
         labels: &BTreeMap<String, String>,
-    ) -> Result<Option<(DeploymentId, Workflow)>, StoreError> {
+    ) -> Result<Option<(&ScheduleTarget, Workflow)>, StoreError> {
         let rolled_out = self
             .rolled_out
             .as_ref()
-            .filter(|(_, _, rollout)| self.active.is_none() || rollout.takes(run, labels))
-            .map(|(deployment, schema, _)| (deployment, schema));
-        let active = self.active.as_ref();
+            .filter(|(_, rollout)| self.active.is_none() || rollout.takes(run, labels))
+            .map(|(target, _)| target);
         rolled_out
-            .or(active.map(|(deployment, schema)| (deployment, schema)))
-            .map(|(deployment, schema)| Ok((*deployment, parse(schema, &self.workflow)?)))
+            .or(self.active.as_ref())
+            .map(|target| Ok((target, parse(&target.schema, &self.workflow)?)))
             .transpose()
     }
 
-    /// In which queue its runs are.
-    pub fn placing(&self) -> Placing<'_> {
-        Placing {
-            queue: self.queue.as_deref(),
-            priority: self.priority,
-            concurrency_key: self.concurrency_key.as_deref(),
-            begins: Begins::Now,
-        }
+    /// In which queue its runs are on a deployment with these defaults.
+    pub fn placing<'a>(&'a self, defaults: &'a PlacingDefaults) -> Placing<'a> {
+        placing(
+            self.queue.as_deref(),
+            self.priority,
+            self.concurrency_key.as_deref(),
+            defaults,
+        )
     }
 
     /// The labels of its runs.
@@ -499,8 +522,7 @@ pub async fn lock_due_schedules(
                 input,
                 labels,
                 queue: row.queue,
-                has_queue: false,
-                priority: row.priority.unwrap_or(0),
+                priority: row.priority,
                 concurrency_key: row.concurrency_key,
                 cron: row.cron,
                 time_zone: row.time_zone,
@@ -543,12 +565,25 @@ pub async fn lock_due_schedules(
     .await?;
     for (schedule, look) in schedules.iter_mut().zip(looks) {
         schedule.previous_active = look.previous_active;
-        schedule.has_queue = look.has_queue;
-        schedule.active = look.deployment_id.map(DeploymentId).zip(look.schema);
+        let defaults = |queue, priority| PlacingDefaults { queue, priority };
+        let active = look.deployment_id.zip(look.schema);
+        schedule.active = active.map(|(id, schema)| ScheduleTarget {
+            deployment: DeploymentId(id),
+            schema,
+            defaults: defaults(look.queue, look.priority),
+            has_queue: look.has_queue,
+        });
         let part = rollout(look.rollout_percent, look.rollout_labels.as_deref())?;
         let rolled_out = look.rollout_id.zip(look.rollout_schema).zip(part);
-        schedule.rolled_out =
-            rolled_out.map(|((id, schema), part)| (DeploymentId(id), schema, part));
+        schedule.rolled_out = rolled_out.map(|((id, schema), part)| {
+            let target = ScheduleTarget {
+                deployment: DeploymentId(id),
+                schema,
+                defaults: defaults(look.rollout_queue, look.rollout_priority),
+                has_queue: look.rollout_has_queue,
+            };
+            (target, part)
+        });
         schedule.now = look.now.0;
     }
     Ok(DueLook::Locked(DueSchedules {

@@ -576,6 +576,9 @@ impl Journal for MemoryJournal {
             workflow,
             is_typed,
             depth: 0,
+            // Those of its deployment, and in a test there is none.
+            queue: None,
+            priority: None,
         }))
     }
 

@@ -311,6 +311,12 @@ impl Run {
             .map_or_else(Vec::new, |journal| journal.untaken())
     }
 
+    /// What differs if the journal is not this, compared as by [`Run::assert_journal`]: lines that begin with `-` were expected, those with
+    /// `+` are there.
+    pub fn compare_journal(&self, expected: &str) -> Option<String> {
+        show::unexpected(expected, &self.journal())
+    }
+
     /// Panics with what differs unless the journal is this, in the form of [`Run::journal`]. `…` stands for anything within a line;
     /// white space around lines and empty lines do not count.
     ///
@@ -318,7 +324,7 @@ impl Run {
     /// The journal is another.
     #[track_caller]
     pub fn assert_journal(&self, expected: &str) {
-        if let Some(diff) = show::unexpected(expected, &self.journal()) {
+        if let Some(diff) = self.compare_journal(expected) {
             panic!("the journal is not the expected one (- expected, + there):\n{diff}");
         }
     }

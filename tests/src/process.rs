@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 /// The `dacapo` binary that was built with the tests, with failpoints.
 pub fn dacapo_binary() -> PathBuf {
@@ -96,8 +98,13 @@ impl Dacapo {
             }
         }
         // Whatever it says must be read, or it would stop at a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Worker { child }
+        let (saying, says) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = saying.send(line);
+            }
+        });
+        Worker { child, says }
     }
 }
 
@@ -105,11 +112,35 @@ impl Dacapo {
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
+    says: mpsc::UnboundedReceiver<String>,
 }
 
 impl Worker {
     fn pid(&self) -> Option<Pid> {
         Some(Pid::from_raw(i32::try_from(self.child.id()?).ok()?))
+    }
+
+    /// Waits for a line of its log with this text, and answers it. What it says before that is lost.
+    pub async fn says(&mut self, text: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.says.recv().await.expect("the worker ended");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), line).await;
+        waited.unwrap_or_else(|_| panic!("the worker does not say {text:?}"))
+    }
+
+    /// The most memory that it has held so far, in bytes.
+    pub fn resident_max_bytes(&self) -> u64 {
+        let pid = self.pid().expect("the worker runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix("kB").unwrap().trim();
+        kib.parse::<u64>().unwrap() << 10
     }
 
     /// Sends it a signal.

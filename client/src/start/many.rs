@@ -101,6 +101,9 @@ impl Client {
             let mut payloads: Vec<Payload> = Vec::with_capacity(starts.len());
             for (index, (input, _)) in starts.iter().enumerate() {
                 let workflow = &target(index).workflow;
+                let options = starts[index].1;
+                let checked = options.check_on(&target(index).defaults);
+                checked.map_err(|error| error.in_many(index))?;
                 match workflow.check_input(input, &self.limits) {
                     Ok(payload) => payloads.push(payload),
                     Err(error) => match self.resolve_all_anew(name, &resolution).await? {
@@ -142,7 +145,7 @@ impl Client {
                     input: &payloads[index],
                     labels: &starts[index].1.labels,
                     deadline: starts[index].1.deadline,
-                    placing: starts[index].1.placing(),
+                    placing: starts[index].1.placing(&target(index).defaults),
                 })
                 .collect();
             // A run without a key that is there already is one of an earlier try.
@@ -159,7 +162,7 @@ impl Client {
                 }
                 Written::UnknownQueue(place) => {
                     let index = order[place];
-                    return Err(unknown_queue(starts[index].1).in_many(index));
+                    return Err(unknown_queue(starts[index].1, target(index)).in_many(index));
                 }
                 Written::Conflict(place, existing) => {
                     let index = order[place];

@@ -8,7 +8,7 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, deployments, describe, dev, doctor, event, going_back, queue, replay, request,
+    deploy, deployments, describe, dev, doctor, event, going_back, project, queue, replay, request,
     retention, runs, schedule, start, test, worker, workflows,
 };
 
@@ -91,6 +91,10 @@ pub(crate) enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begin a project: its types in WIT, a workflow, a manifest and a test, in the language of your choice
+    New(project::NewArgs),
+    /// Build the component of a project by its language's own tools
+    Build(project::BuildArgs),
     /// Work on this machine: a private Postgres, a worker, and the named .wasm files deployed anew when they change
     Dev(dev::Args),
     /// Take runs from the queue and play them

@@ -3,6 +3,7 @@
 //! It works in a database of its own, on the server that is named or on a private one, with a worker in a process of its own. Before
 //! and after each row it measures the reference on the same server by the same driver, and compares with the mean of the two.
 
+mod compile;
 mod counters;
 mod inside;
 mod primitives;
@@ -81,11 +82,13 @@ pub(crate) enum Row {
     Primitives,
     /// Runs in flight replayed over a component, as a deploy does that is proven first
     Proof,
+    /// What runs notice while their worker compiles a big component
+    Compile,
     /// Very many suspended runs: memory, idle cost, and waking some
     Suspended,
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
@@ -95,6 +98,7 @@ const ROWS: [Row; 10] = [
     Row::Inside,
     Row::Primitives,
     Row::Proof,
+    Row::Compile,
     Row::Suspended,
 ];
 
@@ -272,6 +276,7 @@ impl Bench {
             Row::Inside => self.inside_row().await,
             Row::Primitives => self.primitives_row().await,
             Row::Proof => self.proof_row().await,
+            Row::Compile => self.compile_row().await,
             Row::Suspended => self.suspended_row().await,
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod going_back;
 pub(crate) mod migrate;
+pub(crate) mod project;
 pub(crate) mod proof;
 pub(crate) mod queue;
 pub(crate) mod repair;
@@ -36,6 +37,8 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
     let global = &arguments.global;
     let ui = *ui;
     match arguments.command {
+        Command::New(args) => project::new(args, ui),
+        Command::Build(args) => project::build(args, ui).await,
         Command::Dev(args) => dev::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,

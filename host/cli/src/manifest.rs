@@ -3,7 +3,10 @@
 //! A new setting is a field of [`File`] or [`PerWorkflow`], with a type that says what it expects, and one of
 //! [`Manifest`]; everything that is wrong with one is said with its place.
 
+mod build;
 mod grants;
+mod overrides;
+mod runs;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +19,11 @@ use dacapo_model::{
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
 
+pub(crate) use self::build::build_settings;
 pub(crate) use self::grants::allow_host;
+use self::overrides::Blamed;
+use self::runs::{Priority, Retention, Runs};
+pub(crate) use self::runs::{retention_text, spelled};
 use crate::arguments::duration;
 use crate::error::{Failed, Kind, Result};
 
@@ -31,21 +38,33 @@ pub(crate) fn find(component: &Path, named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-/// Reads a manifest, and checks it against its component.
-pub(crate) fn read(file: &Path, descriptor: &Descriptor) -> Result<Manifest> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
-    parse(&text, descriptor).map_err(|(span, message)| {
-        let (line, column) = position(&text, span.start);
-        Failed {
-            kind: Kind::Usage,
-            code: "bad-manifest".to_owned(),
-            message: format!("{}:{line}:{column}: {message}", file.display()),
-            hint: Some(
-                "change the file and deploy again; docs/manifest.md has all that it may say"
-                    .to_owned(),
-            ),
+/// Reads a manifest with what the command line sets in its place, and checks it against its component.
+pub(crate) fn read(
+    file: Option<&Path>,
+    sets: &[String],
+    descriptor: &Descriptor,
+) -> Result<Manifest> {
+    let cannot =
+        |file: &Path, error| Failed::usage(format!("cannot read {}: {error}", file.display()));
+    let text = file.map_or_else(
+        || Ok(String::new()),
+        |file| std::fs::read_to_string(file).map_err(|error| cannot(file, error)),
+    )?;
+    let refused = |message: String, what: &str| Failed {
+        kind: Kind::Usage,
+        code: "bad-manifest".to_owned(),
+        message,
+        hint: Some(format!(
+            "change {what} and deploy again; docs/manifest.md has all that it may say"
+        )),
+    };
+    overrides::parse_with(&text, sets, descriptor).map_err(|blamed| match blamed {
+        Blamed::File((span, message)) => {
+            let (line, column) = position(&text, span.start);
+            let file = file.map_or_else(String::new, |file| file.display().to_string());
+            refused(format!("{file}:{line}:{column}: {message}"), "the file")
         }
+        Blamed::Set(set, message) => refused(format!("--set '{set}': {message}"), "it"),
     })
 }
 
@@ -76,10 +95,24 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
         .into_iter()
         .flatten()
     });
+    let runs = runs::describe(
+        "",
+        manifest.queue.as_deref(),
+        manifest.priority,
+        manifest.retention,
+    );
+    let runs_of = manifest.workflows.iter().flat_map(|(name, own)| {
+        let of = format!(" of {name}");
+        // What it does not say of its retention is as for all.
+        let kept = own.retention.and_then(|_| manifest.retention_of(name));
+        runs::describe(&of, own.queue.as_deref(), own.priority, kept)
+    });
     let sql = manifest.sql.as_ref().map(sql_text);
     of_all
         .into_iter()
         .chain(single)
+        .chain(runs)
+        .chain(runs_of)
         .chain(changes)
         .chain(sql)
         .chain(grants::describe(manifest))
@@ -145,7 +178,13 @@ fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, M
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
+    /// How the project is built, which nobody who deploys its component needs to know.
+    #[serde(default, rename = "build")]
+    _build: Option<build::Build>,
     retry: Option<Spanned<Retry>>,
+    queue: Option<Spanned<String>>,
+    priority: Option<Spanned<Priority>>,
+    retention: Option<Spanned<Retention>>,
     sql: Option<Spanned<Sql>>,
     #[serde(default)]
     workflows: BTreeMap<Spanned<String>, PerWorkflow>,
@@ -162,8 +201,21 @@ struct File {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct PerWorkflow {
     retry: Option<Spanned<Retry>>,
+    queue: Option<Spanned<String>>,
+    priority: Option<Spanned<Priority>>,
+    retention: Option<Spanned<Retention>>,
     #[serde(default)]
     changes: Changes,
+}
+
+impl PerWorkflow {
+    fn runs(&self) -> Runs<'_> {
+        Runs {
+            queue: self.queue.as_ref(),
+            priority: self.priority.as_ref(),
+            retention: self.retention.as_ref(),
+        }
+    }
 }
 
 /// How a workflow's code differs from what runs in flight began with.
@@ -291,15 +343,24 @@ impl File {
     fn manifest(&self) -> Manifest {
         let settings =
             |retry: &Option<Spanned<Retry>>| retry.as_ref().map(|retry| retry.get_ref().settings());
+        let queue = |queue: &Option<Spanned<String>>| queue.as_ref().map(|it| it.get_ref().clone());
+        let priority = |it: &Option<Spanned<Priority>>| it.as_ref().map(|it| it.get_ref().0);
+        let retention = |it: &Option<Spanned<Retention>>| it.as_ref().map(|it| it.get_ref().0);
         let workflows = self.workflows.iter().map(|(name, own)| {
             let settings = WorkflowSettings {
                 retry: settings(&own.retry),
+                queue: queue(&own.queue),
+                priority: priority(&own.priority),
+                retention: retention(&own.retention),
                 changes: own.changes.settings(),
             };
             (name.get_ref().clone(), settings)
         });
         let mut manifest = Manifest {
             retry: settings(&self.retry),
+            queue: queue(&self.queue),
+            priority: priority(&self.priority),
+            retention: retention(&self.retention),
             sql: self.sql.as_ref().map(|sql| sql.get_ref().grant()),
             workflows: workflows.collect(),
             ..Manifest::default()
@@ -348,6 +409,17 @@ impl File {
                 let message = format!("`{key}`: expected {expected}, got {got}");
                 (span.unwrap_or(0..0), message)
             }
+            ManifestError::Run {
+                workflow,
+                part,
+                expected,
+                got,
+            } => {
+                let own = workflow.as_ref().and_then(|name| self.workflow(name).1);
+                let runs = own.map_or_else(|| self.runs(), PerWorkflow::runs);
+                let message = format!("`{part}`: expected {expected}, got {got}");
+                (runs.place(part).unwrap_or(0..0), message)
+            }
             ManifestError::UnknownWorkflow { name, .. }
             | ManifestError::SameWorkflow { name, .. } => {
                 (self.workflow(name).0, error.to_string())
@@ -377,6 +449,14 @@ impl File {
                 };
                 (span, message)
             }
+        }
+    }
+
+    fn runs(&self) -> Runs<'_> {
+        Runs {
+            queue: self.queue.as_ref(),
+            priority: self.priority.as_ref(),
+            retention: self.retention.as_ref(),
         }
     }
 
@@ -472,7 +552,7 @@ impl<'de> Deserialize<'de> for Factor {
 }
 
 /// `expected …, got …`, as everywhere else.
-fn in_our_words(message: &str) -> String {
+pub(crate) fn in_our_words(message: &str) -> String {
     let unknown = message.strip_prefix("unknown field ");
     let rest = unknown
         .or_else(|| message.strip_prefix("invalid type: "))
@@ -488,7 +568,7 @@ fn in_our_words(message: &str) -> String {
 }
 
 /// Line and column, both from 1, of a place in a text; columns are characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -501,7 +581,7 @@ mod tests {
 
     use super::*;
 
-    fn descriptor() -> Descriptor {
+    pub(super) fn descriptor() -> Descriptor {
         let workflow = |function: &str| Workflow {
             name: format!("shop:orders/api.{function}"),
             interface: "shop:orders/api".to_owned(),
@@ -548,6 +628,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_runs_is_said_for_all_and_for_one() {
+        let text = r#"
+            queue = "slow"
+            priority = "high"
+            retention = "30d"
+
+            [workflows.place]
+            queue = "default"
+            priority = -3
+            retention = { failed = "forever" }
+
+            [workflows.ship]
+            retention.completed = "36h"
+        "#;
+        let manifest = parse(text, &descriptor()).unwrap();
+        assert_eq!(
+            describe(&manifest),
+            [
+                "runs whose start names no queue: slow",
+                "runs whose start says no priority: 10",
+                "runs that have ended are kept: 30d",
+                "runs of shop:orders/api.place whose start names no queue: default",
+                "runs of shop:orders/api.place whose start says no priority: -3",
+                "runs of shop:orders/api.place that have ended are kept: completed 30d, failed forever, cancelled 30d",
+                "runs of shop:orders/api.ship that have ended are kept: completed 1d 12h, failed 30d, cancelled 30d",
+            ]
+        );
+        let (place, ship) = ("shop:orders/api.place", "shop:orders/api.ship");
+        assert_eq!(manifest.queue_of(ship), Some("slow"));
+        assert_eq!(manifest.queue_of(place), None);
+        assert_eq!(manifest.priority_of(ship), Some(10));
+        assert_eq!(manifest.priority_of(place), Some(-3));
+    }
+
+    #[test]
     fn grants_are_said_as_they_are_written() {
         let text = r#"
             [http]
@@ -572,6 +687,7 @@ mod tests {
             step-cpu = "5s"
             payload = "256KiB"
             steps = 1000
+            scratch = "16MiB"
         "#;
         assert_eq!(
             describe(&parse(text, &descriptor()).unwrap()),
@@ -589,6 +705,7 @@ mod tests {
                 "computing in a step: at most 5s",
                 "a payload: at most 256.0 KiB",
                 "rows of a journal: at most 1000",
+                "scratch directory of a step: at most 16.0 MiB",
             ]
         );
     }
@@ -634,7 +751,45 @@ mod tests {
             ),
             (
                 "[limit]\nmemory = 5",
-                "1:2: expected one of `retry`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
+                "1:2: expected one of `build`, `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
+            ),
+            ("queue = 5", "1:9: expected a string, got integer `5`"),
+            ("queue = \"a/b\"", "1:9: `queue`: expected"),
+            (
+                "[workflows.place]\n queue = \"\"",
+                "2:10: `queue`: expected",
+            ),
+            (
+                "priority = 101",
+                "1:12: expected a whole number from -100 to 100, or \"lowest\", \"low\", \"normal\", \"high\" or \"highest\", got integer `101`",
+            ),
+            (
+                "priority = \"5\"",
+                "1:12: expected a whole number from -100 to 100, or",
+            ),
+            (
+                "[workflows.place]\npriority = \"urgent\"",
+                "2:12: expected a whole number from -100 to 100, or",
+            ),
+            (
+                "retention = 30",
+                "1:13: expected a duration such as \"30d\", \"forever\", or a table such as { completed = \"7d\", failed = \"90d\" }, got integer `30`",
+            ),
+            (
+                "retention = \"always\"",
+                "1:13: expected a duration such as \"30d\", \"forever\", or a table such as",
+            ),
+            (
+                "retention = { done = \"7d\" }",
+                "1:15: expected one of `completed`, `failed`, `cancelled`, got the key `done`",
+            ),
+            (
+                "[retention]\nfailed = \"soon\"",
+                "2:10: expected a duration such as \"30d\", or \"forever\", got string \"soon\"",
+            ),
+            (
+                "[workflows.place]\nretention = \"59s\"",
+                "2:13: `retention`: expected a minute to a hundred years, or \"forever\", got 59 seconds",
             ),
             (
                 "[http]\nallow = [\"a.example.com\",\n \"https://b.example.com/x\"]",
@@ -715,6 +870,14 @@ mod tests {
             (
                 "[limits]\nsteps = 0",
                 "2:9: expected a whole number from 1 on, such as 1000, got integer `0`",
+            ),
+            (
+                "[limits]\nsteps = 5\nscratch = 16",
+                "3:11: expected an amount in quotes, such as \"64MiB\" or \"256KiB\", got integer `16`",
+            ),
+            (
+                "[limits]\nsteps = 5\nscratch = \"1KiB\"",
+                "3:11: `scratch`: expected at least 65536 B, got 1024 B",
             ),
             ("[retry]\nmax-attempts = 2\n[retry]\n", "3:2: duplicate key"),
             ("[retry\n", "1:7: "),

@@ -72,7 +72,20 @@ pub(crate) struct NotPublic {
 /// Looks names up. What it answers is what is connected to, so nobody can give another answer in between.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resolver {
-    pub(crate) may_be_private: bool,
+    may_be_private: bool,
+    look_up: fn(Name) -> LookUp,
+}
+
+type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+impl Resolver {
+    /// As the system has them.
+    pub(crate) fn new(may_be_private: bool) -> Resolver {
+        Resolver {
+            may_be_private,
+            look_up: |name| Box::pin(look_up(name)),
+        }
+    }
 }
 
 impl Service<Name> for Resolver {
@@ -85,7 +98,10 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let may_be_private = self.may_be_private;
+        let Resolver {
+            may_be_private,
+            look_up,
+        } = *self;
         Box::pin(async move {
             let found = look_up(name.clone()).await?;
             let refused = found
@@ -116,6 +132,8 @@ async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -181,12 +199,52 @@ mod tests {
     #[tokio::test]
     async fn a_name_for_a_local_address_is_refused_unless_it_may_be_private() {
         let look_up =
-            |may_be_private| Resolver { may_be_private }.call("localhost".parse().unwrap());
+            |may_be_private| Resolver::new(may_be_private).call("localhost".parse().unwrap());
         assert!(look_up(true).await.unwrap().next().is_some());
         let error = look_up(false).await.unwrap_err();
         let refused = error
             .get_ref()
             .and_then(|cause| cause.downcast_ref::<NotPublic>());
         assert_eq!(refused.unwrap().name, "localhost");
+    }
+
+    /// Whoever answers for this name answers something else each time.
+    fn rebound(_: Name) -> LookUp {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let answers: [&[&str]; 4] = [
+            &["1.1.1.1:0"],
+            &["169.254.169.254:0"],
+            &["1.1.1.1:0", "[::ffff:10.0.0.1]:0"],
+            &["[2606:4700::1111]:0"],
+        ];
+        let answer = answers[ASKED.fetch_add(1, Ordering::Relaxed)];
+        let answer = answer.iter().map(|address| address.parse().unwrap());
+        let answer = answer.collect();
+        Box::pin(async move { Ok(answer) })
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_bound_to_a_private_address_later_is_refused_then() {
+        let mut resolver = Resolver {
+            may_be_private: false,
+            look_up: rebound,
+        };
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            let found = resolver.call("rebound.example.com".parse().unwrap()).await;
+            answers.push(match found {
+                Ok(found) => format!("{:?}", found.collect::<Vec<_>>()),
+                Err(error) => error.to_string(),
+            });
+        }
+        assert_eq!(
+            answers,
+            [
+                "[1.1.1.1:0]",
+                "rebound.example.com stands for 169.254.169.254, which is not an address of the public internet",
+                "rebound.example.com stands for ::ffff:10.0.0.1, which is not an address of the public internet",
+                "[[2606:4700::1111]:0]",
+            ]
+        );
     }
 }

@@ -340,7 +340,7 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 fn client(may_be_private: bool) -> Result<Client<Connector, Body>, rustls::Error> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver { may_be_private });
+    let mut connector = HttpConnector::new_with_resolver(Resolver::new(may_be_private));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_MAX));

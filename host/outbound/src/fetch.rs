@@ -144,7 +144,7 @@ async fn follow(
                     let message = format!("{} leads on: {why}", from.host);
                     told(grants, Failure { message, ..failure })
                 }
-                missing @ Refused::MissingSecret(_) => missing,
+                missing @ Refused::MissingSecret { .. } => missing,
             })?;
         if target.url.origin() != from.url.origin() {
             drop_credentials(&mut headers);

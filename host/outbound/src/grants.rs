@@ -30,8 +30,13 @@ pub struct Grants {
 pub enum Refused {
     /// Something that the guest is told.
     Failure(Failure),
-    /// A secret is not there, and the run cannot go on here; the text says which and what to do.
-    MissingSecret(String),
+    /// A secret is not there, and the run cannot go on here.
+    MissingSecret {
+        /// Which.
+        name: SecretName,
+        /// Why it cannot be used, and what to do.
+        message: String,
+    },
 }
 
 impl Refused {
@@ -184,7 +189,7 @@ impl Grants {
                 "secret `{name}` is not sent to {host} in the clear: use https"
             ));
         }
-        let value = secrets.get(name).map_err(Refused::MissingSecret)?;
+        let value = found(name, secrets)?;
         if !grant.reveal {
             self.remember(name, &value);
         }
@@ -197,9 +202,7 @@ impl Grants {
             .ok()
             .and_then(|name| self.secrets.get_key_value(&name));
         match known {
-            Some((name, grant)) if grant.reveal => {
-                secrets.get(name).map_err(Refused::MissingSecret)
-            }
+            Some((name, grant)) if grant.reveal => found(name, secrets),
             _ => Err(Refused::new(
                 NOT_GRANTED,
                 format!(
@@ -272,6 +275,14 @@ impl Grants {
     }
 }
 
+/// The value of a secret on this worker.
+fn found(name: &SecretName, secrets: &Secrets) -> Result<String, Refused> {
+    secrets.get(name).map_err(|message| Refused::MissingSecret {
+        name: name.clone(),
+        message,
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use dacapo_model::HttpGrant;
@@ -315,7 +326,7 @@ pub(crate) mod tests {
     fn said(refused: Refused) -> (String, String) {
         match refused {
             Refused::Failure(failure) => (failure.code, failure.message),
-            Refused::MissingSecret(message) => ("missing".to_owned(), message),
+            Refused::MissingSecret { message, .. } => ("missing".to_owned(), message),
         }
     }
 
@@ -396,7 +407,7 @@ pub(crate) mod tests {
         let missing = grants
             .fill(bearer.as_bytes(), &target, &Secrets::default())
             .unwrap_err();
-        assert!(matches!(missing, Refused::MissingSecret(_)));
+        assert!(matches!(missing, Refused::MissingSecret { .. }));
     }
 
     #[test]

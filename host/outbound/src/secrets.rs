@@ -34,6 +34,12 @@ impl Secrets {
         }
     }
 
+    /// Whether a secret can be used here.
+    #[must_use]
+    pub fn has(&self, name: &SecretName) -> bool {
+        self.get(name).is_ok()
+    }
+
     /// The value; the error says why there is none that could be used, and not what was found.
     pub(crate) fn get(&self, name: &SecretName) -> Result<String, String> {
         let variable = name.variable();

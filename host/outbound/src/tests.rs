@@ -124,7 +124,7 @@ async fn fetch(grants: &Arc<Grants>, request: FetchRequest) -> Result<FetchRespo
 fn failure(refused: Refused) -> Failure {
     match refused {
         Refused::Failure(failure) => failure,
-        Refused::MissingSecret(missing) => panic!("{missing}"),
+        Refused::MissingSecret { message, .. } => panic!("{message}"),
     }
 }
 

@@ -10,4 +10,4 @@ mod mismatch;
 mod replay;
 
 pub use mismatch::{Mismatch, Side};
-pub use replay::{Answer, Changed, Positions, Replay};
+pub use replay::{Answer, Changed, Positions, Replay, is_dropped};

@@ -407,7 +407,8 @@ fn counts(row: &Recorded) -> bool {
 }
 
 /// Whether the call of this key, or a fork around it, is gone from the code.
-fn is_dropped(key: &StepKey, changes: &Changes) -> bool {
+#[must_use]
+pub fn is_dropped(key: &StepKey, changes: &Changes) -> bool {
     // `fork#1/2/step#1`: names and indices in turn.
     let parts = key.as_str().split('/').step_by(2);
     parts

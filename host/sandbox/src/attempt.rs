@@ -7,6 +7,7 @@ use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
 use dacapo_outbound::StepOver;
 
 use crate::guest::{Guest, OpenRow, Slot, hide_failure};
+use crate::host::wasi::Scratch;
 use crate::interrupt::Interrupt;
 use crate::journal::{Stop, SuspendReason};
 
@@ -25,6 +26,10 @@ pub(crate) struct OpenAttempt {
     pub(crate) retry_after_ms: Option<u64>,
     /// Known to the requests that it sends.
     pub(crate) is_over: Over,
+    /// It has waited for the host, and will not do so for ever.
+    pub(crate) is_limited: bool,
+    /// There for as long as the attempt, if its deployment grants one.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// Says that an attempt is over, which it is when this is dropped.
@@ -61,6 +66,23 @@ pub(crate) enum AfterFailure {
 }
 
 impl Guest {
+    /// The guest is to wait for the host: an attempt without a time-out of its own gets one. It is not set when attempts begin, which is
+    /// dear, since nearly none waits; those that compute have another limit.
+    pub(crate) fn limit_attempt(&mut self) {
+        let max_ms = self.config.attempt_time_max_ms;
+        if let Some(attempt) = &mut self.attempt
+            && attempt.timeout_ms.is_none()
+            && !attempt.is_limited
+        {
+            attempt.is_limited = true;
+            let now = self.journal.now();
+            let micros = now.as_micros() - attempt.started_at.as_micros();
+            let spent_ms = u64::try_from(micros).unwrap_or(0) / 1_000;
+            self.alarm
+                .set(Duration::from_millis(max_ms.saturating_sub(spent_ms)));
+        }
+    }
+
     /// Records that an attempt has failed, and what follows from that.
     pub(crate) fn fail_attempt(&mut self, attempt: OpenAttempt, failure: Failure) -> AfterFailure {
         // What is recorded is what the guest is told.

@@ -4,6 +4,7 @@
 //! that forked is played again when all of them have ended. So nothing that waits holds a place in the pool.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ struct Player {
 
 struct OpenFork {
     plan: ForkPlan,
-    /// Branches that have not begun, by index.
-    to_begin: VecDeque<u32>,
+    /// Branches that have not begun, by index: a fork may have thousands, and a run thousands of forks.
+    to_begin: VecDeque<Range<u32>>,
     /// How many have begun and not ended.
     under_way: u32,
 }
@@ -135,7 +136,7 @@ impl Branches {
         let mut under_way = Vec::new();
         for (index, state) in (0..).zip(history.branches(&fork, open.plan.branches)) {
             match state {
-                BranchState::New if !is_won => open.to_begin.push_back(index),
+                BranchState::New if !is_won => push(&mut open.to_begin, index),
                 BranchState::UnderWay => under_way.push(StepKey::branch(&fork, index)),
                 BranchState::New | BranchState::Ended => {}
             }
@@ -153,7 +154,13 @@ impl Branches {
 
     /// Takes up a branch that was under way when the run was given up. One that waits is not played to find that out.
     fn take_up(&mut self, history: &History, branch: StepKey) {
+        let go = &self.player.go;
         match history.open_row(branch.as_str()) {
+            Some(row) if go.is_dropped(&row.key) => self.ready.push_back(branch),
+            // As for the run itself: changed code may have something to do before its fork.
+            Some(row) if row.kind == Kind::Fork && go.changes.is_some() => {
+                self.ready.push_back(branch);
+            }
             Some(row) if row.kind == Kind::Fork => self.open(history, row.key),
             Some(row) => match suspension(&row) {
                 Some(suspension) if !self.is_awaited(history, &branch, &suspension) => {
@@ -175,7 +182,7 @@ impl Branches {
             let max = open.plan.max_parallel.unwrap_or(u32::MAX);
             // Those beyond what can be played at once begin later, so that a fork of thousands is not a queue of thousands.
             while open.under_way < max && self.ready.len() < room {
-                let Some(index) = open.to_begin.pop_front() else {
+                let Some(index) = pop(&mut open.to_begin) else {
                     break;
                 };
                 open.under_way += 1;
@@ -331,6 +338,24 @@ impl Branches {
     }
 }
 
+/// Adds an index behind all others.
+fn push(ranges: &mut VecDeque<Range<u32>>, index: u32) {
+    match ranges.back_mut() {
+        Some(last) if last.end == index => last.end += 1,
+        _ => ranges.push_back(index..index + 1),
+    }
+}
+
+/// Takes the first index away.
+fn pop(ranges: &mut VecDeque<Range<u32>>) -> Option<u32> {
+    let first = ranges.front_mut()?;
+    let index = first.next();
+    if first.start >= first.end {
+        ranges.pop_front();
+    }
+    index
+}
+
 impl Player {
     async fn play(&self, branch: &StepKey) -> Played {
         let recorded = match &self.go.history {
@@ -391,6 +416,7 @@ fn suspension(row: &Recorded) -> Option<Suspension> {
     let (reason, events) = match row.kind {
         Kind::Wait => {
             let events = match plan {
+                // Not read: the run was moved to other code, which is to say what it waits for.
                 Some(names) => serde_json::from_str(names.as_str()).ok()?,
                 None => vec![row.key.name().to_owned()],
             };

@@ -1,18 +1,32 @@
 //! The run's log: what the guest logs and prints, in the order in which it did.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_model::StepKey;
 use dacapo_outbound::Grants;
 
 use crate::journal::{Journal, Level, LogLine, LogSource, Stop, Write};
+use crate::text::cut;
 
 /// Bytes of log lines that may be on their way to the journal before the guest has to wait for them.
 const IN_FLIGHT_MAX_BYTES: usize = 256 << 10;
 
+/// What a line costs beside its text, and a field beside its name and value, in bytes: empty ones are not for nothing.
+const LINE_COSTS_BYTES: usize = 64;
+const FIELD_COSTS_BYTES: usize = 8;
+
 /// Bytes of the guest's latest standard error that are kept to explain a trap.
 const TAIL_MAX_BYTES: usize = 4 << 10;
+
+/// How much of its log a run has written in one go: one for all instances that play it.
+#[derive(Debug, Default)]
+pub(crate) struct LogUse {
+    written_bytes: AtomicUsize,
+    /// Nothing more is written, and the log says so.
+    full: AtomicBool,
+}
 
 /// Writes a run's log lines to its journal, or swallows them while the guest only repeats what it did before.
 ///
@@ -26,6 +40,7 @@ struct Inner {
     grants: Arc<Grants>,
     line_max_bytes: usize,
     total_max_bytes: usize,
+    used: Arc<LogUse>,
     state: Mutex<State>,
 }
 
@@ -38,9 +53,9 @@ struct State {
     /// The latest lines of standard error, silent or not.
     tail: VecDeque<String>,
     tail_bytes: usize,
-    written_bytes: usize,
     in_flight_bytes: usize,
-    full: bool,
+    /// The journal takes nothing more.
+    closed: bool,
 }
 
 impl Console {
@@ -49,12 +64,14 @@ impl Console {
         grants: Arc<Grants>,
         line_max_bytes: usize,
         total_max_bytes: usize,
+        used: Arc<LogUse>,
     ) -> Console {
         Console(Arc::new(Inner {
             journal,
             grants,
             line_max_bytes,
             total_max_bytes,
+            used,
             state: Mutex::default(),
         }))
     }
@@ -113,7 +130,7 @@ impl Console {
         let mut state = self.lock();
         state.in_flight_bytes = 0;
         // Nothing more can be written, and the guest must not hang on its output until it finds out.
-        state.full |= settled.is_err();
+        state.closed |= settled.is_err();
         settled
     }
 
@@ -156,7 +173,8 @@ impl Console {
         fields: Vec<(String, String)>,
         source: LogSource,
     ) {
-        if state.silent || state.full {
+        let used = &self.0.used;
+        if state.silent || state.closed || used.full.load(Ordering::Relaxed) {
             return;
         }
         let message = clean(&self.0.grants.hide(message), self.0.line_max_bytes);
@@ -166,14 +184,12 @@ impl Console {
         });
         let fields = fields.collect();
         let fields = clean_fields(fields, self.0.line_max_bytes);
-        let bytes = message.len()
-            + fields
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>();
-        state.written_bytes = state.written_bytes.saturating_add(bytes);
-        if state.written_bytes > self.0.total_max_bytes {
-            state.full = true;
+        let bytes = cost(&message, &fields);
+        let before = used.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.0.total_max_bytes {
+            if used.full.swap(true, Ordering::Relaxed) {
+                return;
+            }
             let message = format!(
                 "the log ends here: more than {} bytes were written to it",
                 self.0.total_max_bytes
@@ -192,8 +208,9 @@ impl Console {
         fields: Vec<(String, String)>,
         source: LogSource,
     ) {
-        // Each line costs the journal something beside its text.
-        state.in_flight_bytes = state.in_flight_bytes.saturating_add(message.len() + 64);
+        state.in_flight_bytes = state
+            .in_flight_bytes
+            .saturating_add(cost(&message, &fields));
         let at = self.0.journal.now();
         self.0.journal.append(Write::Log(LogLine {
             at,
@@ -231,14 +248,17 @@ impl State {
     }
 }
 
+/// What a line costs the journal.
+fn cost(message: &str, fields: &[(String, String)]) -> usize {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + FIELD_COSTS_BYTES);
+    LINE_COSTS_BYTES + message.len() + fields.sum::<usize>()
+}
+
 /// Text as the log can hold it: without NUL, which Postgres refuses, and no longer than allowed.
 fn clean(text: &str, max_bytes: usize) -> String {
-    let mut kept = if text.len() <= max_bytes {
-        text.to_owned()
-    } else {
-        let end = text.floor_char_boundary(max_bytes);
-        format!("{} … (cut: {} bytes in all)", &text[..end], text.len())
-    };
+    let mut kept = cut(text, max_bytes);
     if kept.contains('\0') {
         kept = kept.replace('\0', "\u{FFFD}");
     }
@@ -255,7 +275,7 @@ fn clean_fields(fields: Vec<(String, String)>, max_bytes: usize) -> Vec<(String,
             break;
         }
         let (name, value) = (clean(&name, 200), clean(&value, left));
-        left = left.saturating_sub(name.len() + value.len());
+        left = left.saturating_sub(name.len() + value.len() + FIELD_COSTS_BYTES);
         kept.push((name, value));
     }
     kept
@@ -264,11 +284,6 @@ fn clean_fields(fields: Vec<(String, String)>, max_bytes: usize) -> Vec<(String,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_line_is_cut_at_a_character() {
-        assert_eq!(clean("äää", 3), "ä … (cut: 6 bytes in all)");
-    }
 
     #[test]
     fn nul_characters_are_replaced() {

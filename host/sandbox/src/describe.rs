@@ -20,6 +20,9 @@ use crate::host::typed_children::is_foreign;
 use crate::sandbox::sha256_hex;
 use types::Types;
 
+/// A component may have this many bytes, with its debug sections. It is one value in the database.
+pub const COMPONENT_MAX_BYTES: usize = 256 << 20;
+
 /// What a component says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
@@ -38,6 +41,9 @@ pub struct Described {
 /// # Errors
 /// The bytes are not a component that can be deployed; the text says what to do about it.
 pub fn describe(bytes: &[u8]) -> Result<Described, DescribeError> {
+    if bytes.len() > COMPONENT_MAX_BYTES {
+        return Err(DescribeError::TooLarge { bytes: bytes.len() });
+    }
     let component = match encoding(bytes)? {
         Encoding::Component => bytes.to_vec(),
         Encoding::Module => componentize(bytes)?,
@@ -45,9 +51,7 @@ pub fn describe(bytes: &[u8]) -> Result<Described, DescribeError> {
     let features = WasmFeatures::default() | WasmFeatures::CM_FIXED_LENGTH_LISTS;
     Validator::new_with_features(features)
         .validate_all(&component)
-        .map_err(|error| DescribeError::Invalid {
-            message: error.to_string(),
-        })?;
+        .map_err(|error| DescribeError::invalid(&error, bytes))?;
     let decoded = wit_component::decode(&component).map_err(|error| DescribeError::Invalid {
         message: format!("{error:#}"),
     })?;
@@ -69,9 +73,7 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, DescribeError> {
     }
     match Parser::new(0).parse_all(bytes).next() {
         Some(Ok(Payload::Version { encoding, .. })) => Ok(encoding),
-        Some(Err(error)) => Err(DescribeError::Invalid {
-            message: error.to_string(),
-        }),
+        Some(Err(error)) => Err(DescribeError::invalid(&error, bytes)),
         _ => Err(DescribeError::not_wasm(bytes)),
     }
 }
@@ -99,6 +101,9 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
     let mut package: Option<&PackageName> = None;
     let mut workflows = Vec::new();
     for (key, item) in &world.exports {
+        if is_left_by_a_toolchain(resolve, key, item) {
+            continue;
+        }
         let id = match item {
             WorldItem::Interface { id, .. } => *id,
             WorldItem::Function(function) => {
@@ -146,6 +151,22 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
         imports,
         children,
     })
+}
+
+/// What the tools that make components of JavaScript (`init`) and of Python (`exports`, with `init`) call while they build, and leave there.
+fn is_left_by_a_toolchain(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> bool {
+    let takes = |function: &Function, first: &str| {
+        let param = function.params.first();
+        function.name == "init" && param.is_some_and(|param| param.name == first)
+    };
+    match (key, item) {
+        (WorldKey::Name(_), WorldItem::Function(function)) => takes(function, "shim"),
+        (WorldKey::Name(name), WorldItem::Interface { id, .. }) if name == "exports" => {
+            let functions = &resolve.interfaces[*id].functions;
+            functions.len() == 1 && functions.values().all(|only| takes(only, "app-name"))
+        }
+        _ => false,
+    }
 }
 
 /// The workflows of other packages that the component calls.

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use dacapo_model::{Failure, Payload, StepKey};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::ending::BlockReason;
 use crate::guest::Guest;
+use crate::memory::TABLE_ELEMENTS_MAX;
 
 /// Distinct functions among the innermost frames below which a wild memory access is taken for a recursion that ran through the stack that
 /// the program keeps in its own memory. wasmtime captures 20 frames.
@@ -15,26 +17,31 @@ const RECURSION_FUNCTIONS_MAX: usize = 4;
 const RECURSION_FRAMES_MIN: usize = 16;
 
 /// The failure of a guest that trapped, in the body of a step if one is named.
-pub(crate) fn failure(error: &wasmtime::Error, guest: &Guest, step: Option<&StepKey>) -> Failure {
+pub(crate) fn failure(
+    error: &wasmtime::Error,
+    backtrace: &[String],
+    guest: &Guest,
+    step: Option<&StepKey>,
+) -> Failure {
     let (code, message) = cause(error, guest);
-    explained(Failure::new(code, message), error, step)
+    explained(Failure::new(code, message), backtrace, step)
 }
 
 /// Adds where it happened to a failure that says nothing of it yet.
 pub(crate) fn explained(
     mut failure: Failure,
-    error: &wasmtime::Error,
+    backtrace: &[String],
     step: Option<&StepKey>,
 ) -> Failure {
     if failure.details.is_none() {
-        let details = serde_json::json!({ "backtrace": backtrace(error), "step": step });
+        let details = serde_json::json!({ "backtrace": backtrace, "step": step });
         failure.details = Some(Payload::from_trusted(details.to_string()));
     }
     failure
 }
 
 /// Adds where the code was to the reason why its run is blocked.
-pub(crate) fn located(mut reason: BlockReason, error: &wasmtime::Error) -> BlockReason {
+pub(crate) fn located(mut reason: BlockReason, backtrace: &[String]) -> BlockReason {
     let details = reason.details.as_ref().map(Payload::as_str);
     let mut details = match details.map(serde_json::from_str) {
         Some(Ok(serde_json::Value::Object(details))) => details,
@@ -42,7 +49,6 @@ pub(crate) fn located(mut reason: BlockReason, error: &wasmtime::Error) -> Block
         // What is there is not ours to change.
         Some(_) => return reason,
     };
-    let backtrace = backtrace(error);
     if !backtrace.is_empty() {
         details.insert("backtrace".to_owned(), backtrace.into());
         let details = serde_json::Value::Object(details);
@@ -63,6 +69,17 @@ fn cause(error: &wasmtime::Error, guest: &Guest) -> (&'static str, String) {
             dacapo_model::TRAP,
             format!("the workflow ended its program with exit code {}", exit.0),
         );
+    }
+    if guest.memory.refused_table() && error.is::<Trap>() {
+        let message = format!("table limit of {TABLE_ELEMENTS_MAX} elements reached");
+        return (dacapo_model::MEMORY_LIMIT, message);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        let message = format!(
+            "the workflow holds {} resources of the host, as many as it may (handles-max): drop those that it is done with",
+            guest.config.handles_max
+        );
+        return (dacapo_model::MEMORY_LIMIT, message);
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let text = error.root_cause().to_string();
@@ -127,18 +144,6 @@ fn panic_text(tail: &[String]) -> Option<String> {
         .filter(|line| !line.is_empty())
         .collect();
     Some(lines.join(" "))
-}
-
-/// The names of the functions that were running, innermost first.
-fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
-        return Vec::new();
-    };
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-        None => format!("function {}", frame.func_index()),
-    };
-    backtrace.frames().iter().map(name).collect()
 }
 
 #[cfg(test)]

@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, Timestamp};
+use dacapo_model::{Changes, Payload, Recorded, RetryPolicy, RunId, StepKey, Timestamp};
 use dacapo_outbound::Outbound;
 use dacapo_replay::Positions;
 
 use crate::config::SandboxConfig;
+use crate::console::LogUse;
 use crate::ending::RunSpec;
 use crate::history::History;
-use crate::journal::Journal;
+use crate::journal::{Journal, Stop};
 use crate::terms::Terms;
+
+/// Bytes of rows that may be on their way to the journal before a guest that goes on recording has to wait for them.
+const UNSETTLED_MAX_BYTES: usize = 1 << 20;
 
 /// What the instances of one go at a run share. A run that does not fork has one instance at a time.
 pub(crate) struct Go {
@@ -40,7 +44,13 @@ pub(crate) struct Go {
     pub(crate) changes: Option<Arc<Changes>>,
     /// What the journal holds, for components that can fork: a branch is played over it.
     pub(crate) history: Option<History>,
+    /// How much was logged.
+    pub(crate) log: Arc<LogUse>,
     journal_bytes: AtomicUsize,
+    /// About how much was recorded since somebody last waited until that was durable.
+    unsettled_bytes: AtomicUsize,
+    /// The first call that the code's author says was inserted and that came while something recorded was still to be asked for.
+    inserted: OnceLock<StepKey>,
     /// What is known of the run's children.
     children: Mutex<HashMap<RunId, Child>>,
 }
@@ -90,9 +100,28 @@ impl Go {
             changes: spec.changes.filter(|changes| !changes.is_empty()),
             history,
             journal_bytes: AtomicUsize::new(recorded.iter().map(Recorded::bytes).sum()),
+            log: Arc::default(),
+            unsettled_bytes: AtomicUsize::new(0),
+            inserted: OnceLock::new(),
             children: Mutex::default(),
         };
         (go, recorded)
+    }
+
+    /// The code makes an inserted call in front of what is recorded.
+    pub(crate) fn note_inserted(&self, key: &StepKey) {
+        let _ = self.inserted.set(key.clone());
+    }
+
+    /// The first of the inserted calls in front of what is recorded.
+    pub(crate) fn inserted(&self) -> Option<StepKey> {
+        self.inserted.get().cloned()
+    }
+
+    /// Whether the code's author says that the call of this key, or a fork around it, is gone.
+    pub(crate) fn is_dropped(&self, key: &StepKey) -> bool {
+        let changes = self.changes.as_ref();
+        changes.is_some_and(|changes| dacapo_replay::is_dropped(key, changes))
     }
 
     /// About how many bytes the journal holds.
@@ -116,5 +145,24 @@ impl Go {
     /// The journal holds so many bytes more.
     pub(crate) fn add_journal_bytes(&self, bytes: usize) {
         self.journal_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes are on their way to the journal.
+    pub(crate) fn add_unsettled_bytes(&self, bytes: usize) {
+        self.unsettled_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits until everything recorded so far is durable.
+    pub(crate) async fn settle(&self) -> Result<(), Stop> {
+        self.unsettled_bytes.store(0, Ordering::Relaxed);
+        self.journal.settle().await
+    }
+
+    /// Waits if so much is on its way to the journal that it would only gather here.
+    pub(crate) async fn relieve(&self) -> Result<(), Stop> {
+        if self.unsettled_bytes.load(Ordering::Relaxed) > UNSETTLED_MAX_BYTES {
+            return self.settle().await;
+        }
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::ending::{BlockCode, BlockReason};
 use crate::go::Go;
 use crate::history::{Turn, route};
-use crate::host::wasi::{Hooks, Randomness};
+use crate::host::wasi::{Hooks, Randomness, Room};
 use crate::interrupt::Interrupt;
 use crate::journal::{
     ChildStart, Journal, RecordWrite, Seen, Signal, SuspendReason, Suspended, Suspension, Write,
@@ -55,8 +55,20 @@ pub(crate) struct Guest {
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
     pub(crate) hooks: Hooks,
+    pub(crate) room: Room,
     pub(crate) table: ResourceTable,
+    /// What the options of children hold that have not been dropped.
+    pub(crate) held_labels_bytes: usize,
 }
+
+/// The headers of one message of `wasi:http`, in bytes.
+const HTTP_FIELDS_MAX_BYTES: usize = 32 << 10;
+
+/// How long a key may be, in bytes: it is indexed, and each branch makes those within it longer.
+const KEY_MAX_BYTES: usize = 2_000;
+
+/// What a row of the journal takes beside its key and its payload, in bytes.
+const ROW_COSTS_BYTES: usize = 100;
 
 /// The scope of everything that a workflow does outside of forks.
 pub(crate) const ROOT: &str = "";
@@ -99,6 +111,7 @@ impl Guest {
             Arc::clone(&go.terms.grants),
             config.log_line_max_bytes,
             config.log_max_bytes,
+            Arc::clone(&go.log),
         );
         let replay = Replay::new(
             recorded,
@@ -107,6 +120,10 @@ impl Guest {
             go.changes.clone(),
         );
         console.enter(None, replay.is_replaying() && !go.is_watched);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(config.handles_max as usize);
+        let mut wasi_http = WasiHttpCtx::new();
+        wasi_http.set_field_size_limit(HTTP_FIELDS_MAX_BYTES);
         Guest {
             replay,
             scope: ROOT.to_owned(),
@@ -120,9 +137,11 @@ impl Guest {
             memory: MemoryLimit::new(config.memory_max_bytes),
             randomness: Randomness::new(go.seed, ROOT),
             wasi: crate::host::wasi::context(&console, &go.terms.environment),
-            wasi_http: WasiHttpCtx::new(),
+            wasi_http,
             hooks: Hooks::default(),
-            table: ResourceTable::new(),
+            room: Room::default(),
+            table,
+            held_labels_bytes: 0,
             console,
             journal,
             config,
@@ -175,6 +194,13 @@ impl Guest {
         if self.go.is_watched {
             self.observe(kind, &answer);
         }
+        if let Answer::Open { key, .. } | Answer::New { key, .. } = &answer {
+            self.check_is_there(kind, key)?;
+            // What is recorded in a scope comes before anything new in it, but for what was inserted. A fork on its way has its branch to come.
+            if self.route.is_empty() && self.replay.is_replaying() {
+                self.go.note_inserted(key);
+            }
+        }
         Ok(match answer {
             Answer::Recorded { key, outcome } => {
                 self.cancel_delivered |= matches!(outcome, Outcome::Cancelled);
@@ -208,6 +234,25 @@ impl Guest {
                 })
             }
         })
+    }
+
+    /// Whether it is where it belongs, or at the fork that leads there: whatever is new before that is for whoever forked, who was played
+    /// first. Done here, it would be done in each branch.
+    fn check_is_there(&self, kind: Kind, key: &StepKey) -> Result<(), Interrupt> {
+        let Some(turn) = self.route.front() else {
+            return Ok(());
+        };
+        if kind == Kind::Fork && turn.fork == *key {
+            return Ok(());
+        }
+        Err(Interrupt::Blocked(BlockReason {
+            code: BlockCode::Mismatch,
+            message: format!(
+                "the code asks for `{key}` on its way to the branch `{}`, where all that it asks for was recorded before",
+                StepKey::branch(&turn.fork, turn.index)
+            ),
+            details: None,
+        }))
     }
 
     /// Whether what the code says now was said before.
@@ -259,6 +304,13 @@ impl Guest {
 
     /// Whether the journal may have one more row.
     fn check_room(&self, key: &StepKey, position: u32) -> Result<(), Interrupt> {
+        if key.as_str().len() > KEY_MAX_BYTES {
+            return Err(Interrupt::misuse(format!(
+                "the key `{key}` is {} bytes long, the limit is {KEY_MAX_BYTES} bytes: forks nest too deep here; fork once over all of the \
+                 work, or start child runs",
+                key.as_str().len()
+            )));
+        }
         let (steps_max, bytes_max) = (self.config.steps_max, self.config.journal_max_bytes);
         let what = if position > steps_max {
             format!("{steps_max} rows, as many as it may have (steps-max)")
@@ -283,6 +335,7 @@ impl Guest {
     /// Obeys whoever wants something of the run from outside. True: the run is being cancelled, or this branch has lost its race, and the
     /// guest does not know yet.
     pub(crate) async fn heed_signals(&mut self) -> Result<bool, Interrupt> {
+        self.go.relieve().await?;
         loop {
             match self.journal.boundary() {
                 None => return Ok(!self.cancel_delivered && self.has_lost()),
@@ -418,7 +471,11 @@ impl Guest {
         }
         let attempt = write.failed_attempt.as_ref();
         let attempt = attempt.map_or(0, |attempt| attempt.failure.bytes());
-        self.go.add_journal_bytes(write.recorded.bytes() + attempt);
+        let bytes = write.recorded.bytes() + attempt;
+        self.go.add_journal_bytes(bytes);
+        let child = write.starts_child.as_ref();
+        let child = child.map_or(0, |child| child.input.as_str().len());
+        self.go.add_unsettled_bytes(bytes + child + ROW_COSTS_BYTES);
         let history = self.go.history.as_ref();
         let noted = history.map(|history| (history, write.recorded.clone()));
         self.journal.append(Write::Record(write));

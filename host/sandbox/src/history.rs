@@ -269,9 +269,15 @@ fn note(scopes: &mut Scopes, row: &Recorded) {
         Some(rows) => rows,
         None => scopes.entry(row.key.scope().to_owned()).or_default(),
     };
-    // Only what was reached last in a scope can be open.
     match rows.last_mut() {
         Some(last) if last.key == row.key => *last = row.clone(),
+        // What changed code has inserted may stand behind what is open, in the order of the positions.
+        Some(last) if last.position > row.position => {
+            match rows.iter_mut().rev().find(|known| known.key == row.key) {
+                Some(known) => *known = row.clone(),
+                None => rows.push(row.clone()),
+            }
+        }
         _ => rows.push(row.clone()),
     }
 }
@@ -332,6 +338,39 @@ fn winner(scopes: &Scopes, fork: &StepKey) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row(key: &str, position: u32, is_done: bool) -> Recorded {
+        let at = Timestamp::from_millis(0);
+        Recorded {
+            key: StepKey::from_trusted(key.to_owned()),
+            kind: Kind::Wait,
+            position,
+            started_at: at,
+            state: match is_done {
+                true => RecordedState::Done {
+                    outcome: Outcome::Cancelled,
+                    finished_at: at,
+                },
+                false => RecordedState::Open {
+                    due: None,
+                    failed_attempts: 0,
+                    plan: None,
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn an_open_row_is_there_once_when_it_is_done_behind_one_that_was_inserted() {
+        let history = History::new(Arc::new(vec![row("go#1", 1, false)]));
+        assert_eq!(history.path("").len(), 1);
+        history.note(row("check#1", 2, true));
+        history.note(row("go#1", 1, true));
+        assert_eq!(
+            *history.path(""),
+            [row("go#1", 1, true), row("check#1", 2, true)]
+        );
+    }
 
     #[test]
     fn a_scope_says_which_branches_lead_to_it() {

@@ -189,6 +189,10 @@ pub struct ChildWorkflow {
     pub is_typed: bool,
     /// How many runs have started each other on the way to the one that is played.
     pub depth: u16,
+    /// The named queue of its runs whose start names none.
+    pub queue: Option<String>,
+    /// The priority of its runs whose start says none.
+    pub priority: Option<i16>,
 }
 
 /// How a child stands.

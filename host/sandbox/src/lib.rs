@@ -27,6 +27,7 @@ mod history;
 mod host;
 mod interrupt;
 mod journal;
+mod lines;
 mod memory;
 mod meter;
 mod prove;
@@ -35,6 +36,7 @@ mod run;
 mod sandbox;
 mod sql;
 mod terms;
+mod text;
 mod ticker;
 mod value;
 

@@ -13,6 +13,7 @@ pub(crate) struct MemoryLimit {
     max_bytes: usize,
     used_bytes: usize,
     refused: bool,
+    refused_table: bool,
 }
 
 impl MemoryLimit {
@@ -21,12 +22,18 @@ impl MemoryLimit {
             max_bytes,
             used_bytes: 0,
             refused: false,
+            refused_table: false,
         }
     }
 
     /// Whether the guest asked for more than it may have.
     pub(crate) fn refused(&self) -> bool {
         self.refused
+    }
+
+    /// Whether the guest asked for a longer table than it may have.
+    pub(crate) fn refused_table(&self) -> bool {
+        self.refused_table
     }
 
     /// The limit in bytes.
@@ -59,6 +66,8 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let fits = desired <= TABLE_ELEMENTS_MAX;
+        self.refused_table |= !fits;
+        Ok(fits)
     }
 }

@@ -21,6 +21,8 @@ struct Inner {
     /// The guest did something durable, and nobody has looked since. A guest that replays does that a million times a second, and
     /// reading the clock would take it a fifth of its time.
     anew: AtomicBool,
+    /// The guest was interrupted in the middle of computing, and nobody has looked since.
+    interrupted: AtomicBool,
 }
 
 impl Meter {
@@ -30,6 +32,7 @@ impl Meter {
             slice_started: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             anew: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
         }))
     }
 
@@ -49,6 +52,17 @@ impl Meter {
     /// The guest did something durable: counting starts anew when somebody next looks, which is at the next tick.
     pub(crate) fn reset(&self) {
         self.0.anew.store(true, Ordering::Relaxed);
+    }
+
+    /// The guest is made to let others run.
+    pub(crate) fn interrupt(&self) {
+        self.0.interrupted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest was made to let others run, and has not been asked for that since.
+    pub(crate) fn take_interrupted(&self) -> bool {
+        self.0.interrupted.load(Ordering::Relaxed)
+            && self.0.interrupted.swap(false, Ordering::Relaxed)
     }
 
     /// Computed since the first look after the last reset, as seen from inside a poll.

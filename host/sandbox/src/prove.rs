@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dacapo_model::{Outcome, RecordedState, RunId, Timestamp, Workflow};
+use dacapo_model::{Outcome, RecordedState, RunId, StepKey, Timestamp, Workflow};
 
 use crate::ending::{BlockCode, BlockReason, Ending, RunSpec};
 use crate::go::Go;
@@ -21,6 +21,9 @@ use crate::sandbox::{Prepared, Sandbox};
 pub enum Proof {
     /// The code asks for all that is recorded, in each branch, and then for something that is not.
     GoesOn,
+    /// The code comes to this call, which its author says was inserted, before it has asked for all that is recorded. What it does then
+    /// depends on how the call comes out, and so whether it asks for the rest is not known.
+    GoesOnTo(StepKey),
     /// The code asks for all that is recorded and then comes to this end, which is never [`Ending::Blocked`] and never
     /// [`Ending::Stopped`].
     Ends(Ending),
@@ -104,7 +107,10 @@ impl Sandbox {
                 Played::Ended(ending) => return Proof::Ends(ending),
             }
         }
-        Proof::GoesOn
+        match go.inserted() {
+            Some(key) => Proof::GoesOnTo(key),
+            None => Proof::GoesOn,
+        }
     }
 }
 

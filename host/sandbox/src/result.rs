@@ -9,9 +9,6 @@ use crate::value::from_val;
 /// Code of a workflow's own error that has no word for itself.
 pub(crate) const ERROR_CODE: &str = "error";
 
-/// Bytes of a workflow's own error that become the failure's message; all of it is in the details.
-const MESSAGE_MAX_BYTES: usize = 8 << 10;
-
 /// The run's output, or the failure that the workflow returned or caused by what it returned.
 pub(crate) fn conclude(
     returned: Option<Val>,
@@ -64,11 +61,7 @@ fn workflow_error(value: &Value, ty: &Type, limits: &PayloadLimits) -> Failure {
         }
         _ => text(value, ty),
     };
-    let end = message.floor_char_boundary(MESSAGE_MAX_BYTES);
-    let mut failure = Failure::new(
-        code.unwrap_or_else(|| ERROR_CODE.to_owned()),
-        message[..end].to_owned(),
-    );
+    let mut failure = Failure::new(code.unwrap_or_else(|| ERROR_CODE.to_owned()), message);
     failure.details = Some(details);
     failure
 }

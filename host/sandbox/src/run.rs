@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
 use dacapo_outbound::Grants;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -24,6 +25,7 @@ use crate::journal::{Journal, Stop, Suspension};
 use crate::meter::Meter;
 use crate::result::conclude;
 use crate::sandbox::{Prepared, Sandbox};
+use crate::text::{cut_ending, cut_failure};
 use crate::ticker::Ticker;
 use crate::value::to_val;
 
@@ -43,7 +45,7 @@ impl Sandbox {
     ) -> Ending {
         let terms = Arc::clone(&spec.terms);
         let ending = self.go(prepared, workflow, spec, journal).await;
-        hide(ending, &terms.grants)
+        cut_ending(hide(ending, &terms.grants))
     }
 
     async fn go(
@@ -77,7 +79,11 @@ impl Sandbox {
         let mut branches = Branches::new(self, prepared, workflow, &call, &go);
         let mut first = history.is_flat().then_some(recorded);
         loop {
-            let open = history.open_fork(ROOT);
+            // Changed code may have something to do before its fork, or may have lost it.
+            let open = match go.changes {
+                Some(_) => None,
+                None => history.open_fork(ROOT),
+            };
             let fork = match open.filter(|fork| !branches.is_over(history, fork)) {
                 // It would only be played to come to the fork.
                 Some(fork) => fork,
@@ -126,6 +132,8 @@ impl Sandbox {
             guest: Box::pin(call.make(prepared, &mut store)),
             ticker: &self.inner.ticker,
             meter,
+            turns: &self.inner.turns,
+            turn: Turn::Mine { _place: None },
         };
         let returned = tokio::select! {
             biased;
@@ -133,7 +141,7 @@ impl Sandbox {
             () = alarm.rings() => Returned::TimedOut,
             returned = slices => match returned {
                 Ok(Ok(value)) => Returned::Value(value),
-                Ok(Err(error)) => Returned::Error(error),
+                Ok(Err(error)) => Returned::Error(error, Vec::new()),
                 Err(panic) => {
                     let failure = Failure::new(INTERNAL, panic_message(&*panic));
                     return Played::Ended(Ending::Failed(failure));
@@ -144,6 +152,14 @@ impl Sandbox {
         // Rolled back: whatever ended the instance, the attempt has not ended well.
         drop(guest.sql.take());
         guest.console.flush();
+        let returned = match returned {
+            // Whoever only waits is asked for nothing.
+            Returned::Error(error, _) if is_explained(&error) => {
+                let backtrace = prepared.inner.lines.backtrace(&error).await;
+                Returned::Error(error, backtrace)
+            }
+            returned => returned,
+        };
         let played = match guest.attempt.take() {
             Some(attempt) => end_with_attempt(returned, attempt, guest).await,
             None => played(returned, guest, workflow),
@@ -183,7 +199,8 @@ pub(crate) enum Played {
 /// How the guest's function came back.
 enum Returned {
     Value(Option<Val>),
-    Error(wasmtime::Error),
+    /// With the functions that were running, if that is to be shown.
+    Error(wasmtime::Error, Vec<String>),
     /// The open attempt had its time.
     TimedOut,
 }
@@ -274,6 +291,7 @@ fn on_tick(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline
     }
     // What is recorded already need not wait until the guest calls again.
     guest.journal.nudge();
+    guest.meter.interrupt();
     Ok(UpdateDeadline::Yield(1))
 }
 
@@ -287,26 +305,29 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
             );
             return Played::Ended(Ending::Failed(Failure::new(dacapo_model::MISUSE, message)));
         }
-        Returned::TimedOut => Failure::new(
-            dacapo_model::TIMEOUT,
-            format!(
-                "attempt {} at step `{key}` took longer than its time-out of {} ms",
-                attempt.number,
-                attempt.timeout_ms.unwrap_or_default()
-            ),
-        ),
-        Returned::Error(error) => match error.downcast_ref::<Interrupt>() {
+        Returned::TimedOut => {
+            let max_ms = guest.config.attempt_time_max_ms;
+            let took = match attempt.timeout_ms {
+                Some(ms) if ms <= max_ms => format!("took longer than its time-out of {ms} ms"),
+                _ => format!(
+                    "took longer than the {max_ms} ms that an attempt may take (attempt-time-max)"
+                ),
+            };
+            let message = format!("attempt {} at step `{key}` {took}", attempt.number);
+            Failure::new(dacapo_model::TIMEOUT, message)
+        }
+        Returned::Error(error, backtrace) => match error.downcast_ref::<Interrupt>() {
             // The only failure of this kind that comes from the body and not from the guest's use of us.
             Some(Interrupt::Failed(failure)) if failure.code == dacapo_model::TIMEOUT => {
-                fault::explained(failure.clone(), &error, Some(&key))
+                fault::explained(failure.clone(), &backtrace, Some(&key))
             }
-            Some(interrupt) => return interrupted(interrupt, &error, Some(&key)),
-            None => fault::failure(&error, guest, Some(&key)),
+            Some(interrupt) => return interrupted(interrupt, &backtrace, Some(&key)),
+            None => fault::failure(&error, &backtrace, guest, Some(&key)),
         },
     };
     let failure = Failure {
         retryable: true,
-        ..failure
+        ..cut_failure(failure)
     };
     guest.console.enter(None, guest.is_silent());
     match guest.fail_attempt(attempt, failure) {
@@ -324,10 +345,12 @@ async fn end_with_attempt(returned: Returned, attempt: OpenAttempt, guest: &mut 
 fn played(returned: Returned, guest: &Guest, workflow: &Workflow) -> Played {
     let returned = match returned {
         Returned::Value(value) => value,
-        Returned::Error(error) => {
+        Returned::Error(error, backtrace) => {
             return match error.downcast_ref::<Interrupt>() {
-                Some(interrupt) => interrupted(interrupt, &error, None),
-                None => Played::Ended(Ending::Failed(fault::failure(&error, guest, None))),
+                Some(interrupt) => interrupted(interrupt, &backtrace, None),
+                None => Played::Ended(Ending::Failed(fault::failure(
+                    &error, &backtrace, guest, None,
+                ))),
             };
         }
         // It is set for as long as an attempt is open, and not longer.
@@ -350,17 +373,31 @@ fn played(returned: Returned, guest: &Guest, workflow: &Workflow) -> Played {
     })
 }
 
+/// Whether somebody will want to know where the guest was.
+fn is_explained(error: &wasmtime::Error) -> bool {
+    match error.downcast_ref::<Interrupt>() {
+        None | Some(Interrupt::Blocked(_) | Interrupt::Failed(_)) => true,
+        Some(
+            Interrupt::Parked(_)
+            | Interrupt::Forked(_)
+            | Interrupt::BranchEnded
+            | Interrupt::Suspended
+            | Interrupt::Stopped(_),
+        ) => false,
+    }
+}
+
 /// The guest was unwound by us.
-fn interrupted(interrupt: &Interrupt, error: &wasmtime::Error, step: Option<&StepKey>) -> Played {
+fn interrupted(interrupt: &Interrupt, backtrace: &[String], step: Option<&StepKey>) -> Played {
     Played::Ended(match interrupt {
         Interrupt::Parked(suspension) => return Played::Parked(suspension.clone()),
         Interrupt::Forked(fork) => return Played::Forked(fork.clone()),
         Interrupt::BranchEnded => return Played::BranchEnded,
         Interrupt::Suspended => Ending::Suspended,
         Interrupt::Stopped(stop) => Ending::Stopped(*stop),
-        Interrupt::Blocked(reason) => Ending::Blocked(fault::located(reason.clone(), error)),
+        Interrupt::Blocked(reason) => Ending::Blocked(fault::located(reason.clone(), backtrace)),
         Interrupt::Failed(failure) => {
-            Ending::Failed(fault::explained(failure.clone(), error, step))
+            Ending::Failed(fault::explained(failure.clone(), backtrace, step))
         }
     })
 }
@@ -399,10 +436,25 @@ fn after_cancel(ending: Ending) -> Ending {
 }
 
 /// Polls a guest slice by slice: the ticker knows of each, its time is measured, and a panic below ends this run and no other.
+///
+/// Guests that compute for longer than a slice take turns, as many at a time as there are threads: so whoever has been waiting for
+/// something, and can go on, comes behind no more of them than that.
 struct Slices<'a, F> {
     guest: Pin<Box<F>>,
     ticker: &'a Ticker,
     meter: Meter,
+    turns: &'a Arc<Semaphore>,
+    turn: Turn,
+}
+
+/// Whether a guest may be on a thread.
+enum Turn {
+    /// It may: with a place among those that compute, or none since it has not computed for long.
+    Mine {
+        _place: Option<OwnedSemaphorePermit>,
+    },
+    /// It has to wait for its turn.
+    Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
 }
 
 impl<F: Future> Future for Slices<'_, F> {
@@ -410,11 +462,24 @@ impl<F: Future> Future for Slices<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Turn::Awaited(turn) = &mut this.turn {
+            match turn.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(place) => this.turn = Turn::Mine { _place: place },
+            }
+        }
         let _on_thread = this.ticker.guest_on_thread();
         this.meter.start_slice();
         // After a panic the future is only dropped, and with it all that the panic may have left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| this.guest.as_mut().poll(cx)));
         this.meter.end_slice();
+        this.turn = if this.meter.take_interrupted() {
+            let turns = Arc::clone(this.turns);
+            // It is never closed.
+            Turn::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
+        } else {
+            Turn::Mine { _place: None }
+        };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

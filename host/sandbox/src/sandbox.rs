@@ -13,12 +13,14 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::compilers::Compilers;
 use crate::config::SandboxConfig;
+use crate::describe::{DescribeError, Described, describe};
 use crate::engine;
 use crate::guest::Guest;
 use crate::host;
+use crate::lines::{self, Lines, Source, Turn};
 use crate::terms::Terms;
 use crate::ticker::Ticker;
 
@@ -37,9 +39,12 @@ pub(crate) struct Inner {
     cache: Option<Cache>,
     compiling: Slots,
     compilers: Compilers,
+    reading_lines: Turn,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
     pub(crate) places: Semaphore,
+    /// Places for guests that compute for longer than a tick.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// A component that is ready to be instantiated. Cheap to clone.
@@ -50,6 +55,7 @@ pub struct Prepared {
 
 pub(crate) struct PreparedInner {
     digest: String,
+    compiled: bool,
     pub(crate) pre: InstancePre<Guest>,
     /// Exported functions by the full names of their workflows.
     pub(crate) workflows: HashMap<String, ComponentExportIndex>,
@@ -57,6 +63,7 @@ pub(crate) struct PreparedInner {
     pub(crate) places: u32,
     /// It imports what it takes to fork.
     pub(crate) forks: bool,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// The sandbox could not be set up.
@@ -73,15 +80,6 @@ pub enum SandboxError {
         /// What the engine said.
         #[source]
         source: wasmtime::Error,
-    },
-    /// The directory for compiled code cannot be used.
-    #[error("cannot use {} for compiled code", .path.display())]
-    Cache {
-        /// The configured directory.
-        path: std::path::PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
     },
     /// A thread could not be started.
     #[error("cannot start the ticker thread")]
@@ -162,17 +160,16 @@ impl Sandbox {
         };
         let engine = engine::engine(&config).map_err(in_engine)?;
         let linker = host::linker(&engine).map_err(in_engine)?;
-        let cache = match &config.cache_dir {
-            Some(path) => {
-                Some(
-                    Cache::open(path, &engine).map_err(|source| SandboxError::Cache {
-                        path: path.clone(),
-                        source,
-                    })?,
-                )
+        let cache = config.cache_dir.as_ref().and_then(|path| {
+            let opened = Cache::open(path, &engine);
+            if let Err(error) = &opened {
+                tracing::warn!(
+                    path = %path.display(), %error,
+                    "compiled code cannot be kept here; this process compiles every component itself"
+                );
             }
-            None => None,
-        };
+            opened.ok()
+        });
         let ticker = Ticker::start(&engine, Duration::from_millis(config.tick_ms))
             .map_err(SandboxError::Thread)?;
         Ok(Sandbox {
@@ -183,8 +180,10 @@ impl Sandbox {
                 cache,
                 compiling: Slots::new(config.compile_concurrency),
                 compilers: Compilers::default(),
+                reading_lines: Turn::default(),
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
+                turns: Arc::new(Semaphore::new(config.computing_max as usize)),
                 config: Arc::new(config),
             }),
         })
@@ -215,24 +214,40 @@ impl Sandbox {
                 actual,
             });
         }
-        let slot = self.inner.compiling.take();
+        let _slot = self.inner.compiling.take();
+        let cache = self.inner.cache.as_ref();
+        let _turn = cache.and_then(|cache| cache.turn(digest, cache::PATIENCE));
         // Somebody else may have compiled it while this waited for its turn.
         if let Some(prepared) = self.prepare_cached(digest)? {
             return Ok(prepared);
         }
-        let compiled = self
-            .inner
-            .compilers
-            .run(|| Component::from_binary(&self.inner.engine, bytes));
+        let with_lines = lines::has_lines(bytes).then_some(bytes);
+        let compiled = self.inner.compilers.run(|| {
+            let component = Component::from_binary(&self.inner.engine, bytes)?;
+            if let Some(cache) = cache {
+                cache.store(digest, &component, with_lines);
+            }
+            wasmtime::Result::Ok(component)
+        });
         let component = compiled.map_err(|source| PrepareError::Compile {
             digest: digest.to_owned(),
             source,
         })?;
-        drop(slot);
-        if let Some(cache) = &self.inner.cache {
-            cache.store(digest, &component);
-        }
-        self.link(digest, &component)
+        let source = match (cache, with_lines) {
+            (Some(cache), _) => cache.source(digest),
+            (None, Some(bytes)) => Source::Bytes(bytes.into()),
+            (None, None) => Source::Nowhere,
+        };
+        self.link(digest, &component, true, source)
+    }
+
+    /// The same as [`describe()`], on the threads that compile and in their turn. Blocks.
+    ///
+    /// # Errors
+    /// As for [`describe()`].
+    pub fn describe(&self, bytes: &[u8]) -> Result<Described, DescribeError> {
+        let _slot = self.inner.compiling.take();
+        self.inner.compilers.run(|| describe(bytes))
     }
 
     /// Makes a component ready if its compiled code is in the cache, so that its bytes need not be fetched. Blocks for a moment.
@@ -245,11 +260,17 @@ impl Sandbox {
         };
         cache
             .load(&self.inner.engine, digest)
-            .map(|component| self.link(digest, &component))
+            .map(|component| self.link(digest, &component, false, cache.source(digest)))
             .transpose()
     }
 
-    fn link(&self, digest: &str, component: &Component) -> Result<Prepared, PrepareError> {
+    fn link(
+        &self,
+        digest: &str,
+        component: &Component,
+        compiled: bool,
+        source: Source,
+    ) -> Result<Prepared, PrepareError> {
         let unlinked = |source| PrepareError::Link {
             digest: digest.to_owned(),
             source,
@@ -284,10 +305,12 @@ impl Sandbox {
         Ok(Prepared {
             inner: Arc::new(PreparedInner {
                 digest: digest.to_owned(),
+                compiled,
                 pre,
                 workflows,
                 places,
                 forks,
+                lines: Arc::new(Lines::new(source, Arc::clone(&self.inner.reading_lines))),
             }),
         })
     }
@@ -305,6 +328,11 @@ impl Prepared {
     /// The SHA-256 of the component's bytes, in hex.
     pub fn digest(&self) -> &str {
         &self.inner.digest
+    }
+
+    /// Whether it was compiled for this, and not found in the cache.
+    pub fn was_compiled(&self) -> bool {
+        self.inner.compiled
     }
 }
 
@@ -356,6 +384,9 @@ fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
         config.cpu_between_calls_max_ms,
         1,
     )?;
+    at_least("attempt-time-max-ms", config.attempt_time_max_ms, 1)?;
+    at_least("computing-max", u64::from(config.computing_max), 1)?;
+    at_least("handles-max", u64::from(config.handles_max), 16)?;
     at_least("instances-max", u64::from(config.instances_max), 1)?;
     at_least("log-line-max-bytes", config.log_line_max_bytes as u64, 64)?;
     at_least(

@@ -15,6 +15,9 @@ pub struct Terms {
     pub(crate) config: Arc<SandboxConfig>,
     /// How long a step's body may compute in one attempt, in milliseconds.
     pub(crate) step_cpu_max_ms: u64,
+    /// How much a step's scratch directory may hold, in bytes; none: there is none. Whether there is one is seen outside of attempts too, so
+    /// the deployment alone decides about that.
+    pub(crate) scratch_max_bytes: Option<u64>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) grants: Arc<Grants>,
 }
@@ -42,6 +45,9 @@ impl Terms {
         Terms {
             config: own.unwrap_or_else(|| Arc::clone(config)),
             step_cpu_max_ms: limits.step_cpu_ms.unwrap_or(cpu_max_ms).min(cpu_max_ms),
+            scratch_max_bytes: limits
+                .scratch_bytes
+                .map(|own| own.min(config.scratch_max_bytes)),
             environment: environment
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),

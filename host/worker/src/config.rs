@@ -29,7 +29,8 @@ pub struct WorkerConfig {
     /// How often in a row a run may be taken over from a dead worker without anything new in its journal; then it is blocked.
     /// Default 3.
     pub takeovers_max: u16,
-    /// Threads that run guests. Default: one for each core.
+    /// Guests that compute at the same time; there is a thread for each of them, and one for those that have something short to do. Default: one
+    /// for each core.
     pub guest_threads: usize,
     /// Deployments whose machine code is kept in memory, at most; what was used longest ago is loaded again when a run wants it. Default 100.
     pub deployments_max: u32,

@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
-use dacapo_sandbox::{PrepareError, Prepared, Sandbox, Terms};
+use dacapo_sandbox::{Described, PrepareError, Prepared, Sandbox, Terms};
 use dacapo_store::{DeploymentRow, Store, StoreError};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// When many workers hear of a deployment, each fetches it at some time within this.
 const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
+/// A component that takes longer than this to compile is spoken of.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// A deployment that can be run.
 pub(crate) struct Deployed {
-    pub(crate) prepared: Prepared,
+    component: Arc<Loaded>,
     descriptor: Descriptor,
     pub(crate) manifest: Manifest,
     /// How workflows differ from what their runs may have begun with, by full name.
@@ -23,7 +26,25 @@ pub(crate) struct Deployed {
     pub(crate) terms: Arc<Terms>,
 }
 
+/// A component, which deployments share that differ only in their manifests.
+struct Loaded {
+    prepared: Prepared,
+    /// What it says of itself, once a deployment was not verified yet.
+    said: OnceCell<Said>,
+}
+
+/// A component's digest, and its descriptor.
+struct Said {
+    digest: String,
+    descriptor: Descriptor,
+}
+
 impl Deployed {
+    /// Its component.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.component.prepared
+    }
+
     /// How a workflow differs from what its runs may have begun with, if its manifest says so.
     pub(crate) fn changes(&self, workflow: &str) -> Option<Arc<Changes>> {
         self.changes.get(workflow).cloned()
@@ -70,18 +91,23 @@ pub(crate) struct Deployments {
 struct Loader {
     store: Store,
     sandbox: Sandbox,
-    /// Components by their digests: deployments that differ only in their manifests share one.
-    components: Arc<Recent<String, Prepared>>,
+    /// Components by their digests.
+    components: Arc<Recent<String, Loaded>>,
+    /// As many as may be compiled at the same time. Bytes are fetched in such a turn only: until then they wait in the database, and not
+    /// in the memory of this process. Nobody waits for a cell of `components` while holding one.
+    turns: Arc<Semaphore>,
 }
 
 impl Deployments {
     /// Keeps this many of them.
     pub(crate) fn new(store: Store, sandbox: Sandbox, kept_max: usize) -> Self {
+        let turns = sandbox.config().compile_concurrency as usize;
         Self {
             loader: Loader {
                 store,
                 sandbox,
                 components: Arc::new(Recent::new(kept_max)),
+                turns: Arc::new(Semaphore::new(turns)),
             },
             io: tokio::runtime::Handle::current(),
             loaded: Recent::new(kept_max),
@@ -125,19 +151,26 @@ impl Loader {
                 )
             })?;
         let started = std::time::Instant::now();
-        if !row.verified {
-            self.verify(id, &row).await?;
-        }
         let cell = self.components.cell(row.digest.clone());
-        let prepared = cell.get_or_try_init(|| self.prepare(&row.digest)).await?;
+        let mut compiled = false;
+        let prepare = async {
+            let component = self.prepare(&row).await?;
+            compiled = component.prepared.was_compiled();
+            Ok::<_, LoadError>(component)
+        };
+        let component = cell.get_or_try_init(|| prepare).await?;
+        if !row.verified {
+            self.verify(id, &row, component).await?;
+        }
         tracing::info!(
             package = %row.package,
             number = row.number,
+            compiled,
             milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "deployment is ready"
         );
         Ok(Arc::new(Deployed {
-            prepared: Prepared::clone(prepared),
+            component: Arc::clone(component),
             terms: self.sandbox.terms(&row.manifest),
             changes: changes_of(&row.descriptor, &row.manifest),
             descriptor: row.descriptor,
@@ -145,28 +178,31 @@ impl Loader {
         }))
     }
 
-    /// Describes the component again: whoever deployed it may have given another one's descriptor with it.
-    async fn verify(&self, id: DeploymentId, row: &DeploymentRow) -> Result<(), LoadError> {
-        let bytes = self.bytes(&row.digest).await?;
-        let digest = row.digest.clone();
-        let described = off_thread(&row.digest, move || {
-            dacapo_sandbox::describe(&bytes).map_err(|error| causes(&error))
-        })
-        .await?;
-        let problem = if described.digest == digest {
-            row.descriptor.contradicts(&described.descriptor)
-        } else {
-            Some(format!(
-                "the bytes that are stored have the digest {}",
-                described.digest
-            ))
+    /// Notes that the descriptor is that of the component, and that the manifest can be meant: whoever deployed it may have given another
+    /// one's descriptor with it, and a manifest that nobody has looked at.
+    async fn verify(
+        &self,
+        id: DeploymentId,
+        row: &DeploymentRow,
+        component: &Loaded,
+    ) -> Result<(), LoadError> {
+        let describe = || async {
+            let _turn = self.turn().await?;
+            let bytes = Arc::new(self.bytes(&row.digest).await?);
+            self.describe(&row.digest, &bytes).await
+        };
+        check_descriptor(row, component.said.get_or_try_init(describe).await?)?;
+        // Names are in full: what is said by another one would be passed over.
+        let problem = match row.manifest.checked(&row.descriptor) {
+            Ok(checked) if checked == row.manifest => None,
+            Ok(_) => Some("it does not name its workflows in full".to_owned()),
+            Err(error) => Some(error.to_string()),
         };
         if let Some(problem) = problem {
             return Err(LoadError::Unusable(
-                "bad-descriptor",
+                "bad-manifest",
                 format!(
-                    "the descriptor of deployment {} of {} is not that of its component: {problem}; deploy it again with what \
-                     `dacapo describe` prints of it",
+                    "the manifest of deployment {} of {} cannot be meant: {problem}; deploy it again with what `dacapo describe` prints of it",
                     row.number, row.package
                 ),
             ));
@@ -176,29 +212,82 @@ impl Loader {
             .map_err(LoadError::of_store)
     }
 
-    /// From the cache on disk, or compiled: the bytes are fetched only then.
-    async fn prepare(&self, digest: &str) -> Result<Arc<Prepared>, LoadError> {
-        let cached = {
-            let (sandbox, digest) = (self.sandbox.clone(), digest.to_owned());
-            off_thread(&digest.clone(), move || {
-                sandbox
-                    .prepare_cached(&digest)
-                    .map_err(|error: PrepareError| causes(&error))
-            })
-            .await?
-        };
-        if let Some(prepared) = cached {
-            return Ok(Arc::new(prepared));
+    /// From the cache on disk, or compiled: the bytes are fetched only then, and once.
+    async fn prepare(&self, row: &DeploymentRow) -> Result<Arc<Loaded>, LoadError> {
+        if let Some(prepared) = self.prepare_cached(&row.digest).await? {
+            return Ok(Arc::new(Loaded {
+                prepared,
+                said: OnceCell::new(),
+            }));
         }
-        let bytes = self.bytes(digest).await?;
+        let _turn = self.turn().await?;
+        let bytes = Arc::new(self.bytes(&row.digest).await?);
+        let said = if row.verified {
+            None
+        } else {
+            let said = self.describe(&row.digest, &bytes).await?;
+            // Before it is compiled: that takes longer.
+            check_descriptor(row, &said)?;
+            Some(said)
+        };
+        let prepared = self.compile(row, bytes).await?;
+        Ok(Arc::new(Loaded {
+            prepared,
+            said: OnceCell::new_with(said),
+        }))
+    }
+
+    async fn prepare_cached(&self, digest: &str) -> Result<Option<Prepared>, LoadError> {
         let (sandbox, owned) = (self.sandbox.clone(), digest.to_owned());
-        let prepared = off_thread(digest, move || {
+        let prepare = move || {
+            sandbox
+                .prepare_cached(&owned)
+                .map_err(|error: PrepareError| causes(&error))
+        };
+        off_thread(digest, prepare).await
+    }
+
+    async fn describe(&self, digest: &str, bytes: &Arc<Vec<u8>>) -> Result<Said, LoadError> {
+        let (sandbox, bytes) = (self.sandbox.clone(), Arc::clone(bytes));
+        let describe = move || sandbox.describe(&bytes).map_err(|error| causes(&error));
+        let Described {
+            digest, descriptor, ..
+        } = off_thread(digest, describe).await?;
+        Ok(Said { digest, descriptor })
+    }
+
+    /// Says so if it takes long, for there are runs that wait.
+    async fn compile(
+        &self,
+        row: &DeploymentRow,
+        bytes: Arc<Vec<u8>>,
+    ) -> Result<Prepared, LoadError> {
+        let (package, number, digest) = (&row.package, row.number, &row.digest);
+        let (kilobytes, started) = (bytes.len() >> 10, std::time::Instant::now());
+        let (sandbox, owned) = (self.sandbox.clone(), row.digest.clone());
+        let compiling = off_thread(digest, move || {
             sandbox
                 .prepare(&owned, &bytes)
                 .map_err(|error| causes(&error))
-        })
-        .await?;
-        Ok(Arc::new(prepared))
+        });
+        tokio::pin!(compiling);
+        if let Ok(compiled) = tokio::time::timeout(SLOW, &mut compiling).await {
+            return compiled;
+        }
+        tracing::info!(%package, number, digest, kilobytes, "compiling; runs of this component wait for it");
+        let compiled = compiling.await;
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &compiled {
+            Ok(_) => tracing::info!(%package, number, digest, milliseconds, "compiled"),
+            Err(_) => tracing::warn!(%package, number, digest, milliseconds, "not compiled"),
+        }
+        compiled
+    }
+
+    /// Waits until something may be fetched and compiled.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, LoadError> {
+        let turn = self.turns.acquire().await;
+        turn.map_err(|_| LoadError::Unavailable("the worker stops".to_owned()))
     }
 
     async fn bytes(&self, digest: &str) -> Result<Vec<u8>, LoadError> {
@@ -212,6 +301,29 @@ impl Loader {
                 )
             })
     }
+}
+
+/// Refuses a deployment whose descriptor is not what its component says.
+fn check_descriptor(row: &DeploymentRow, said: &Said) -> Result<(), LoadError> {
+    let problem = if said.digest == row.digest {
+        row.descriptor.contradicts(&said.descriptor)
+    } else {
+        Some(format!(
+            "the bytes that are stored have the digest {}",
+            said.digest
+        ))
+    };
+    let Some(problem) = problem else {
+        return Ok(());
+    };
+    Err(LoadError::Unusable(
+        "bad-descriptor",
+        format!(
+            "the descriptor of deployment {} of {} is not that of its component: {problem}; deploy it again with what \
+             `dacapo describe` prints of it",
+            row.number, row.package
+        ),
+    ))
 }
 
 fn changes_of(descriptor: &Descriptor, manifest: &Manifest) -> HashMap<String, Arc<Changes>> {
@@ -244,7 +356,8 @@ fn causes(error: &dyn Error) -> String {
     format!("{error}{cause}")
 }
 
-/// What was used lately. What is forgotten here lives on with whoever uses it.
+/// What was used lately. Nothing is forgotten while somebody uses it or waits for it: that would free no memory, and whoever comes next
+/// would load it a second time.
 struct Recent<K, V> {
     kept_max: usize,
     kept: Mutex<Kept<K, V>>,
@@ -259,6 +372,14 @@ struct Used<V> {
     cell: Arc<OnceCell<Arc<V>>>,
     /// The number of its last use.
     last: u64,
+}
+
+impl<V> Used<V> {
+    /// Nobody else has it. Whoever gets it takes the cell first, under the lock, and so is seen.
+    fn is_idle(&self) -> bool {
+        let unused = |value: &Arc<V>| Arc::strong_count(value) == 1;
+        Arc::strong_count(&self.cell) == 1 && self.cell.get().is_none_or(unused)
+    }
 }
 
 impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
@@ -284,7 +405,8 @@ impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
         used.last = uses;
         let cell = Arc::clone(&used.cell);
         while kept.cells.len() > self.kept_max {
-            let oldest = kept.cells.iter().min_by_key(|(_, used)| used.last);
+            let idle = kept.cells.iter().filter(|(_, used)| used.is_idle());
+            let oldest = idle.min_by_key(|(_, used)| used.last);
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 break;
             };
@@ -316,5 +438,24 @@ mod tests {
         let mut kept: Vec<u32> = recent.kept().cells.keys().copied().collect();
         kept.sort_unstable();
         assert_eq!(kept, [1, 3]);
+    }
+
+    #[test]
+    fn what_is_used_or_waited_for_is_not_forgotten() {
+        let recent: Recent<u32, u32> = Recent::new(1);
+        let waited_for = recent.cell(1);
+        let used = Arc::new(2);
+        let _ = recent.cell(2).set(Arc::clone(&used));
+        let _ = recent.cell(3).set(Arc::new(3));
+        let kept = |recent: &Recent<u32, u32>| {
+            let mut kept: Vec<u32> = recent.kept().cells.keys().copied().collect();
+            kept.sort_unstable();
+            kept
+        };
+        let _ = recent.cell(4).set(Arc::new(4));
+        assert_eq!(kept(&recent), [1, 2, 4], "3 is nobody's");
+        drop((waited_for, used));
+        let _ = recent.cell(4);
+        assert_eq!(kept(&recent), [4]);
     }
 }

@@ -40,7 +40,7 @@ mod writer;
 use std::error::Error;
 use std::sync::Arc;
 
-use dacapo_model::{Timestamp, WorkerId};
+use dacapo_model::{SecretName, Timestamp, WorkerId};
 use dacapo_outbound::{Outbound, OutboundError};
 use dacapo_sandbox::{Sandbox, SandboxError};
 use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
@@ -63,7 +63,7 @@ use crate::writer::Writer;
 pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
-pub use crate::proof::{Candidate, Finding, Findings, Judged, Verdict, move_proven};
+pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict, move_proven};
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
@@ -112,10 +112,15 @@ impl Worker {
         // Connections of steps are made here and not on the guests' threads.
         let io = tokio::runtime::Handle::current();
         let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io)?;
-        let sandbox = Sandbox::with_outbound(config.sandbox.clone(), outbound)?;
+        let sandbox = SandboxConfig {
+            computing_max: u32::try_from(config.guest_threads).unwrap_or(u32::MAX),
+            ..config.sandbox.clone()
+        };
+        let sandbox = Sandbox::with_outbound(sandbox, outbound)?;
         let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.guest_threads)
+            // One more than may compute: a run that can go on finds a thread, whoever computes.
+            .worker_threads(config.guest_threads.saturating_add(1))
             .thread_name("dacapo-guest")
             .enable_all()
             .build()
@@ -252,6 +257,7 @@ async fn work(
         if let Ok(Some(beat)) = beat {
             incarnation.clock.set(beat.now);
         }
+        unblock_secrets(&store, &config.secrets).await;
         tracing::info!(worker = %id.0, "worker is ready");
         let coordinator = Coordinator::new(
             store.clone(),
@@ -322,6 +328,26 @@ async fn register(
                 }
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Lets runs go on that are blocked for secrets which this worker has. If that fails they stay blocked until somebody resumes them.
+async fn unblock_secrets(store: &Store, secrets: &Secrets) {
+    let unblock = async {
+        let missing = dacapo_store::missing_secrets(store).await?;
+        let has = |name: &String| SecretName::parse(name).is_ok_and(|name| secrets.has(&name));
+        let here: Vec<String> = missing.into_iter().filter(has).collect();
+        if here.is_empty() {
+            return Ok(0);
+        }
+        dacapo_store::unblock_secrets(store, &here).await
+    };
+    match unblock.await {
+        Ok(0) => {}
+        Ok(runs) => tracing::info!(runs, "runs go on that were blocked for a secret"),
+        Err::<_, StoreError>(error) => {
+            tracing::warn!(%error, "cannot look for runs that are blocked for a secret");
         }
     }
 }

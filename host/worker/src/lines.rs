@@ -5,11 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use dacapo_model::Timestamp;
+use dacapo_model::{DEFAULT_QUEUE, Timestamp};
 use dacapo_store::{Admitted, Claim, ClaimedRuns, QueueBeat};
-
-/// The queue of runs that are in no named one.
-pub(crate) const DEFAULT_QUEUE: &str = "default";
 
 /// How long after another worker was found letting runs in it is worth looking again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);

@@ -189,7 +189,7 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
     Ok(
         match stage
             .sandbox
-            .run(&deployed.prepared, workflow, spec, journal)
+            .run(deployed.prepared(), workflow, spec, journal)
             .await
         {
             Ending::Completed(output) => Some(End::Completed(output)),

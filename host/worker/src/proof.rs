@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dacapo_model::{
-    Changes, DeploymentId, Descriptor, Failure, Manifest, PayloadLimits, RunId, Workflow,
+    Changes, DeploymentId, Descriptor, Failure, Manifest, Payload, PayloadLimits, RunId, StepKey,
+    Workflow,
 };
 use dacapo_sandbox::{
     BlockCode, Ending, Observer, PrepareError, Prepared, Proof, RunSpec, Sandbox, Terms,
@@ -21,12 +22,29 @@ const BATCH: usize = 200;
 pub enum Verdict {
     /// It would go on where it is.
     GoesOn,
+    /// It would go on up to this call, which the code's author says was inserted; whether the code asks for what is recorded behind that is
+    /// not known. Whoever tries the component may say that this is enough ([`Candidate::accepts_inserted`]).
+    GoesOnTo {
+        /// The call's key.
+        key: StepKey,
+        /// It is enough.
+        is_accepted: bool,
+    },
     /// It would complete without doing anything new.
     Completes,
     /// It would fail.
     Fails(Failure),
-    /// The code contradicts its journal, or cannot read what is recorded; both sides, in words.
-    Diverges(String),
+    /// It has failed, and would fail in the same way.
+    FailsAsBefore(Failure),
+    /// It would be blocked, because its journal is as long as the manifest lets it be.
+    JournalLimit(String),
+    /// The code contradicts its journal, or cannot read what is recorded.
+    Diverges {
+        /// Both sides, in words.
+        reason: String,
+        /// Both sides as data, and where the code was.
+        details: Option<Payload>,
+    },
     /// Its input is not what the workflow takes.
     Input(String),
     /// An event that it was sent and has not taken is not what the workflow takes.
@@ -39,7 +57,11 @@ impl Verdict {
     /// Whether the component may take the run over.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        matches!(self, Self::GoesOn | Self::Completes)
+        match self {
+            Self::GoesOn | Self::Completes => true,
+            Self::GoesOnTo { is_accepted, .. } => *is_accepted,
+            _ => false,
+        }
     }
 
     /// The verdict as one word.
@@ -47,9 +69,12 @@ impl Verdict {
     pub fn word(&self) -> &'static str {
         match self {
             Self::GoesOn => "goes-on",
+            Self::GoesOnTo { .. } => "goes-on-to",
             Self::Completes => "completes",
             Self::Fails(_) => "fails",
-            Self::Diverges(_) => "diverges",
+            Self::FailsAsBefore(_) => "fails-as-before",
+            Self::JournalLimit(_) => "journal-limit",
+            Self::Diverges { .. } => "diverges",
             Self::Input(_) => "input",
             Self::Event(_) => "event",
             Self::NoWorkflow => "no-workflow",
@@ -61,10 +86,29 @@ impl Verdict {
     pub fn reason(&self) -> String {
         match self {
             Self::GoesOn | Self::Completes => String::new(),
-            Self::Fails(failure) => format!("{}: {}", failure.code, failure.message),
-            Self::Diverges(reason) | Self::Input(reason) | Self::Event(reason) => reason.clone(),
+            Self::GoesOnTo { key, .. } => format!(
+                "it would make the inserted call `{key}`, and what is recorded behind that is unchecked"
+            ),
+            Self::Fails(failure) | Self::FailsAsBefore(failure) => {
+                format!("{}: {}", failure.code, failure.message)
+            }
+            Self::Diverges { reason, .. }
+            | Self::JournalLimit(reason)
+            | Self::Input(reason)
+            | Self::Event(reason) => reason.clone(),
             Self::NoWorkflow => "the component has no such workflow".to_owned(),
         }
+    }
+
+    /// More about it as JSON, such as the functions that were running.
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        match self {
+            Self::Fails(failure) | Self::FailsAsBefore(failure) => failure.details.as_ref(),
+            Self::Diverges { details, .. } => details.as_ref(),
+            _ => None,
+        }
+        .map(Payload::as_str)
     }
 }
 
@@ -77,6 +121,7 @@ pub struct Candidate {
     workflows: Arc<HashMap<String, Offered>>,
     terms: Arc<Terms>,
     limits: PayloadLimits,
+    accepts_inserted: bool,
 }
 
 /// A workflow of a candidate, and how its code differs from what runs may have begun with.
@@ -116,7 +161,15 @@ impl Candidate {
             workflows: Arc::new(workflows.collect()),
             prepared,
             sandbox,
+            accepts_inserted: false,
         })
+    }
+
+    /// Whether it is enough that a run would go on up to an inserted call.
+    #[must_use]
+    pub fn accepts_inserted(mut self, accepts: bool) -> Self {
+        self.accepts_inserted = accepts;
+        self
     }
 
     /// What would become of a run. It is not touched.
@@ -124,11 +177,16 @@ impl Candidate {
         let Some(Offered { workflow, changes }) = self.workflows.get(&run.workflow) else {
             return Verdict::NoWorkflow;
         };
+        // Also where the workflow takes no input any more.
+        if let Err(error) = workflow.check_input(run.input.as_str(), &self.limits) {
+            return Verdict::Input(error.to_string());
+        }
         for (name, payload) in &run.inbox {
             if let Err(error) = workflow.check_event(name, payload.as_str(), &self.limits) {
                 return Verdict::Event(format!("event {name}: {error}"));
             }
         }
+        let failed_with = run.failure;
         let spec = RunSpec {
             run_id: run.run,
             workflow: run.workflow,
@@ -148,11 +206,26 @@ impl Candidate {
             .await;
         match proof {
             Proof::GoesOn | Proof::Ends(Ending::Suspended | Ending::Stopped(_)) => Verdict::GoesOn,
+            Proof::GoesOnTo(key) => Verdict::GoesOnTo {
+                key,
+                is_accepted: self.accepts_inserted,
+            },
             Proof::Ends(Ending::Completed(_) | Ending::Cancelled(_)) => Verdict::Completes,
-            Proof::Ends(Ending::Failed(failure)) => Verdict::Fails(failure),
+            Proof::Ends(Ending::Failed(failure)) => match failed_with {
+                Some(before)
+                    if (&before.code, &before.message) == (&failure.code, &failure.message) =>
+                {
+                    Verdict::FailsAsBefore(failure)
+                }
+                _ => Verdict::Fails(failure),
+            },
             Proof::Ends(Ending::Blocked(reason)) | Proof::Diverges(reason) => match reason.code {
                 BlockCode::Input => Verdict::Input(reason.message),
-                _ => Verdict::Diverges(reason.message),
+                BlockCode::JournalLimit => Verdict::JournalLimit(reason.message),
+                _ => Verdict::Diverges {
+                    reason: reason.message,
+                    details: reason.details,
+                },
             },
         }
     }
@@ -215,7 +288,7 @@ pub struct Judged {
     pub workflow: String,
     /// It had ended when it was looked at.
     pub has_ended: bool,
-    /// The run, and how long its journal was.
+    /// The run, and how it stood.
     pub at: Move,
 }
 
@@ -225,7 +298,8 @@ pub struct Judged {
 pub struct Finding {
     /// Full name of their workflow.
     pub workflow: String,
-    /// What would become of them: `goes-on`, `completes`, `fails`, `diverges`, `input`, `event` or `no-workflow`.
+    /// What would become of them: `goes-on`, `goes-on-to`, `completes`, `fails`, `fails-as-before`, `diverges`, `journal-limit`, `input`,
+    /// `event` or `no-workflow`.
     pub verdict: &'static str,
     /// Why, in words; empty where nothing is wrong.
     pub reason: String,
@@ -247,6 +321,22 @@ const REASONS_MAX: usize = 200;
 impl Findings {
     /// Counts one in.
     pub fn add(&mut self, judged: &Judged) {
+        let key = self.key(judged);
+        self.0.entry(key).or_insert((0, judged.at.run)).0 += 1;
+    }
+
+    /// Takes one back that was counted in.
+    pub fn remove(&mut self, judged: &Judged) {
+        let key = self.key(judged);
+        if let Some((runs, _)) = self.0.get_mut(&key) {
+            *runs = runs.saturating_sub(1);
+            if *runs == 0 {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    fn key(&self, judged: &Judged) -> (String, bool, &'static str, String) {
         let mut key = (
             judged.workflow.clone(),
             judged.verdict.is_proven(),
@@ -256,7 +346,7 @@ impl Findings {
         if self.0.len() >= REASONS_MAX && !self.0.contains_key(&key) {
             "other reasons".clone_into(&mut key.3);
         }
-        self.0.entry(key).or_insert((0, judged.at.run)).0 += 1;
+        key
     }
 
     /// All of them, those that are proven last within their workflow.
@@ -291,8 +381,20 @@ impl Findings {
     }
 }
 
-/// Moves runs that were proven to a deployment of the candidate. Answers how many were moved, and those that were busy or have changed: they
-/// are to be judged again.
+/// What became of runs that were to be moved.
+#[derive(Debug, Clone, Default)]
+pub struct MovedRuns {
+    /// How many go on with the deployment.
+    pub moved: u64,
+    /// Those that were busy or have changed: they are to be judged again.
+    pub again: Vec<RunId>,
+    /// Those that have ended meanwhile.
+    pub ended: Vec<RunId>,
+    /// The deployment is retired, or is not there any more: no further run was moved.
+    pub is_retired: bool,
+}
+
+/// Moves runs that were proven to a deployment of the candidate. They are played there at once, but for those that somebody has paused.
 ///
 /// # Errors
 /// Those of the database; what was moved until then stays so.
@@ -301,16 +403,51 @@ pub async fn move_proven(
     to: DeploymentId,
     proven: &[Move],
     who: &str,
-) -> Result<(u64, Vec<RunId>), StoreError> {
-    let (mut moved, mut again) = (0, Vec::new());
+) -> Result<MovedRuns, StoreError> {
+    let mut all = MovedRuns::default();
     for batch in proven.chunks(BATCH) {
         for (run, became) in dacapo_store::move_runs(store, to, batch, who).await? {
             match became {
-                Moved::Moved => moved += 1,
-                Moved::Changed | Moved::Busy => again.push(run),
-                Moved::Ended => {}
+                Moved::Moved => all.moved += 1,
+                Moved::Changed | Moved::Busy => all.again.push(run),
+                Moved::Ended => all.ended.push(run),
+                Moved::Retired => all.is_retired = true,
             }
         }
+        if all.is_retired {
+            break;
+        }
     }
-    Ok((moved, again))
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_judged_again_counts_as_it_was_judged_last() {
+        let judged = |verdict| Judged {
+            verdict,
+            workflow: "a:b/c.d".to_owned(),
+            has_ended: false,
+            at: Move {
+                run: RunId::new(),
+                rows: 0,
+                done: 0,
+                latest: None,
+                inbox_seq: 0,
+            },
+        };
+        let (first, second) = (judged(Verdict::GoesOn), judged(Verdict::GoesOn));
+        let mut findings = Findings::default();
+        findings.add(&first);
+        findings.add(&second);
+        findings.remove(&first);
+        findings.add(&judged(Verdict::NoWorkflow));
+        assert_eq!(findings.totals(), (1, 1));
+        findings.remove(&second);
+        assert_eq!(findings.totals(), (0, 1));
+        assert_eq!(findings.all().len(), 1);
+    }
 }

@@ -15,8 +15,8 @@ use dacapo_model::{
     Wait,
 };
 use dacapo_store::{
-    DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, StartResult, StartRun, Store,
-    StoreError,
+    DueLook, DueSchedule, DueSchedules, DueTick, PlacingDefaults, ScheduleAdvance, StartResult,
+    StartRun, Store, StoreError,
 };
 use tokio::sync::Notify;
 
@@ -274,6 +274,7 @@ struct TickRun {
     id: RunId,
     labels: BTreeMap<String, String>,
     deployment: dacapo_model::DeploymentId,
+    defaults: PlacingDefaults,
     input: Payload,
 }
 
@@ -303,25 +304,24 @@ impl Ready {
                 .parse()
                 .map_err(|error: PolicyError| unreadable(&error))?,
         };
-        if let Some(queue) = &schedule.queue
-            && !schedule.has_queue
-        {
-            let message = format!(
-                "there is no queue {queue:?} any more: make it with `dacapo queue set`, or replace the schedule by one with another queue"
-            );
-            return Err(Trouble::new("unknown-queue", message));
-        }
         let labels = schedule.labels().map_err(|error| unreadable(&error))?;
         let run_of = |tick: Timestamp| {
             let (id, labels) = (plan.run_of(tick), plan.labels_of(tick, &labels));
             let target = schedule.target(id, &labels);
-            let Some((deployment, workflow)) = target.map_err(|error| unreadable(&error))? else {
+            let Some((target, workflow)) = target.map_err(|error| unreadable(&error))? else {
                 let message = format!(
                     "the workflow {} is not deployed: deploy it, or delete the schedule",
                     schedule.workflow
                 );
                 return Err(Trouble::new("unknown-workflow", message));
             };
+            if !target.has_queue {
+                let queue = schedule.placing(&target.defaults).queue.unwrap_or_default();
+                let message = format!(
+                    "there is no queue {queue:?} any more: make it with `dacapo queue set`, or replace the schedule by one with another queue"
+                );
+                return Err(Trouble::new("unknown-queue", message));
+            }
             let input = workflow.check_input(&schedule.input, limits).map_err(|error| {
                 let message = format!(
                     "the input does not fit the workflow that is deployed now: {error}; give the schedule another one"
@@ -332,7 +332,8 @@ impl Ready {
                 tick,
                 id,
                 labels,
-                deployment,
+                deployment: target.deployment,
+                defaults: target.defaults.clone(),
                 input,
             })
         };
@@ -366,7 +367,7 @@ impl Ready {
             input: &run.input,
             labels: &run.labels,
             deadline: None,
-            placing: schedule.placing(),
+            placing: schedule.placing(&run.defaults),
         })
     }
 

@@ -528,7 +528,7 @@ impl Journal for Session {
         }
         let Some(found) = found.pop() else {
             let message = format!(
-                "no workflow {name:?} is deployed: deploy a component that exports it, then resume the run"
+                "no workflow {name:?} is deployed: deploy a component that exports it, and the run goes on"
             );
             return Ok(Err(message));
         };
@@ -537,6 +537,8 @@ impl Journal for Session {
             workflow: found.workflow,
             is_typed: true,
             depth: found.depth,
+            queue: found.defaults.queue,
+            priority: found.defaults.priority,
         }))
     }
 

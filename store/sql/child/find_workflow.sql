@@ -6,7 +6,9 @@ select
     deployment.id as "deployment_id!",
     workflow.name as "name!",
     workflow.schema as "schema!",
-    parent.depth as "depth!"
+    parent.depth as "depth!",
+    workflow.queue,
+    workflow.priority
 from dacapo.run as parent
 join dacapo.deployment on deployment.namespace = parent.namespace and (deployment.active or deployment.rollout_percent is not null)
 join dacapo.workflow on workflow.deployment_id = deployment.id

@@ -1,16 +1,31 @@
 -- Starts the children of a flush, and notes which of its runs have ended before theirs: $9. The second half of a flush, in its transaction:
 -- most flushes have neither, and would take longer to set up for it.
 -- Called by: the journal writer of a worker, after flush.sql has found the fence open, which it holds until the end.
--- A child that is there already was started by an earlier life of its parent. One whose queue ($10) has just been deleted is in none.
+-- A child that is there already was started by an earlier life of its parent. One whose queue ($10) has just been deleted is in none. One
+-- whose deployment was retired, or is gone, since its parent asked for it goes to the active one of its workflow.
 -- Locks: the rows of named queues (key share, which only taking one away waits for); else none that others wait for.
--- Indexes: run_pkey, child_pkey, queue_name_unique, task_ready_pkey, task_suspended_pkey, deadline_pkey.
+-- Indexes: run_pkey, deployment_pkey, child_pkey, queue_name_unique, task_ready_pkey, task_suspended_pkey, deadline_pkey; workflow_by_function.
 with given as materialized (
-    select c.*, parent.namespace, parent.labels as parent_labels, parent.depth + 1 as depth,
+    select c.parent, c.id, c.workflow, c.input, c.labels, c.deadline_ms, c.queue, c.concurrency_key, parent.namespace, parent.labels as parent_labels, parent.depth + 1 as depth,
+        case
+            when found.retired_at is null and found.id is not null then found.id
+            else coalesce(
+                (
+                    select active.id
+                    from dacapo.workflow
+                    join dacapo.deployment as active on active.id = workflow.deployment_id
+                    where active.namespace = parent.namespace and active.active
+                        and workflow.function = regexp_replace(c.workflow, '^.*\.', '') and workflow.name = c.workflow
+                ),
+                c.deployment_id
+            )
+        end as deployment_id,
         case when c.own_priority is null then parent.priority else nullif(c.own_priority, 0) end as priority
     from unnest(
         $1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $10::text[], $11::text[], $12::smallint[]
     ) as c (parent, id, workflow, deployment_id, input, labels, deadline_ms, queue, concurrency_key, own_priority)
     join dacapo.run as parent on parent.id = c.parent
+    left join dacapo.deployment as found on found.id = c.deployment_id
 ),
 named as materialized (
     select id, namespace, name, holds

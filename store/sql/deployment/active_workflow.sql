@@ -9,7 +9,9 @@ select
     deployment.rollout_percent,
     deployment.rollout_labels::text as rollout_labels,
     workflow.name as "name!",
-    workflow.schema as "schema!"
+    workflow.schema as "schema!",
+    workflow.queue,
+    workflow.priority
 from dacapo.workflow
 join dacapo.deployment on deployment.id = workflow.deployment_id
 where (deployment.active or deployment.rollout_percent is not null)

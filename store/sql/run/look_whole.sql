@@ -1,10 +1,12 @@
 -- All that is needed to play the runs $1 from the top without leasing them, and the events that they have not taken. In any order; runs that
 -- are not there are left out. Called by: whoever proves a deployment, or repairs runs. Locks: nothing. Indexes: run_pkey, step_pkey,
--- attempt_pkey, event_pkey.
+-- attempt_pkey, event_pkey, the keys of the task tables.
 select
     run.id as "run_id!",
     run.workflow as "workflow!",
     run.status as "status!",
+    run.failure as "failure?",
+    task.inbox_seq as "inbox_seq?",
     run.input as "input!",
     run.labels::text as "labels!",
     coalesce(run.origin_id, run.id) as "seed!",
@@ -19,6 +21,14 @@ select
     inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>"
 from unnest($1::uuid[]) as asked (id)
 join dacapo.run on run.id = asked.id
+left join lateral (
+    select inbox_seq from dacapo.task_ready where run_id = run.id
+    union all
+    select inbox_seq from dacapo.task_leased where run_id = run.id
+    union all
+    select inbox_seq from dacapo.task_suspended where run_id = run.id
+    limit 1
+) as task on true
 cross join lateral (
     select
         string_agg(step.key, e'\x1f') as keys,

@@ -4,18 +4,20 @@
 -- so many that their rows are not many more than $5, at least one. Answers how many were deleted, where to go on, and whether the
 -- namespace is done. A run that is not done is never due, whatever it waits for.
 -- Called by: the worker whose turn it is. Locks: the rows of runs that have ended (skipping those locked by others), which nobody
--- needs; the only row of retention_turn, which only sweepers take. Indexes: run_by_creation, run_pkey, the keys of the others.
+-- needs; the only row of retention_turn, which only sweepers take. Indexes: run_by_creation, run_pkey, workflow_retention_by_length,
+-- workflow_retention_pkey, the keys of the others.
 with turn as (
     update dacapo.retention_turn set next_at = clock_timestamp() + interval '10 minutes'
 ),
--- Whatever was created later than this has not been kept for long enough by any rule.
+-- Whatever was created later than this has not been kept for long enough by any rule or manifest.
 latest as materialized (
-    select statement_timestamp() - min(keep_seconds) * interval '1 second' as created_at
-    from dacapo.retention
-    where namespace in ('*', $1)
+    select statement_timestamp() - least(
+        (select min(keep_seconds) from dacapo.retention where namespace in ('*', $1)),
+        (select min(keep_seconds) from dacapo.workflow_retention where namespace = $1)
+    ) * interval '1 second' as created_at
 ),
 examined as materialized (
-    select id, namespace, workflow, status, created_at, finished_at
+    select id, workflow, deployment_id, status, created_at, finished_at
     from dacapo.run
     where namespace = $1
         and (created_at, id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::uuid, '00000000-0000-0000-0000-000000000000'))
@@ -23,20 +25,38 @@ examined as materialized (
     order by created_at, id
     limit $4
 ),
+-- Runs of one kind are kept for the same time, and there are few kinds: what it is is asked once for each, and not for each run.
+kinds as materialized (
+    select distinct deployment_id, workflow, status
+    from examined
+    where status <> 'active'
+),
+ruled as materialized (
+    select kinds.*, rule.keep_seconds
+    from kinds
+    cross join lateral (
+        select keep_seconds
+        from (
+            select namespace, workflow, status, keep_seconds, false as is_manifest
+            from dacapo.retention
+            where retention.namespace in ('*', $1)
+                and retention.workflow in ('*', kinds.workflow)
+                and retention.status in ('*', kinds.status)
+            union all
+            select $1, workflow, status, keep_seconds, true
+            from dacapo.workflow_retention as said
+            where said.deployment_id = kinds.deployment_id and said.workflow = kinds.workflow and said.status = kinds.status
+        ) as rules
+        -- A person's rule for this very workflow comes before its manifest, which comes before the other rules.
+        order by namespace <> '*' desc, workflow <> '*' desc, is_manifest, status <> '*' desc
+        limit 1
+    ) as rule
+),
 due as materialized (
     select examined.id, examined.created_at
     from examined
-    cross join lateral (
-        select keep_seconds
-        from dacapo.retention as rule
-        where rule.namespace in ('*', examined.namespace)
-            and rule.workflow in ('*', examined.workflow)
-            and rule.status in ('*', examined.status)
-        order by rule.namespace <> '*' desc, rule.workflow <> '*' desc, rule.status <> '*' desc
-        limit 1
-    ) as rule
-    where examined.status <> 'active'
-        and examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'
+    join ruled as rule using (deployment_id, workflow, status)
+    where examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'
         -- Whoever imported it wants to look at it.
         and not exists (
             select from dacapo.intervention

@@ -78,7 +78,7 @@ async fn a_child_is_a_run_of_its_own_and_its_outcome_a_value() {
     let client = &database.client;
     client.set_queue("q", QueueChange::default()).await.unwrap();
     let urgent = StartOptions {
-        priority: 5,
+        priority: Some(5),
         ..StartOptions::default().queue("q")
     };
     let input = plan("test:probe/children.square", "2");
@@ -254,6 +254,10 @@ async fn a_child_of_a_workflow_that_is_not_deployed_blocks_the_run_until_it_is()
             && reason.contains("deploy a component that exports it"),
         "{reason}"
     );
+    // Something else that is deployed is of no use to it.
+    database.deploy("forgetful").await;
+    let still = database.client.get(parent).await.unwrap();
+    assert_eq!(still.status, Status::Blocked);
     worker.drain().await.unwrap();
     sound(&database).await;
 }
@@ -273,8 +277,8 @@ async fn an_imported_function_is_a_child_run_of_the_workflow_of_that_name() {
             "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
         )
         .await;
+    // It goes on by itself when it is.
     database.deploy("probe").await;
-    database.client.resume(early).await.unwrap();
     assert_eq!(said(&database.done(early).await), r#""7 cup-1,cup-2""#);
     let child = children(&database, early).await[0];
     assert_eq!(

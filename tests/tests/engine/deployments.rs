@@ -3,6 +3,7 @@
 mod command;
 mod putting;
 mod rolling_out;
+mod taking_away;
 
 use dacapo_client::{Breaking, Client, ClientError, Deploy, DeployOutcome, Rollout, RunId};
 use dacapo_model::{Descriptor, Manifest};

@@ -79,7 +79,7 @@ async fn dacapo(data: &Path, arguments: &[&str]) -> String {
 }
 
 /// A directory that the server, which runs as another user when we are root, can get to.
-fn reachable_directory() -> tempfile::TempDir {
+pub fn reachable_directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new()
         .prefix("dacapo-dev-")
         .tempdir()
@@ -129,9 +129,10 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
             .contains("a@example.org")
     );
     let manifest = Path::new(files).join("dacapo.toml");
-    std::fs::write(&manifest, "[retry]\nmax-attempts = 9\n").unwrap();
+    std::fs::write(&manifest, "queue = \"slow\"\n[retry]\nmax-attempts = 9\n").unwrap();
     dev.says("deployment 2 of users:onboarding is active").await;
     dev.says("steps that say nothing: 9 attempts").await;
+    dev.says("made the queue slow, without limits").await;
     std::fs::write(&manifest, "[retry]\nmax-attempts = nine\n").unwrap();
     dev.says("dacapo.toml:2:16: ").await;
     std::fs::remove_file(&manifest).unwrap();
@@ -195,4 +196,24 @@ async fn a_dev_that_cannot_start_leaves_nothing_behind() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("no `dacapo dev` is running"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_warns_of_what_a_changed_file_breaks_and_deploys_it() {
+    let directory = reachable_directory();
+    let data = directory.path().join("data");
+    let file = directory.path().join("flow.wasm");
+    std::fs::write(&file, guest("probe")).unwrap();
+    let mut dev = Dev::start(&data, &[file.to_str().unwrap()]);
+    dev.says("runs list").await;
+    dacapo(&data, &["start", "step-wait-step"]).await;
+    std::fs::write(&file, guest("probe2")).unwrap();
+    dev.says("deployment 2 of test:probe is active").await;
+    let said = dev.says("warning: ").await;
+    assert!(
+        said.contains("it is gone: 1 of its runs are in flight")
+            && said.contains("--allow-breaking"),
+        "{said}"
+    );
+    dev.stop().await;
 }

@@ -852,6 +852,42 @@ async fn a_missing_secret_blocks_its_run_until_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_blocked_for_a_secret_go_on_when_a_worker_starts_that_has_it() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    deploy(&database, &with_secret(&service, false)).await;
+    let without = worker_with_secrets(&database, directory.path()).await;
+    let mut runs = Vec::new();
+    for workflow in BOTH {
+        let run = database
+            .start(workflow, &ask(&service.url("/echo"), bearer()))
+            .await;
+        runs.push(run);
+    }
+    database
+        .until(
+            "both are blocked",
+            "select count(*) = 2 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    // One that has other secrets lets them be.
+    without.drain().await.unwrap();
+    std::fs::write(directory.path().join("other"), SECRET).unwrap();
+    let other = worker_with_secrets(&database, directory.path()).await;
+    let shown = database.client.get(runs[0]).await.unwrap();
+    assert_eq!(shown.status, Status::Blocked);
+    std::fs::write(directory.path().join("key"), SECRET).unwrap();
+    let with = worker_with_secrets(&database, directory.path()).await;
+    for run in runs {
+        assert_eq!(database.done(run).await.status, Status::Completed);
+    }
+    for worker in [other, with] {
+        worker.drain().await.unwrap();
+    }
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_sees_the_environment_of_its_deployment_and_no_other() {
     let database = database().await;
     let environment = [("STAGE", "test"), ("REGION", "eu")]
@@ -881,6 +917,7 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         step_cpu_ms: Some(300),
         payload_bytes: Some(1_000),
         steps: Some(5),
+        scratch_bytes: None,
     };
     let manifest = Manifest {
         limits: Some(limits),
@@ -932,6 +969,7 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         step_cpu_ms: Some(1_000_000),
         payload_bytes: Some(1 << 40),
         steps: Some(1_000_000),
+        scratch_bytes: None,
     };
     deploy(
         &database,
@@ -961,6 +999,40 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
         assert!(failure.message.contains(says), "{workflow}: {failure:?}");
     }
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_grants_steps_a_scratch_directory() {
+    let database = database().await;
+    let directory = tempfile::tempdir().unwrap();
+    let component = directory.path().join("gate.wasm");
+    std::fs::write(&component, guest("gate")).unwrap();
+    let manifest = "[limits]\nscratch = \"64KiB\"\n";
+    std::fs::write(directory.path().join("dacapo.toml"), manifest).unwrap();
+    let deployed = run(&database, &["deploy", component.to_str().unwrap()]).await;
+    let said = text(&deployed.stdout);
+    assert!(deployed.status.success(), "{}", text(&deployed.stderr));
+    let line = "scratch directory of a step: at most 64.0 KiB";
+    assert!(said.contains(line), "{said}");
+
+    let worker = worker(&database).await;
+    let steps = json!([
+        ["write /tmp/a hello", "read /tmp/a", "fill /tmp/b 57345"],
+        ["list /tmp", "fill /tmp/b 57344"],
+    ]);
+    let script = database.start("script", &steps.to_string()).await;
+    let done = database.done(script).await;
+    let said: Value = serde_json::from_str(done.output.unwrap().as_str()).unwrap();
+    assert_eq!(
+        said,
+        json!([["done", "hello", "Uncategorized"], ["", "done"]])
+    );
+    let outside = database.start("script-outside", r#"["read /tmp/a"]"#).await;
+    let failure = database.done(outside).await.failure.unwrap();
+    assert_eq!(failure.code, "misuse");
+    assert!(failure.message.contains("open-at"), "{failure:?}");
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

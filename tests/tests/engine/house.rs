@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-store",
         ],
     ),
+    ("dacapo-kits", &["wit-component", "wit-parser"]),
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
@@ -54,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "dacapo-cli",
         &[
             "dacapo-client",
+            "dacapo-kits",
             "dacapo-model",
             "dacapo-postgres",
             "dacapo-sandbox",

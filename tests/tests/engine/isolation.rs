@@ -5,6 +5,7 @@ use dacapo_tests::database;
 use dacapo_worker::{Worker, WorkerConfig};
 
 use crate::check::{journal, sound, worker};
+use crate::command::{run, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() {
@@ -14,7 +15,8 @@ async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() 
         guest_threads: 2,
         ..WorkerConfig::default()
     };
-    config.sandbox.cpu_between_calls_max_ms = 300;
+    // The others must come to their own limits before, also on a machine that has more to do.
+    config.sandbox.cpu_between_calls_max_ms = 2_000;
     config.sandbox.memory_max_bytes = 32 << 20;
     let worker = Worker::start(database.store.clone(), config).await.unwrap();
     let cases = [
@@ -55,6 +57,12 @@ async fn guests_that_go_wrong_end_their_own_runs_with_a_cause_and_a_backtrace() 
         );
     }
     worker.drain().await.unwrap();
+    let shown = run(&database, &["runs", "show", "--last", "limits.trap"]).await;
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains("  at ") && shown.contains("(tests/guests/probe/src/limits.rs:"),
+        "{shown}"
+    );
     sound(&database).await;
 }
 

@@ -1,6 +1,6 @@
 //! What a deployment says about its workflows beside their code.
 
-use dacapo_model::{Changes, Manifest, RetryPolicy, RetrySettings, WorkflowSettings};
+use dacapo_model::{Manifest, RetryPolicy, RetrySettings, WorkflowSettings};
 use dacapo_tests::{Database, database, guest};
 use dacapo_worker::{Worker, WorkerConfig};
 
@@ -38,11 +38,11 @@ async fn a_step_that_says_nothing_is_tried_again_as_its_deployment_says_and_a_wo
         ..Manifest::default()
     };
     let own = WorkflowSettings {
-        changes: Changes::default(),
         retry: Some(RetrySettings {
             max_attempts: Some(2),
             ..RetrySettings::default()
         }),
+        ..WorkflowSettings::default()
     };
     let of_one = Manifest {
         workflows: [("step-fails-retryable".to_owned(), own)].into(),
@@ -52,8 +52,8 @@ async fn a_step_that_says_nothing_is_tried_again_as_its_deployment_says_and_a_wo
         workflows: [(
             "flaky".to_owned(),
             WorkflowSettings {
-                changes: Changes::default(),
                 retry: Some(attempts(3)),
+                ..WorkflowSettings::default()
             },
         )]
         .into(),
@@ -181,7 +181,7 @@ async fn a_manifest_that_cannot_be_meant_is_refused_with_line_and_column_and_not
         ),
         (
             "[retries]\n",
-            "dacapo.toml:1:2: expected one of `retry`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `retries`",
+            "dacapo.toml:1:2: expected one of `build`, `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `retries`",
         ),
         (
             "[sql]\nsearch-path = [\"shop\"]\n",

@@ -116,6 +116,8 @@ async fn a_sweep_finds_runs_in_order_and_their_rows_by_key() {
         "event_pkey",
         "log_pkey",
         "intervention_pkey",
+        "workflow_retention_pkey",
+        "workflow_retention_by_length",
     ] {
         assert!(plan.contains(index), "{index} is not used:\n{plan}");
     }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dacapo_client::RunFilter;
-use dacapo_model::{Case, Manifest, Param, RunId, Status, Type};
+use dacapo_model::{
+    Case, DeploymentId, LimitSettings, Manifest, Param, RunId, Status, Type, WorkerId,
+};
 use dacapo_sandbox::{Sandbox, SandboxConfig, describe};
-use dacapo_store::look_whole;
+use dacapo_store::{Claim, Move, Moved, Store, look_whole, move_runs};
 use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{Candidate, Verdict};
 use serde_json::Value;
+use sqlx::{Connection, Executor};
 
 use crate::check::{sound, worker};
 use crate::command::{fails, run as dacapo, text};
@@ -154,7 +158,34 @@ async fn a_thousand_runs_go_on_with_the_code_that_was_proven_for_them_and_none_d
         "[workflows.\"changes.renamed\".changes]\nrenamed = { reserve = \"book\" }\n[workflows.\"changes.inserted\".changes]\ninserted = [\"check\"]\n",
     );
     let v3 = v3.display().to_string();
-    let all = ["deploy", &v3, "--upgrade", "proven", "--require-all"];
+    // Those that were moved have looked again at what they wait for.
+    database
+        .until(
+            "all of them wait again",
+            "select count(*) = 1000 from dacapo.task_suspended where reason = 'event'",
+        )
+        .await;
+    // What follows the inserted step is not known before it has come out.
+    let checked = dacapo(&database, &["deploy", &v3, "--check", "--output", "json"]).await;
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stderr));
+    let proof: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(
+        found(&proof[0]["proof"]),
+        expected(&[
+            ("same", "goes-on", 400),
+            ("appended", "goes-on", 200),
+            ("renamed", "goes-on", 200),
+            ("inserted", "goes-on-to", 200),
+        ])
+    );
+    let all = [
+        "deploy",
+        &v3,
+        "--upgrade",
+        "proven",
+        "--require-all",
+        "--accept-inserted",
+    ];
     let upgraded = dacapo(&database, &all).await;
     let said = text(&upgraded.stdout);
     assert!(
@@ -312,6 +343,154 @@ async fn failed_and_blocked_runs_are_repaired_by_mended_code_behind_what_they_ha
     sound(&database).await;
 }
 
+/// `dacapo runs repair … --apply --output json`, with what it exits and what it says beside.
+async fn repair(database: &Database, with: &str) -> (Option<i32>, Value, String) {
+    let repaired = dacapo(
+        database,
+        &["runs", "repair", with, "--apply", "--output", "json"],
+    )
+    .await;
+    let said = text(&repaired.stderr);
+    let data = serde_json::from_slice(&repaired.stdout).unwrap_or(Value::Null);
+    (repaired.status.code(), data, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_is_done_again_or_was_interrupted_starts_nothing_twice() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let mut failed = start(&database, "mended", 3).await;
+    for run in &failed {
+        assert_eq!(database.done(*run).await.status, Status::Failed);
+    }
+    failed.sort_unstable();
+    database.deploy("probe2").await;
+    let deployment: i64 = sqlx::query_scalar("select max(id) from dacapo.deployment")
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+    // The database gives up in the middle.
+    let second = RunId::of_repair(failed[1], DeploymentId(deployment));
+    let trigger = format!(
+        "create function give_up() returns trigger language plpgsql as $$ begin raise exception 'no more'; end $$;
+        create trigger gives_up before insert on dacapo.run for each row when (new.id = '{second}') execute function give_up()"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no more") && said.contains("not done twice"),
+        "{said}"
+    );
+    let started = data["started"].as_array().unwrap();
+    assert_eq!(started.len(), 1, "what was done is shown: {data:#}");
+    assert_eq!(started[0]["run"], failed[0].to_string());
+    sqlx::raw_sql("drop trigger gives_up on dacapo.run")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (
+            data["started"].as_array().unwrap().len(),
+            &data["repairedBefore"]
+        ),
+        (2, &Value::from(1))
+    );
+    let (code, data, said) = repair(&database, "test:probe@2").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (
+            data["started"].as_array().unwrap().len(),
+            &data["repairedBefore"]
+        ),
+        (0, &Value::from(3))
+    );
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
+    // Also not by two at once, which have not seen each other.
+    for _ in 0..2 {
+        let client = &database.client;
+        let again = client
+            .repair(failed[1], DeploymentId(deployment), "ada")
+            .await;
+        assert_eq!(again.unwrap(), second);
+    }
+    assert_eq!(database.count("select count(*) from dacapo.run").await, 6);
+    assert_eq!(database.done(second).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_names_the_blocked_runs_that_were_busy_and_refuses_a_retired_deployment() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "renamed", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    database.deploy("probe2").await;
+    // As if somebody had moved it without a proof.
+    sqlx::query("update dacapo.run set deployment_id = (select max(id) from dacapo.deployment)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    database
+        .client
+        .send_event(run, "go", "1", None)
+        .await
+        .unwrap();
+    database
+        .until(
+            "it is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let file = with_manifest(
+        "busy",
+        "[workflows.\"changes.renamed\".changes]\nrenamed = { reserve = \"book\" }\n",
+    );
+    let deployed = dacapo(&database, &["deploy", &file.display().to_string()]).await;
+    assert!(deployed.status.success(), "{}", text(&deployed.stderr));
+    let mut holder = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut holding = holder.begin().await.unwrap();
+    holding
+        .execute("select from dacapo.task_suspended for update")
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@3").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(data["busy"], serde_json::json!([run]));
+    assert_eq!(data["moved"], 0);
+    assert!(said.contains(&format!("run {run}: it was busy")), "{said}");
+    holding.rollback().await.unwrap();
+    // No run goes on where none can go.
+    sqlx::raw_sql("select dacapo.activate('test:probe', 2), dacapo.retire('test:probe', 3)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    fails(
+        &dacapo(&database, &["runs", "repair", "test:probe@3", "--apply"]).await,
+        1,
+        &["deployment 3 of test:probe is retired", "--undo"],
+    );
+    sqlx::raw_sql("select dacapo.retire('test:probe', 3, '{\"undo\": true}')")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let (code, data, said) = repair(&database, "test:probe@3").await;
+    assert_eq!((code, &data["moved"]), (Some(0), &Value::from(1)), "{said}");
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_and_events_that_do_not_fit_new_types_are_found() {
     let database = database().await;
@@ -355,6 +534,11 @@ async fn inputs_and_events_that_do_not_fit_new_types_are_found() {
         panic!("the event fits")
     };
     assert_eq!(reason, "event one: payload: expected string, got 1");
+    let nothing = judged(|workflow| workflow.param = None).await;
+    let Verdict::Input(reason) = nothing else {
+        panic!("an input that is not taken any more fits: {nothing:?}")
+    };
+    assert!(reason.contains("takes no input, got"), "{reason}");
     let none = judged(|workflow| workflow.name.push('x')).await;
     assert_eq!(none, Verdict::NoWorkflow);
 }
@@ -403,6 +587,12 @@ async fn exported_runs_are_replayed_without_a_database() {
     ] {
         assert!(said.contains(words), "{words} is missing: {said}");
     }
+    let diverges = replay(&[&files[1], "--component", &new]).await;
+    let said = text(&diverges.stdout);
+    assert!(
+        said.contains("\n  at ") && said.contains("changes"),
+        "{said}"
+    );
     let one = replay(&[&files[1], "--component", &old]).await;
     let said = text(&one.stdout);
     assert!(one.status.success(), "{said}{}", text(&one.stderr));
@@ -422,4 +612,420 @@ async fn exported_runs_are_replayed_without_a_database() {
     fails(&unknown, 2, &["\"book#1\"", "reserve#1, go#1"]);
     let no_run = replay(&[&new, "--component", &old]).await;
     assert_eq!(no_run.status.code(), Some(2), "{}", text(&no_run.stderr));
+}
+
+/// How runs of the old code stand, ready to be moved.
+async fn stand(store: &Store, runs: &[RunId]) -> Vec<Move> {
+    let whole = look_whole(store, runs).await.unwrap();
+    whole.iter().map(Move::of).collect()
+}
+
+/// The id of a deployment of the probe.
+async fn probe_at(database: &Database, number: i32) -> DeploymentId {
+    let id = sqlx::query_scalar(
+        "select id from dacapo.deployment where package = 'test:probe' and number = $1",
+    )
+    .bind(number)
+    .fetch_one(database.store.pool());
+    DeploymentId(id.await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_run_looks_again_at_what_it_waits_for_unless_somebody_has_paused_it() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let mut runs = BTreeMap::new();
+    for workflow in ["wait-dropped", "other-event", "branch-event", "branch-any"] {
+        runs.insert(workflow, start(&database, workflow, 1).await[0]);
+    }
+    let paused = start(&database, "wait-dropped", 1).await[0];
+    database
+        .until(
+            "all of them wait, and the branch that sleeps first does, too",
+            "select count(*) = 5 and count(*) filter (where wake_at is null) = 5 from dacapo.task_suspended where reason = 'event'",
+        )
+        .await;
+    database.client.pause(paused).await.unwrap();
+    let file = with_manifest(
+        "waits",
+        "[workflows.\"changes.wait-dropped\".changes]\ndropped = [\"go\"]\n\
+         [workflows.\"changes.other-event\".changes]\nrenamed = { go = \"start\" }\n\
+         [workflows.\"changes.branch-event\".changes]\nrenamed = { go = \"start\" }\n",
+    );
+    let file = file.display().to_string();
+    let upgrade = [
+        "deploy",
+        &file,
+        "--upgrade",
+        "proven",
+        "--require-all",
+        "--allow-breaking",
+    ];
+    let upgraded = dacapo(&database, &upgrade).await;
+    let said = text(&upgraded.stdout);
+    assert!(
+        upgraded.status.success(),
+        "{said}{}",
+        text(&upgraded.stderr)
+    );
+    assert!(said.contains("5 of them go on with it now"), "{said}");
+
+    let done = database.done(runs["wait-dropped"]).await;
+    assert_eq!(done.output.unwrap().as_str(), "\"old reserve\"");
+    for (workflow, events, output) in [
+        ("other-event", 1, "\"old reserve\""),
+        ("branch-event", 2, "\"started, started\""),
+        ("branch-any", 2, "\"start, start\""),
+    ] {
+        let run = runs[workflow];
+        for _ in 0..events {
+            let sent = database.client.send_event(run, "start", "1", None).await;
+            sent.unwrap();
+        }
+        let done = database.done(run).await;
+        assert_eq!(done.output.unwrap().as_str(), output, "{workflow}");
+    }
+    let still = database.client.get(paused).await.unwrap();
+    assert_eq!(still.status, Status::Paused);
+    database.client.resume(paused).await.unwrap();
+    assert_eq!(database.done(paused).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_sent_something_or_whose_journal_is_another_is_not_moved() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "same", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    worker.drain().await.unwrap();
+    database.deploy("probe2").await;
+    let (store, to) = (&database.store, probe_at(&database, 2).await);
+    let moved = async |standing: &[Move]| move_runs(store, to, standing, "me").await.unwrap();
+
+    let before = stand(store, &[run]).await;
+    let sent = database.client.send_event(run, "other", "1", None).await;
+    sent.unwrap();
+    assert_eq!(moved(&before).await, [(run, Moved::Changed)]);
+
+    // As many rows as before, and other ones.
+    let before = stand(store, &[run]).await;
+    let again = "update dacapo.step set finished_at = clock_timestamp() where outcome is not null";
+    sqlx::query(again).execute(store.pool()).await.unwrap();
+    assert_eq!(moved(&before).await, [(run, Moved::Changed)]);
+    assert_eq!(
+        moved(&stand(store, &[run]).await).await,
+        [(run, Moved::Moved)]
+    );
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_while_its_run_is_moved_is_held_against_the_new_types() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "same", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    worker.drain().await.unwrap();
+    database.deploy("probe2").await;
+    // As if the new code declared its events.
+    let declares = "update dacapo.workflow set schema = jsonb_set(schema::jsonb, '{events}', '[{\"name\": \"start\"}]')::text
+        where deployment_id = (select max(id) from dacapo.deployment)";
+    let store = &database.store;
+    sqlx::query(declares).execute(store.pool()).await.unwrap();
+    let (to, at) = (probe_at(&database, 2).await, stand(store, &[run]).await[0]);
+    let mut moving = store.pool().begin().await.unwrap();
+    let moved: String = sqlx::query_scalar(
+        "select dacapo.move_run($1, $2, $3, $4, to_timestamp($5::numeric / 1000000), $6, 'me')",
+    )
+    .bind(run.0)
+    .bind(to.0)
+    .bind(i32::try_from(at.rows).unwrap())
+    .bind(i32::try_from(at.done).unwrap())
+    .bind(at.latest.unwrap().as_micros().to_string())
+    .bind(at.inbox_seq)
+    .fetch_one(&mut *moving)
+    .await
+    .unwrap();
+    assert_eq!(moved, "moved");
+    let client = database.client.clone();
+    let sending = tokio::spawn(async move { client.send_event(run, "go", "1", None).await });
+    database
+        .until(
+            "the event waits for the move",
+            "select exists (select from pg_locks where not granted)",
+        )
+        .await;
+    moving.commit().await.unwrap();
+    let error = sending.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("there is no event go"), "{error}");
+    assert_eq!(database.count("select count(*) from dacapo.event").await, 0);
+    assert_eq!(stand(store, &[run]).await[0].inbox_seq, at.inbox_seq);
+    database
+        .client
+        .send_event(run, "start", "null", None)
+        .await
+        .unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_began_before_a_run_was_moved_does_not_play_it_on_the_old_deployment() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = start(&database, "same", 1).await[0];
+    database.deploy("probe2").await;
+    let (store, to) = (&database.store, probe_at(&database, 2).await);
+    let worker = WorkerId(uuid::Uuid::now_v7());
+    let mut connection = store.connect().await.unwrap();
+    let lease = Duration::from_secs(60);
+    dacapo_store::register(&mut connection, worker, "test", "0", lease, 1, None)
+        .await
+        .unwrap();
+    let one = || Claim {
+        max: 1,
+        sources: vec![(None, None)],
+        has_paused_workflows: false,
+    };
+    // The claim has its snapshot, and waits for its fence.
+    let mut held = store.pool().begin().await.unwrap();
+    sqlx::query("select from dacapo.fence for update")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let claiming = tokio::spawn(async move {
+        let claimed = dacapo_store::claim(&mut connection, worker, 0, &one()).await;
+        (claimed.unwrap().leased, connection)
+    });
+    database
+        .until(
+            "the claim waits",
+            "select exists (select from pg_locks where not granted)",
+        )
+        .await;
+    let standing = stand(store, &[run]).await;
+    let moved = move_runs(store, to, &standing, "me").await.unwrap();
+    assert_eq!(moved, [(run, Moved::Moved)]);
+    held.rollback().await.unwrap();
+    let (claimed, mut connection) = claiming.await.unwrap();
+    assert!(claimed.is_empty(), "{:?}", claimed[0].deployment);
+    let claimed = dacapo_store::claim(&mut connection, worker, 0, &one()).await;
+    assert_eq!(claimed.unwrap().leased[0].deployment, to);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_moved_to_a_deployment_that_is_retired_or_gone() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "renamed", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    database.deploy("probe2").await;
+    let store = &database.store;
+    sqlx::query("update dacapo.run set deployment_id = (select max(id) from dacapo.deployment)")
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let sent = database.client.send_event(run, "go", "1", None).await;
+    sent.unwrap();
+    database
+        .until(
+            "it is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let client = &database.client;
+    client
+        .activate_deployment("test:probe", 2, None, dacapo_client::Breaking::Allow, "me")
+        .await
+        .unwrap();
+    client
+        .retire_deployment("test:probe", 1, false, "me")
+        .await
+        .unwrap();
+    let repair = ["runs", "repair", "test:probe@1", "--apply"];
+    fails(
+        &dacapo(&database, &repair).await,
+        1,
+        &["is retired", "--undo"],
+    );
+    let standing = stand(store, &[run]).await;
+    let retired = move_runs(store, probe_at(&database, 1).await, &standing, "me").await;
+    assert_eq!(retired.unwrap(), [(run, Moved::Retired)]);
+    let gone = move_runs(store, DeploymentId(1_000_000), &standing, "me").await;
+    assert_eq!(gone.unwrap(), [(run, Moved::Retired)]);
+    client
+        .retire_deployment("test:probe", 1, true, "me")
+        .await
+        .unwrap();
+    let repaired = dacapo(&database, &repair).await;
+    assert!(repaired.status.success(), "{}", text(&repaired.stderr));
+    assert_eq!(database.done(run).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_of_all_fails_if_a_run_is_left_behind() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "same", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    let mut held = database.store.pool().begin().await.unwrap();
+    sqlx::query("select from dacapo.task_suspended for update")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let file = guest_path("probe2").display().to_string();
+    let upgrade = [
+        "deploy",
+        &file,
+        "--upgrade",
+        "proven",
+        "--require-all",
+        "--allow-breaking",
+    ];
+    let left = dacapo(&database, &upgrade).await;
+    let said = text(&left.stdout);
+    assert_eq!(left.status.code(), Some(1), "{said}{}", text(&left.stderr));
+    for words in ["deployment 2", "0 of them go on with it now; 1 were busy"] {
+        assert!(said.contains(words), "{words} is missing: {said}");
+    }
+    held.rollback().await.unwrap();
+    let upgraded = dacapo(&database, &upgrade).await;
+    assert!(upgraded.status.success(), "{}", text(&upgraded.stdout));
+    let moved = database.client.get(run).await.unwrap();
+    assert_eq!(moved.deployment.number, 2);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_too_long_for_the_new_manifest_is_found() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let run = start(&database, "same", 1).await[0];
+    database
+        .until("it waits", "select count(*) = 1 from dacapo.task_suspended")
+        .await;
+    database
+        .client
+        .send_event(run, "go", "1", None)
+        .await
+        .unwrap();
+    database.done(run).await;
+    worker.drain().await.unwrap();
+    let described = describe(&guest("probe2")).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
+    // A run of code that has a step more.
+    let mut whole = look_whole(&database.store, &[run]).await.unwrap().remove(0);
+    whole.workflow = whole.workflow.replace("same", "appended");
+    for (steps, fits) in [(2, false), (3, true)] {
+        let manifest = Manifest {
+            limits: Some(LimitSettings {
+                steps: Some(steps),
+                ..LimitSettings::default()
+            }),
+            ..Manifest::default()
+        };
+        let candidate = Candidate::new(
+            sandbox.clone(),
+            &described.digest,
+            &described.component,
+            &described.descriptor,
+            &manifest,
+        );
+        let verdict = candidate.unwrap().judge(whole.clone(), None).await;
+        match fits {
+            true => assert_eq!(verdict, Verdict::GoesOn),
+            false => assert_eq!(verdict.word(), "journal-limit", "{verdict:?}"),
+        }
+        assert_eq!(verdict.is_proven(), fits);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_up_to_a_step_of_a_branch_finds_its_fork_open_and_one_that_fails_as_it_did_is_fine()
+ {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let export = async |run: RunId| {
+        let file = dir
+            .join(format!("proof-{run}.history"))
+            .display()
+            .to_string();
+        let run = run.to_string();
+        let exported = dacapo(&database, &["runs", "export", &run, "--file", &file]).await;
+        assert!(exported.status.success(), "{}", text(&exported.stderr));
+        file
+    };
+    let replay = async |file: &str, guest: &str, more: &[&str]| {
+        let component = guest_path(guest).display().to_string();
+        let mut arguments = vec![
+            "replay",
+            file,
+            "--component",
+            &component,
+            "--output",
+            "json",
+        ];
+        arguments.extend(more);
+        let replayed = dacapo(&database, &arguments).await;
+        let shown: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        (replayed.status.code(), shown[0].clone())
+    };
+
+    let forked = start(&database, "branch-renamed", 1).await[0];
+    for _ in 0..2 {
+        let sent = database.client.send_event(forked, "go", "1", None).await;
+        sent.unwrap();
+    }
+    assert_eq!(database.done(forked).await.status, Status::Completed);
+    let forked = export(forked).await;
+    let (code, shown) = replay(&forked, "probe", &["--until", "pair#1/1/go#1"]).await;
+    assert_eq!(code, Some(0), "{shown}");
+    let calls: Vec<(&str, &str)> = shown["calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| {
+            (
+                call["key"].as_str().unwrap_or(""),
+                call["state"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(calls.contains(&("pair#1", "open")), "{calls:?}");
+    assert!(calls.contains(&("pair#1/1/go#1", "new")), "{calls:?}");
+
+    let failed = start(&database, "mended", 1).await[0];
+    assert_eq!(database.done(failed).await.status, Status::Failed);
+    let failed = export(failed).await;
+    let (code, shown) = replay(&failed, "probe", &[]).await;
+    assert_eq!(
+        (code, shown["verdict"].as_str()),
+        (Some(0), Some("fails-as-before"))
+    );
+    let (code, shown) = replay(&failed, "probe2", &[]).await;
+    assert_eq!(
+        (code, shown["verdict"].as_str()),
+        (Some(0), Some("completes"))
+    );
+    worker.drain().await.unwrap();
 }

@@ -151,7 +151,7 @@ async fn a_child_waits_in_the_queue_that_its_parent_names() {
     ] {
         let options = StartOptions {
             queue: of_parent.map(str::to_owned),
-            priority: 3,
+            priority: Some(3),
             ..StartOptions::default()
         };
         let input = placed(queue, None, None);
@@ -206,8 +206,11 @@ async fn a_queue_that_there_is_not_blocks_the_run_that_wants_a_child_in_it_until
         "{blocked}"
     );
     let client = &database.client;
+    // Another one is of no use to it.
+    client.set_queue("other", one_at_a_time()).await.unwrap();
+    let still = client.get(parent).await.unwrap();
+    assert_eq!(still.status, Status::Blocked);
     client.set_queue("slow", one_at_a_time()).await.unwrap();
-    client.resume(parent).await.unwrap();
     assert_eq!(
         output(&ended(&database, parent, Status::Completed).await),
         "\"9\""

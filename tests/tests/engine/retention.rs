@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dacapo_client::{RetentionRule, RunFilter, Status};
-use dacapo_model::RunId;
+use dacapo_client::{Keep, Manifest, RetentionRule, RetentionSettings, RunFilter, Status};
+use dacapo_model::{RunId, WorkflowSettings};
 use dacapo_store::Swept;
-use dacapo_tests::{Database, database};
+use dacapo_tests::{Database, database, guest};
 use sqlx::Connection;
 
 use crate::check::{sound, worker};
@@ -178,6 +178,102 @@ async fn of_the_rules_that_fit_a_run_the_most_particular_one_counts() {
     }
     ended(&database, "b", Status::Completed, (90_000.0, 90_000.0)).await;
     assert_eq!(sweep(&database, 100, 1_000).await, [0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_says_how_long_runs_are_kept_unless_a_rule_is_for_that_very_workflow() {
+    let database = database().await;
+    let client = &database.client;
+    let (a, b) = ("bench:noop/noop.nothing", "bench:noop/noop.noop-steps");
+    let hours = |hours: u64| Some(Keep::Seconds(hours * 3_600));
+    let own = WorkflowSettings {
+        retention: Some(RetentionSettings {
+            completed: hours(5),
+            cancelled: Some(Keep::Forever),
+            ..RetentionSettings::default()
+        }),
+        ..WorkflowSettings::default()
+    };
+    let manifest = Manifest {
+        retention: Some(RetentionSettings::all(Keep::Seconds(200 * 3_600))),
+        workflows: [(a.to_owned(), own)].into(),
+        ..Manifest::default()
+    };
+    let described = dacapo_sandbox::describe(&guest("bench_guest")).unwrap();
+    for manifest in [&manifest, &Manifest::default()] {
+        let deployed = client.deploy_with(
+            &described.descriptor,
+            &described.digest,
+            &described.component,
+            manifest,
+        );
+        deployed.await.unwrap();
+    }
+    // A run goes by the deployment that it is on, and not by the one that is active.
+    let ended_on = async |number: i32, workflow: &str, status: Status, hours: f64| {
+        let id = ended(&database, "a", status, (hours, hours)).await;
+        sqlx::query("update dacapo.run set workflow = $2, deployment_id = (select id from dacapo.deployment where number = $3) where id = $1")
+            .bind(id.0)
+            .bind(workflow)
+            .bind(number)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+        id
+    };
+    let mut kept = Vec::new();
+    let mut gone = 0;
+    for (number, workflow, status, hours) in [
+        (1, a, Status::Completed, 5.0),
+        // What it does not say of its own is as for all workflows.
+        (1, a, Status::Failed, 200.0),
+        (1, b, Status::Completed, 200.0),
+        (2, a, Status::Completed, 720.0),
+        (2, b, Status::Cancelled, 720.0),
+    ] {
+        kept.push(ended_on(number, workflow, status, hours - 0.1).await);
+        ended_on(number, workflow, status, hours + 0.1).await;
+        gone += 1;
+    }
+    let forever = ended_on(1, a, Status::Cancelled, 500_000.0).await;
+    kept.push(forever);
+    // Kept ones before, between and behind the others hold nobody up.
+    assert_eq!(sweep(&database, 3, 1_000).await.iter().sum::<u64>(), gone);
+    kept.sort_unstable();
+    assert_eq!(left(&database).await, kept);
+    assert_eq!(orphans(&database).await, 0);
+
+    // A rule for all workflows is not for this one; a rule for this one is.
+    let rule = |workflow: Option<&str>, keep: u64| RetentionRule {
+        workflow: workflow.map(str::to_owned),
+        status: None,
+        keep: Some(Duration::from_secs(keep * 3_600)),
+    };
+    client.set_retention(rule(None, 1)).await.unwrap();
+    assert_eq!(sweep(&database, 100, 1_000).await, [2]);
+    client.set_retention(rule(Some(a), 2)).await.unwrap();
+    assert_eq!(sweep(&database, 100, 1_000).await, [3]);
+    assert_eq!(left(&database).await.len(), 1);
+
+    // What says how long goes with its deployment.
+    let (said, none) = (
+        "select count(*) from dacapo.workflow_retention",
+        "delete from dacapo.run",
+    );
+    let of_each = 3 * i64::try_from(described.descriptor.workflows.len()).unwrap();
+    assert_eq!(database.count(said).await, of_each);
+    sqlx::query(none)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    client
+        .retire_deployment("bench:noop", 1, false, "test")
+        .await
+        .unwrap();
+    dacapo_store::collect_deployments(&database.store, false, Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(database.count(said).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

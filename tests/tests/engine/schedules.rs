@@ -13,7 +13,7 @@ use dacapo_client::{NewSchedule, Timestamp, When};
 use dacapo_tests::Database;
 
 /// Every second, under this name.
-fn every_second(name: &str, workflow: &str) -> NewSchedule {
+pub(crate) fn every_second(name: &str, workflow: &str) -> NewSchedule {
     NewSchedule::new(name, workflow, When::Every(Duration::from_secs(1)))
 }
 
@@ -75,7 +75,7 @@ fn second_by_second(ticks: &[Timestamp]) {
 }
 
 /// Waits until a schedule has started the runs of this many ticks.
-async fn until_ticked(database: &Database, schedule: &str, count: usize) {
+pub(crate) async fn until_ticked(database: &Database, schedule: &str, count: usize) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(40);
     loop {
         let ticked = ticked(database, schedule).await;

@@ -11,7 +11,7 @@ use dacapo_model::{
 use dacapo_store::{
     BegunSqlStep, Claim, FinishedSqlStep, SqlRole, SqlToken, SqlTransaction, TakenBackSqlStep,
 };
-use dacapo_tests::{Dacapo, Database, database, guest};
+use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{Failpoint, SqlUrl, Worker, WorkerConfig};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -723,6 +723,41 @@ async fn sql_that_is_not_granted_blocks_the_run_and_outside_of_steps_it_is_misus
     );
     assert_eq!(balances(&database).await, (CENTS, CENTS));
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_blocked_for_sql_go_on_when_a_deployment_that_is_granted_it_takes_them_over()
+{
+    let database = bank().await;
+    deploy(&database, None).await;
+    let worker = worker(&database).await;
+    let run = database.start("move-money", TRANSFER).await;
+    let why = blocked(&database, run).await;
+    assert!(why.contains("sql-not-granted"), "{why}");
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("dacapo.toml");
+    std::fs::write(&manifest, "[sql]\ndatabase = \"bank\"\n").unwrap();
+    let output = crate::command::run(
+        &database,
+        &[
+            "deploy",
+            &guest_path("bank").to_string_lossy(),
+            "--manifest",
+            &manifest.to_string_lossy(),
+            "--upgrade",
+            "proven",
+        ],
+    )
+    .await;
+    let said = crate::command::text(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 of them go on"),
+        "{said}"
+    );
+    completed(&database, run).await;
+    assert_eq!(balances(&database).await, (CENTS - 7, CENTS + 7));
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -223,6 +223,78 @@ async fn runs_that_do_not_complete_or_not_after_each_crash_fail() {
 }
 
 #[tokio::test]
+async fn a_failure_is_shown_with_the_lines_of_its_functions() {
+    let output = test("probe", &["-w", "limits.trap"]).await;
+    fails(&output, 1, &["the probe panics on purpose"]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("  at ")
+                && line.contains("(tests/guests/probe/src/limits.rs:")),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn whatever_is_no_component_is_refused_with_what_came_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let probe = std::fs::read(guest_path("probe")).unwrap();
+    let half = &probe[..probe.len() / 2];
+    let cut_short = format!("{} bytes, and is damaged or cut short", half.len());
+    let noise: Vec<u8> = (0..5_000_u32).map(|at| (at * 31 % 251) as u8).collect();
+    let garbage = [&probe[..5_000], &noise].concat();
+    let files: &[(&str, &[u8], &str)] = &[
+        ("empty", b"", "it begins with nothing (the file is empty)"),
+        ("text", b"(component)", "it begins with `(component)`"),
+        ("program", b"\x7fELF\x02\x01", "it begins with `\\x7fELF"),
+        (
+            "module",
+            b"\0asm\x01\0\0\0",
+            "build for the target `wasm32-wasip2`",
+        ),
+        (
+            "nothing",
+            b"\0asm\x0d\0\x01\0",
+            "no workflows: the component exports no interface",
+        ),
+        (
+            "version",
+            b"\0asm\x09\0\0\0",
+            "not a valid component: unknown binary version",
+        ),
+        ("half", half, &cut_short),
+        ("garbage", &garbage, "not a valid component"),
+    ];
+    for (name, bytes, says) in files {
+        let file = dir.path().join(format!("{name}.wasm"));
+        std::fs::write(&file, bytes).unwrap();
+        everywhere(&file, says).await;
+    }
+    everywhere(dir.path(), "Is a directory").await;
+    everywhere(&dir.path().join("missing.wasm"), "No such file").await;
+}
+
+/// Every command that reads a component says the same of it.
+async fn everywhere(file: &std::path::Path, says: &str) {
+    let file = file.display().to_string();
+    let history = ["replay", "no.history", "--component"];
+    for command in [&["describe"][..], &["test"], &["deploy"], &history] {
+        // There a directory is a project.
+        if command == ["test"] && says == "Is a directory" {
+            continue;
+        }
+        let output = hermetic(dacapo_binary())
+            .args(command)
+            .arg(&file)
+            .output()
+            .await
+            .unwrap();
+        fails(&output, 2, &[&file, says]);
+    }
+}
+
+#[tokio::test]
 async fn mistakes_are_usage_errors_that_say_what_to_do() {
     let output = hermetic(dacapo_binary())
         .args(["test", "/nowhere/x.wasm"])

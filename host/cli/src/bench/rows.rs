@@ -41,7 +41,7 @@ impl Bench {
     }
 
     /// Starts a run and waits until it is completed. Answers how long that took.
-    async fn complete(&self, workflow: &str, input: &str) -> Result<Duration> {
+    pub(super) async fn complete(&self, workflow: &str, input: &str) -> Result<Duration> {
         let begin = Instant::now();
         let name = format!("bench:noop/noop.{workflow}");
         let started = self

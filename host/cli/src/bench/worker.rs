@@ -1,6 +1,7 @@
 //! The worker under test: a process of its own, so that what it uses is its own.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,17 @@ pub(super) struct WorkerProcess {
     child: Child,
     pid: u32,
     said: Arc<Mutex<VecDeque<String>>>,
+    _compiled: Compiled,
+}
+
+/// Where the worker keeps compiled code: nothing of it is worth keeping.
+#[derive(Debug)]
+struct Compiled(PathBuf);
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// What a process holds in memory, in bytes.
@@ -31,10 +43,13 @@ impl WorkerProcess {
     /// Starts this very program as a worker.
     pub(super) fn spawn(url: &str) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let directory = format!("dacapo-bench-compiled-{}", std::process::id());
+        let compiled = Compiled(std::env::temp_dir().join(directory));
         let mut child = Command::new(&program)
             .args(["worker", "--no-migrate"])
             .env("DATABASE_URL", url)
             .env("DACAPO_LOG", "warn")
+            .env("DACAPO_CACHE_DIR", &compiled.0)
             .env_remove("DACAPO_FAILPOINT")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -58,7 +73,12 @@ impl WorkerProcess {
                 }
             });
         }
-        Ok(Self { child, pid, said })
+        Ok(Self {
+            child,
+            pid,
+            said,
+            _compiled: compiled,
+        })
     }
 
     /// Fails, with what it said last, if it has ended.

@@ -1,10 +1,11 @@
 //! `dacapo deploy`
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dacapo_client::{Breaking, Client, Deploy, DeployOutcome, Rollout, Steered};
-use dacapo_model::{DeploymentId, HttpGrant, Manifest, Workflow};
+use dacapo_client::{Breaking, Client, ClientError, Deploy, DeployOutcome, Rollout, Steered};
+use dacapo_model::{Change, DeploymentId, Descriptor, HttpGrant, Manifest, Workflow};
 use dacapo_sandbox::{Described, describe};
 use dacapo_worker::Candidate;
 use serde_json::json;
@@ -76,7 +77,7 @@ pub(crate) fn part(rollout: &Rollout) -> String {
 }
 
 /// Where the manifest is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct ManifestArgs {
     /// What the deployments say beside their code [default: dacapo.toml beside each component, if there is one]
     #[arg(long = "manifest", value_name = "FILE.toml")]
@@ -84,6 +85,10 @@ pub(crate) struct ManifestArgs {
     /// Grant requests to this host, too, such as api.example.com or *.example.com:8443; may be repeated
     #[arg(long = "allow-host", value_name = "HOST", value_parser = manifest::allow_host)]
     pub(crate) allow_hosts: Vec<HttpGrant>,
+    /// Set something in the manifest's place, as it would stand there, such as 'limits.memory="64MiB"' or
+    /// 'workflows.refund.queue="slow"'; may be repeated. A table is merged with that of the file, all else replaces what the file has
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
 }
 
 /// A component that can be deployed.
@@ -92,14 +97,20 @@ pub(crate) struct Deployable {
     pub(crate) manifest: Manifest,
     /// Where the manifest was read from, if there is one.
     manifest_file: Option<PathBuf>,
-    /// The command line granted hosts, too.
-    has_extra_hosts: bool,
+    /// The options of the command line that say something, too.
+    flags: Vec<&'static str>,
 }
 
 /// Reads a component with its manifest, and finds out what it offers.
 pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
+    let bytes = std::fs::read(file).map_err(|error| {
+        let failed = Failed::usage(format!("cannot read {}: {error}", file.display()));
+        match error.kind() {
+            ErrorKind::IsADirectory => failed.hint("give the .wasm file in it"),
+            ErrorKind::NotFound => failed.hint("build the component first, or give another path"),
+            _ => failed,
+        }
+    })?;
     let described = describe(&bytes).map_err(|error| Failed {
         kind: Kind::Usage,
         code: "bad-component".to_owned(),
@@ -107,19 +118,20 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
         hint: None,
     })?;
     let manifest_file = manifest::find(file, args.file.as_deref());
-    let mut manifest = match &manifest_file {
-        Some(manifest_file) => manifest::read(manifest_file, &described.descriptor)?,
-        None => Manifest::default(),
-    };
+    let mut manifest = manifest::read(manifest_file.as_deref(), &args.sets, &described.descriptor)?;
     if !args.allow_hosts.is_empty() {
         let http = manifest.http.get_or_insert_default();
         http.allow.extend(args.allow_hosts.iter().cloned());
     }
+    let flags = [
+        (!args.allow_hosts.is_empty()).then_some("--allow-host"),
+        (!args.sets.is_empty()).then_some("--set"),
+    ];
     Ok(Deployable {
         described,
         manifest,
         manifest_file,
-        has_extra_hosts: !args.allow_hosts.is_empty(),
+        flags: flags.into_iter().flatten().collect(),
     })
 }
 
@@ -149,9 +161,9 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
     let descriptor = &one.described.descriptor;
     let package = &descriptor.package;
     let number = outcome.number;
-    let manifest = match &one.manifest_file {
-        Some(_) => " and this manifest",
-        None => "",
+    let manifest = match one.manifest_file.is_some() || !one.flags.is_empty() {
+        true => " and this manifest",
+        false => "",
     };
     let mut lines = vec![match (outcome.outcome, outcome.replaces) {
         (Steered::Same, _) => {
@@ -168,30 +180,53 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         }
         (_, None) => format!("deployment {number} of {package} is active"),
     }];
-    lines.extend(outcome.changes.iter().map(|change| {
-        let breaks = if change.breaking {
-            "breaks: "
-        } else {
-            "changes: "
-        };
-        format!("  {breaks}{change}")
+    lines.extend(outcome.beside.map(|beside| {
+        format!("  deployment {beside} is being rolled out beside it, and goes on; `dacapo deployments activate {package} {number}` ends that")
     }));
-    let workflows = descriptor.workflows.iter();
-    lines
-        .extend(workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow))));
+    lines.extend(outcome.ended.map(|ended| {
+        format!("  this has ended the roll-out of deployment {ended}: no new run goes there")
+    }));
+    lines.extend(
+        outcome
+            .changes
+            .iter()
+            .map(|one| format!("  {}", change(one))),
+    );
+    lines.extend(workflow_lines(descriptor));
     let set = manifest::describe(&one.manifest);
-    let file = one.manifest_file.as_ref().map(|file| file.display());
-    lines.extend(match (file, set.is_empty()) {
-        (Some(file), true) => Some(format!("  {file} sets nothing")),
-        (Some(file), false) if one.has_extra_hosts => {
-            Some(format!("  {file} and --allow-host set"))
-        }
-        (Some(file), false) => Some(format!("  {file} sets")),
-        (None, false) => Some("  --allow-host sets".to_owned()),
-        (None, true) => None,
+    let file = one.manifest_file.as_ref();
+    let file = file.map(|file| file.display().to_string());
+    let flags = one.flags.iter().map(ToString::to_string);
+    let sources: Vec<String> = file.into_iter().chain(flags).collect();
+    lines.extend(match (sources.as_slice(), set.is_empty()) {
+        ([], _) => None,
+        ([one], false) => Some(format!("  {one} sets")),
+        ([one], true) => Some(format!("  {one} sets nothing")),
+        (more, false) => Some(format!("  {} set", more.join(" and "))),
+        (more, true) => Some(format!("  {} set nothing", more.join(" and "))),
     });
     lines.extend(set.iter().map(|set| format!("    {set}")));
     lines.join("\n")
+}
+
+/// The workflows with their types, a line for each.
+pub(crate) fn workflow_lines(descriptor: &Descriptor) -> impl Iterator<Item = String> {
+    let workflows = descriptor.workflows.iter();
+    workflows.map(|workflow| format!("  {}{}", signature(workflow), events(workflow)))
+}
+
+/// A difference, and whether somebody minds.
+pub(crate) fn change(change: &Change) -> String {
+    let breaks = if change.breaking { "breaks" } else { "changes" };
+    format!("{breaks}: {change}")
+}
+
+/// What becomes of what would break somebody.
+pub(crate) fn breaking(is_allowed: bool) -> Breaking {
+    match is_allowed {
+        true => Breaking::Allow,
+        false => Breaking::Refuse,
+    }
 }
 
 /// The events that it declares, as WIT would have them.
@@ -243,24 +278,29 @@ pub(crate) fn signature(workflow: &Workflow) -> String {
     format!("{}({param}){result}", workflow.name)
 }
 
-/// Says what would become of the runs in flight, and deploys nothing.
+/// Says what would become of the runs in flight, and whom it would break, and deploys nothing.
 async fn check(
     client: &Client,
     deployable: &[Deployable],
     args: &proof::ProofArgs,
+    breaking: Breaking,
     global: &Global,
     ui: Ui,
 ) -> Result<ExitCode> {
     let (mut all, mut is_fine) = (Vec::new(), true);
     for one in deployable {
         let package = &one.described.descriptor.package;
-        let candidate = proof::candidate(one, global.payload_limits()).await?;
+        let candidate =
+            proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
         let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
         is_fine &= proven.all_go_on();
+        let (_, changes) = client.changes_by(&one.described.descriptor).await?;
+        is_fine &= breaking == Breaking::Allow || !changes.iter().any(|change| change.breaking);
         if !ui.is_json() {
             ui.line(&proven.text(package));
+            changes.iter().for_each(|one| ui.line(&change(one)));
         }
-        all.push(json!({ "package": package, "proof": proven.json() }));
+        all.push(json!({ "package": package, "proof": proven.json(), "changes": changes }));
     }
     if ui.is_json() {
         ui.data(&all, |_| String::new());
@@ -283,7 +323,7 @@ async fn prove_first(
         return Ok(None);
     }
     let package = &one.described.descriptor.package;
-    let candidate = proof::candidate(one, global.payload_limits()).await?;
+    let candidate = proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
     if args.require_all {
         let proven = proof::prove(client, &candidate, package, None, None, ui).await?;
         if !proven.all_go_on() {
@@ -299,7 +339,7 @@ async fn prove_first(
     Ok(Some(candidate))
 }
 
-/// Moves the runs in flight that go on with a deployment, and says what becomes of the others.
+/// Moves the runs in flight that go on with a deployment, and says what becomes of the others. Answers whether none was left behind.
 async fn upgrade(
     client: &Client,
     candidate: &Candidate,
@@ -307,26 +347,59 @@ async fn upgrade(
     to: DeploymentId,
     who: &str,
     ui: Ui,
-) -> Result<serde_json::Value> {
+) -> Result<(serde_json::Value, bool)> {
     let proven = proof::prove(client, candidate, package, Some(to), None, ui).await?;
-    let (json, text) = (proven.json(), proven.text(package));
     if proven.is_empty() {
         if !ui.is_json() {
             ui.line(&format!(
                 "no runs of {package} are in flight on another deployment"
             ));
         }
-        return Ok(json!({ "moved": 0, "busy": 0, "proof": json }));
+        let none = json!({ "moved": 0, "busy": 0, "proof": proven.json() });
+        return Ok((none, true));
     }
-    let (moved, busy) = proof::upgrade(client, candidate, to, proven, who).await?;
+    let upgraded = proof::upgrade(client, candidate, to, proven, who).await;
+    let (proven, moved, busy) = (upgraded.proven, upgraded.moved, upgraded.busy.len());
     if !ui.is_json() {
-        ui.line(&text);
+        ui.line(&proven.text(package));
         ui.line(&match busy {
             0 => format!("{moved} of them go on with it now"),
-            busy => format!("{moved} of them go on with it now; {busy} were busy and stay where they are: the same command moves them later"),
+            busy => format!("{moved} of them go on with it now; {busy} were busy or have changed, and stay where they are: the same command tries them again"),
         });
     }
-    Ok(json!({ "moved": moved, "busy": busy, "proof": json }))
+    if let Some(error) = upgraded.stopped {
+        return Err(error);
+    }
+    let is_whole = busy == 0 && proven.not_proven() == 0;
+    Ok((
+        json!({ "moved": moved, "busy": busy, "proof": proven.json() }),
+        is_whole,
+    ))
+}
+
+/// Refuses all if one of them would break somebody, each with those before it in service.
+async fn refuse_breaking(
+    client: &Client,
+    deployable: &[Deployable],
+    is_partial: bool,
+) -> Result<()> {
+    let mut coming: Vec<&Descriptor> = Vec::new();
+    for one in deployable {
+        let descriptor = &one.described.descriptor;
+        let (_, changes) = client.changes_beside(descriptor, &coming).await?;
+        if changes.iter().any(|change| change.breaking) {
+            return Err(ClientError::Breaking {
+                package: descriptor.package.clone(),
+                changes,
+            }
+            .into());
+        }
+        // What is only rolled out stands in nobody's place.
+        if !is_partial {
+            coming.push(descriptor);
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
@@ -336,19 +409,30 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         .iter()
         .map(|file| read(file, &args.manifest))
         .collect::<Result<Vec<_>>>()?;
-    let client = connect::client(global).await?;
-    if args.proof.check {
-        return check(&client, &deployable, &args.proof, global, ui).await;
+    let rollout = args.rollout.rollout();
+    if rollout.is_some() && args.proof.upgrade == Upgrade::Proven {
+        return Err(Failed::usage(
+            "expected --upgrade proven without --percent and --label: it moves all runs in flight that go on with the new deployment, and not a part of them",
+        )
+        .hint("roll it out first; once it is active for all new runs, deploy the same file with --upgrade proven"));
     }
-    let breaking = match args.allow_breaking {
-        true => Breaking::Allow,
-        false => Breaking::Refuse,
-    };
+    let client = connect::client(global).await?;
+    let breaking = breaking(args.allow_breaking);
+    if args.proof.check {
+        return check(&client, &deployable, &args.proof, breaking, global, ui).await;
+    }
     let who = who(args.by);
-    let mut outcomes = Vec::new();
+    // Nothing is deployed before all of them are known to go: a refusal of the second one must not leave the first one behind.
+    let mut candidates = Vec::new();
     for one in &deployable {
-        let candidate = prove_first(&client, one, &args.proof, global, ui).await?;
-        let outcome = put(&client, one, args.rollout.rollout(), breaking, &who).await?;
+        candidates.push(prove_first(&client, one, &args.proof, global, ui).await?);
+    }
+    if deployable.len() > 1 && breaking == Breaking::Refuse {
+        refuse_breaking(&client, &deployable, rollout.is_some()).await?;
+    }
+    let (mut outcomes, mut is_whole) = (Vec::new(), true);
+    for (one, candidate) in deployable.iter().zip(candidates) {
+        let outcome = put(&client, one, rollout.clone(), breaking, &who).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
         }
@@ -361,7 +445,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             Some(candidate) if args.proof.upgrade == Upgrade::Proven => {
                 let package = &described.descriptor.package;
                 let to = proof::deployment(&client, package, outcome.number).await?;
-                Some(upgrade(&client, candidate, package, to, &who, ui).await?)
+                let (upgraded, whole) = upgrade(&client, candidate, package, to, &who, ui).await?;
+                is_whole &= whole;
+                Some(upgraded)
             }
             _ => None,
         };
@@ -377,17 +463,23 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             "created": outcome.created,
             "outcome": outcome.outcome,
             "before": outcome.replaces,
-            "rollout": args.rollout.rollout(),
+            "rollout": rollout,
+            "beside": outcome.beside,
+            "ended": outcome.ended,
             "changes": outcome.changes,
             "digest": described.digest,
             "workflows": names(&described.descriptor.workflows),
             "calls": names(&described.descriptor.children),
             "upgrade": upgraded,
-            "manifest": one.manifest_file.as_ref().map(|file| json!({ "file": file, "sets": one.manifest })),
+            "manifest": (one.manifest_file.is_some() || !one.flags.is_empty())
+                .then(|| json!({ "file": one.manifest_file, "flags": one.flags, "sets": one.manifest })),
         }));
     }
     if ui.is_json() {
         ui.data(&outcomes, |_| String::new());
     }
-    Ok(ExitCode::SUCCESS)
+    match is_whole || !args.proof.require_all {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(ExitCode::FAILURE),
+    }
 }

@@ -8,7 +8,7 @@ use dacapo_client::{
 };
 
 use crate::arguments::Global;
-use crate::command::deploy::{RolloutArgs, events, part, signature};
+use crate::command::deploy::{RolloutArgs, breaking, change, events, part, signature};
 use crate::command::who;
 use crate::connect;
 use crate::error::{Failed, Result};
@@ -37,6 +37,9 @@ pub(crate) enum Command {
         one: One,
         #[command(flatten)]
         rollout: RolloutArgs,
+        /// Activate it even if it breaks callers, readers of outputs, or senders of events: what breaks is shown
+        #[arg(long)]
+        allow_breaking: bool,
     },
     /// Let no new run go to a deployment any more; runs in flight end there
     Retire {
@@ -99,15 +102,36 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
             let details = client.deployment(package, number).await?;
             ui.data(&details, show);
         }
-        Command::Activate { one, rollout } => {
+        Command::Activate {
+            one,
+            rollout,
+            allow_breaking,
+        } => {
             let rollout = rollout.rollout();
             let who = who(one.by);
-            let outcome = client
-                .activate_deployment(&one.package, one.number, rollout.as_ref(), &who)
+            let activated = client
+                .activate_deployment(
+                    &one.package,
+                    one.number,
+                    rollout.as_ref(),
+                    breaking(allow_breaking),
+                    &who,
+                )
                 .await?;
-            ui.data(&outcome, |outcome| match &rollout {
-                Some(rollout) => format!("{}: {} of the new runs", steered(outcome), part(rollout)),
-                None => steered(outcome),
+            ui.data(&activated, |activated| {
+                let outcome = steered(&activated.outcome);
+                let first = match &rollout {
+                    Some(rollout) => format!("{outcome}: {} of the new runs", part(rollout)),
+                    None => outcome,
+                };
+                let changes = activated
+                    .changes
+                    .iter()
+                    .map(|one| format!("  {}", change(one)));
+                std::iter::once(first)
+                    .chain(changes)
+                    .collect::<Vec<_>>()
+                    .join("\n")
             });
         }
         Command::Retire { one, undo } => {
@@ -124,6 +148,15 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
         Command::Gc { dry_run } => {
             let collected = client.collect_deployments(dry_run).await?;
             ui.data(&collected, |collected| gone(collected, dry_run));
+            if !dry_run {
+                for one in client.collect_deployments(true).await? {
+                    if let (Some(package), Some(number)) = (one.package, one.number) {
+                        ui.say(&format!(
+                            "deployment {number} of {package} stays: transactions are open that may have started runs there before it was retired; do this again once they have ended"
+                        ));
+                    }
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -247,14 +280,7 @@ fn describe_diff(diff: &DeploymentDiff) -> String {
     if diff.same_component {
         lines.push("both are the same component".to_owned());
     }
-    lines.extend(diff.changes.iter().map(|change| {
-        let breaks = if change.breaking {
-            "breaks: "
-        } else {
-            "changes: "
-        };
-        format!("{breaks}{change}")
-    }));
+    lines.extend(diff.changes.iter().map(change));
     let sides = [
         (&diff.imports_added, "imports", "+"),
         (&diff.imports_removed, "imports", "-"),

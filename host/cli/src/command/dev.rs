@@ -2,12 +2,13 @@
 
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use dacapo_client::{Breaking, Client};
+use dacapo_client::{Breaking, Client, QueueChange};
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_server::{Probe, Readiness};
@@ -252,11 +253,45 @@ fn affected(file: &Path, args: &Args) -> Vec<PathBuf> {
     files
 }
 
+/// Makes the queues that a manifest names and nobody has made, so that its workflows can be tried. Answers what was done.
+async fn make_queues(client: &Client, deployable: &deploy::Deployable) -> Result<Vec<String>> {
+    let workflows = deployable.described.descriptor.workflows.iter();
+    let named: BTreeSet<&str> = workflows
+        .filter_map(|workflow| deployable.manifest.queue_of(&workflow.name))
+        .collect();
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = client.queues().await?;
+    let mut made = Vec::new();
+    for name in named {
+        if !there.iter().any(|queue| queue.name == name) {
+            client.set_queue(name, QueueChange::default()).await?;
+            made.push(format!(
+                "  made the queue {name}, without limits; elsewhere make it before you deploy, with `dacapo queue set {name}`"
+            ));
+        }
+    }
+    Ok(made)
+}
+
 async fn put_and_describe(client: &Client, deployable: &deploy::Deployable) -> Result<String> {
+    let mut made = make_queues(client, deployable).await?;
     // Who works on a workflow changes its types all the time.
     let outcome = deploy::put(client, deployable, None, Breaking::Allow, &who(None)).await?;
     let mut lines = vec![deploy::describe_outcome(deployable, &outcome)];
+    lines.append(&mut made);
     lines.extend(deploy::describe_calls(client, deployable).await?);
+    let broken = outcome
+        .changes
+        .iter()
+        .filter(|change| change.breaking)
+        .count();
+    if broken > 0 {
+        lines.push(format!(
+            "warning: what is said to break ({broken}) breaks who deals with these workflows; `dacapo deploy` refuses that without --allow-breaking"
+        ));
+    }
     Ok(lines.join("\n"))
 }
 

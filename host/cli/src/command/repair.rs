@@ -3,12 +3,9 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use dacapo_client::{
-    Client, ClientError, ListFilter, OnDeployment, RerunOptions, RunFilter, RunId, Status,
-};
+use dacapo_client::{Client, ClientError, DeploymentStatus, ListFilter, RunFilter, RunId, Status};
 use dacapo_model::{DeploymentId, PayloadLimits};
-use dacapo_store::Move;
-use dacapo_worker::{Candidate, Findings};
+use dacapo_worker::{Candidate, Findings, Judged};
 use serde_json::json;
 
 use crate::arguments::Global;
@@ -29,6 +26,10 @@ pub(crate) struct Args {
     /// Do it: move the blocked runs that go on with it, and start those of the failed ones again, behind all that they have recorded
     #[arg(long)]
     apply: bool,
+    /// Count runs as going on, too, that would come to a step which the manifest says was inserted: whether the code asks for what they have
+    /// recorded behind it is not known before
+    #[arg(long)]
+    accept_inserted: bool,
     /// Who does it, as it is kept with the runs [default: the user and the machine]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -50,10 +51,26 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let client = connect::client(global).await?;
     let details = client.deployment(package, Some(number)).await?;
     let package = details.info.package;
+    if details.info.status == DeploymentStatus::Retired {
+        return Err(Failed::request(format!(
+            "deployment {number} of {package} is retired: no run can go on there"
+        ))
+        .hint(format!(
+            "`dacapo deployments retire {package} {number} --undo` takes that back; or name another one"
+        )));
+    }
     let to = proof::deployment(&client, &package, number).await?;
     let candidate = candidate(&client, to, global.payload_limits()).await?;
+    let candidate = candidate.accepts_inserted(args.accept_inserted);
 
-    let broken = broken(&client, args.filter.filter()?, &package).await?;
+    let mut broken = broken(&client, args.filter.filter()?, &package).await?;
+    // Those go on already, as other runs.
+    let failed = broken
+        .iter()
+        .filter(|(_, status)| **status == Status::Failed);
+    let failed: Vec<RunId> = failed.map(|(run, _)| *run).collect();
+    let before = client.repaired(&failed, to).await?;
+    broken.retain(|run, _| !before.contains(run));
     let runs: Vec<RunId> = broken.keys().copied().collect();
     let mut findings = Findings::default();
     let (mut blocked, mut failed) = (Vec::new(), Vec::new());
@@ -61,7 +78,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         let run = judged.at.run;
         findings.add(&judged);
         match broken.get(&run) {
-            Some(Status::Blocked) if judged.verdict.is_proven() => blocked.push(judged.at),
+            Some(Status::Blocked) if judged.verdict.is_proven() => blocked.push(judged),
             Some(Status::Failed) if judged.verdict.is_proven() => failed.push(run),
             _ => {}
         }
@@ -70,48 +87,69 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if !ui.is_json() {
         ui.line(&proof::findings_text(&findings, &package));
     }
-    let done = match args.apply {
-        true => Some(apply(&client, to, &blocked, &failed, &who(args.by)).await?),
+    failed.sort_unstable();
+    let blocked_runs = blocked.len();
+    let mut done = match args.apply {
+        true => Some(apply(&client, &candidate, to, blocked, &failed, &who(args.by)).await),
         false => None,
     };
-    if !ui.is_json() && !runs.is_empty() {
-        ui.line(&match &done {
-            Some(done) => format!(
-                "{} blocked runs go on, {} failed ones go on as new runs",
-                done.moved,
-                done.started.len()
-            ),
-            None => format!(
-                "--apply would let {} blocked runs go on, and {} failed ones as new runs",
-                blocked.len(),
-                failed.len()
-            ),
-        });
-    }
-    let refused = done.as_ref().map_or(0, |done| done.refused.len());
-    let started = done.as_ref().map(|done| {
-        let started = done.started.iter();
-        let started = started.map(|(old, new)| json!({ "run": old, "newRun": new }));
-        started.collect::<Vec<_>>()
-    });
+    let stopped = done.as_mut().and_then(|done| done.stopped.take());
     if ui.is_json() {
         let (proven, not) = findings.totals();
+        let started = done.as_ref().map(|done| {
+            let started = done.started.iter();
+            let started = started.map(|(old, new)| json!({ "run": old, "newRun": new }));
+            started.collect::<Vec<_>>()
+        });
         let data = json!({
             "findings": findings.all(),
             "proven": proven,
             "notProven": not,
+            "repairedBefore": before.len(),
             "moved": done.as_ref().map(|done| done.moved),
             "started": started,
-            "refused": refused,
+            "busy": done.as_ref().map(|done| &done.busy),
+            "refused": done.as_ref().map_or(0, |done| done.refused.len()),
         });
         ui.data(&data, |_| String::new());
+    } else {
+        if !before.is_empty() {
+            ui.line(&format!(
+                "{} failed runs were repaired with it before",
+                before.len()
+            ));
+        }
+        if !runs.is_empty() {
+            ui.line(&match &done {
+                Some(done) => format!(
+                    "{} blocked runs go on, {} failed ones go on as new runs",
+                    done.moved,
+                    done.started.len()
+                ),
+                None => format!(
+                    "--apply would let {} blocked runs go on, and {} failed ones as new runs",
+                    blocked_runs,
+                    failed.len()
+                ),
+            });
+        }
     }
-    for (run, error) in done.into_iter().flat_map(|done| done.refused) {
+    let done = done.unwrap_or_default();
+    for run in &done.busy {
+        ui.say(&format!(
+            "run {run}: it was busy, or does not fit any more, and stays where it is; do this again"
+        ));
+    }
+    for (run, error) in &done.refused {
         ui.say(&format!("run {run}: {error}"));
     }
-    match refused {
-        0 => Ok(ExitCode::SUCCESS),
-        _ => Ok(ExitCode::FAILURE),
+    match stopped {
+        Some(error) if error.hint.is_none() => {
+            Err(error.hint("do this again: what was done is not done twice"))
+        }
+        Some(error) => Err(error),
+        None if done.busy.is_empty() && done.refused.is_empty() => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::FAILURE),
     }
 }
 
@@ -180,32 +218,39 @@ struct Repaired {
     /// Failed runs, and the runs that go on in their places.
     started: Vec<(RunId, RunId)>,
     refused: Vec<(RunId, ClientError)>,
+    /// Blocked runs that were to go on, and stay where they are.
+    busy: Vec<RunId>,
+    /// What kept the rest from being tried, if anything did.
+    stopped: Option<Failed>,
 }
 
 async fn apply(
     client: &Client,
+    candidate: &Candidate,
     to: DeploymentId,
-    blocked: &[Move],
+    blocked: Vec<Judged>,
     failed: &[RunId],
     who: &str,
-) -> Result<Repaired> {
-    let moved = dacapo_worker::move_proven(client.store(), to, blocked, who).await;
+) -> Repaired {
+    let moving = proof::upgrade(client, candidate, to, proof::Proven::of(blocked), who).await;
     let mut done = Repaired {
-        moved: moved.map_err(ClientError::from)?.0,
+        moved: moving.moved,
+        busy: [moving.busy, moving.unfit].concat(),
+        stopped: moving.stopped,
         ..Repaired::default()
     };
-    let options = RerunOptions {
-        from: Some(String::new()),
-        deployment: OnDeployment::Of(to),
-    };
+    if done.stopped.is_some() {
+        return done;
+    }
     for &run in failed {
-        match client.rerun(run, &options, who).await {
+        match client.repair(run, to, who).await {
             Ok(new) => done.started.push((run, new)),
             Err(error @ (ClientError::Unavailable(_) | ClientError::Store(_))) => {
-                return Err(error.into());
+                done.stopped = Some(error.into());
+                return done;
             }
             Err(error) => done.refused.push((run, error)),
         }
     }
-    Ok(done)
+    done
 }

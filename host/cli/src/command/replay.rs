@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dacapo_client::RunExport;
+use dacapo_model::{Kind, Outcome, Recorded, RecordedState};
 use dacapo_sandbox::{LogLine, Observer, Seen};
 use dacapo_store::WholeRun;
+use dacapo_worker::Verdict;
 use serde::Serialize;
 
 use crate::arguments::Global;
 use crate::command::deploy::{self, ManifestArgs};
-use crate::command::proof;
+use crate::command::{proof, runs};
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
 
@@ -25,6 +27,9 @@ pub(crate) struct Args {
     component: PathBuf,
     #[command(flatten)]
     manifest: ManifestArgs,
+    /// Take it as fine, too, if the code comes to a step that the manifest says was inserted before it has asked for all that is recorded
+    #[arg(long)]
+    accept_inserted: bool,
     /// Play the journal only up to this step, by its key: what the code does when it comes there for the first time
     #[arg(long, value_name = "KEY")]
     until: Option<String>,
@@ -43,6 +48,12 @@ struct Replayed {
     verdict: &'static str,
     reason: String,
     is_proven: bool,
+    /// Where the code was, innermost first, if it failed or contradicts the journal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backtrace: Vec<String>,
+    /// It goes on, or it ends as it did.
+    #[serde(skip)]
+    is_fine: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     calls: Vec<Line>,
 }
@@ -69,7 +80,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         .iter()
         .map(|file| read(file))
         .collect::<Result<Vec<_>>>()?;
-    let candidate = proof::candidate(&component, global.payload_limits()).await?;
+    let limits = global.payload_limits();
+    let candidate = proof::candidate(&component, args.accept_inserted, limits).await?;
     let with_calls = exports.len() == 1;
     let mut all = Vec::new();
     for (file, export) in args.files.iter().zip(exports) {
@@ -90,10 +102,12 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             verdict: verdict.word(),
             reason: verdict.reason(),
             is_proven: verdict.is_proven(),
+            backtrace: runs::backtrace(verdict.details()),
+            is_fine: verdict.is_proven() || matches!(verdict, Verdict::FailsAsBefore(_)),
             calls: std::mem::take(&mut *calls),
         });
     }
-    let is_fine = all.iter().all(|one| one.is_proven);
+    let is_fine = all.iter().all(|one| one.is_fine);
     ui.data(&all, |all| shown(all, args.verbose));
     Ok(match is_fine {
         true => ExitCode::SUCCESS,
@@ -120,7 +134,7 @@ fn whole(export: RunExport, until: Option<&str>, file: &Path) -> Result<WholeRun
                 "--until: expected the key of a row of its journal, got {until:?}; it has {keys}"
             )));
         };
-        recorded.retain(|row| row.position < at);
+        recorded = before(recorded, at);
     }
     let waiting = export.events.into_iter().filter(|event| {
         // What somebody else's runs are told of children is not the code's to take by name.
@@ -134,6 +148,7 @@ fn whole(export: RunExport, until: Option<&str>, file: &Path) -> Result<WholeRun
         run: run.id,
         workflow: run.workflow,
         ended: run.status.is_terminal().then_some(run.status),
+        failure: run.failure,
         input: run.input,
         labels: run.labels.into_iter().collect(),
         seed,
@@ -141,7 +156,34 @@ fn whole(export: RunExport, until: Option<&str>, file: &Path) -> Result<WholeRun
         retries: 0,
         recorded,
         inbox: waiting.map(|event| (event.name, event.payload)).collect(),
+        inbox_seq: 0,
     })
+}
+
+/// What a run had reached before this place of its journal. A fork in which something lies behind that was not over then, as a rerun from
+/// there would have it.
+fn before(recorded: Vec<Recorded>, at: u32) -> Vec<Recorded> {
+    let (mut kept, gone): (Vec<Recorded>, Vec<Recorded>) =
+        recorded.into_iter().partition(|row| row.position < at);
+    for row in kept.iter_mut().filter(|row| row.kind == Kind::Fork) {
+        let within = format!("{}/", row.key);
+        if let RecordedState::Done {
+            outcome: Outcome::Ok(plan),
+            ..
+        } = &row.state
+            && gone
+                .iter()
+                .any(|gone| gone.key.as_str().starts_with(&within))
+        {
+            // It says how many branches there are, done or open.
+            row.state = RecordedState::Open {
+                due: None,
+                failed_attempts: 0,
+                plan: Some(plan.clone()),
+            };
+        }
+    }
+    kept
 }
 
 /// Keeps what the code does.
@@ -181,11 +223,11 @@ impl Observer for Recorder {
     }
 }
 
-fn value(outcome: &dacapo_model::Outcome) -> String {
+fn value(outcome: &Outcome) -> String {
     match outcome {
-        dacapo_model::Outcome::Ok(payload) => payload.as_str().to_owned(),
-        dacapo_model::Outcome::Failed(failure) => format!("{}: {}", failure.code, failure.message),
-        dacapo_model::Outcome::TimedOut | dacapo_model::Outcome::Cancelled => String::new(),
+        Outcome::Ok(payload) => payload.as_str().to_owned(),
+        Outcome::Failed(failure) => format!("{}: {}", failure.code, failure.message),
+        Outcome::TimedOut | Outcome::Cancelled => String::new(),
     }
 }
 
@@ -200,7 +242,12 @@ fn shown(all: &[Replayed], verbose: bool) -> String {
             vec![key, line.what.clone(), line.state.to_owned(), text]
         });
         let calls = table(&["call", "", "", ""], rows);
-        return format!("run {} of {}\n{calls}\n{}", one.run, one.workflow, end(one));
+        let mut text = format!("run {} of {}\n{calls}\n{}", one.run, one.workflow, end(one));
+        for frame in &one.backtrace {
+            text.push_str("\n  at ");
+            text.push_str(frame);
+        }
+        return text;
     }
     let rows = all.iter().map(|one| {
         vec![
@@ -219,6 +266,7 @@ fn end(one: &Replayed) -> String {
     match (one.verdict, last) {
         ("goes-on", Some(key)) => format!("it stands at {key}, and would go on from there"),
         ("goes-on", None) => "it would begin".to_owned(),
+        ("fails-as-before", _) => format!("it fails as it did: {}", one.reason),
         ("completes", _) => "it would complete".to_owned(),
         (verdict, _) => format!("{verdict}: {}", one.reason),
     }

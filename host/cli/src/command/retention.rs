@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::arguments::{Global, duration};
 use crate::connect;
 use crate::error::{Failed, Result};
+use crate::manifest::spelled;
 use crate::ui::{Ui, table};
 
 #[derive(Debug, clap::Subcommand)]
@@ -94,23 +95,11 @@ fn show(rules: &[RetentionRule], ui: Ui) -> Result<ExitCode> {
                 rule.workflow.clone().unwrap_or_else(|| "all".to_owned()),
                 rule.status
                     .map_or_else(|| "all".to_owned(), |status| status.to_string()),
-                rule.keep.map_or_else(|| "forever".to_owned(), spelled),
+                rule.keep
+                    .map_or_else(|| "forever".to_owned(), |keep| spelled(keep.as_secs())),
             ]
         });
         table(&["workflow", "status", "kept for"], rows)
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// `30d`, `1d 12h`, `90s`: what [`duration`] reads.
-fn spelled(duration: Duration) -> String {
-    let mut seconds = duration.as_secs();
-    let mut parts = Vec::new();
-    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
-        if seconds >= length {
-            parts.push(format!("{}{unit}", seconds / length));
-            seconds %= length;
-        }
-    }
-    parts.join(" ")
 }

@@ -388,17 +388,16 @@ fn run_text(run: &Run) -> String {
     }
     if let Some(failure) = &run.failure {
         line("failure", &format!("{}: {}", failure.code, failure.message));
-        for frame in backtrace(
-            failure
-                .details
-                .as_ref()
-                .map_or("null", |details| details.as_str()),
-        ) {
+        for frame in backtrace(failure.details.as_ref().map(|details| details.as_str())) {
             line("", &format!("  at {frame}"));
         }
     }
     if let Some(blocked) = &run.blocked {
         line("blocked", &reason(blocked.as_str()));
+        let blocked: serde_json::Value = serde_json::from_str(blocked.as_str()).unwrap_or_default();
+        for frame in frames(&blocked["details"]) {
+            line("", &format!("  at {frame}"));
+        }
     }
     if !run.steps.is_empty() {
         let rows = run.steps.iter().map(|step| {
@@ -435,12 +434,7 @@ fn run_text(run: &Run) -> String {
                 "\n{} attempt {} on {}: {}: {}",
                 step.key, attempt.number, attempt.worker, failure.code, failure.message
             );
-            for frame in backtrace(
-                failure
-                    .details
-                    .as_ref()
-                    .map_or("null", |details| details.as_str()),
-            ) {
+            for frame in backtrace(failure.details.as_ref().map(|details| details.as_str())) {
                 let _ = write!(text, "\n  at {frame}");
             }
         }
@@ -492,11 +486,17 @@ fn details(intervention: &Intervention) -> String {
     text
 }
 
-fn backtrace(details: &str) -> Vec<String> {
-    let details: serde_json::Value = serde_json::from_str(details).unwrap_or_default();
-    let frames = details["backtrace"].as_array().cloned().unwrap_or_default();
+/// The functions that were running, innermost first, as the details of a failure or of a block have them.
+pub(crate) fn backtrace(details: Option<&str>) -> Vec<String> {
+    let details: serde_json::Value = details
+        .and_then(|details| serde_json::from_str(details).ok())
+        .unwrap_or_default();
+    frames(&details)
+}
+
+fn frames(details: &serde_json::Value) -> Vec<String> {
+    let frames = details["backtrace"].as_array().into_iter().flatten();
     frames
-        .iter()
         .filter_map(|frame| frame.as_str().map(str::to_owned))
         .collect()
 }

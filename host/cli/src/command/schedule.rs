@@ -62,17 +62,13 @@ pub(crate) struct Create {
     /// A label of each run; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
-    /// The queue that each run waits in, made before with `dacapo queue set` [default: the one without limits]
+    /// The queue that each run waits in, made before with `dacapo queue set`; `default` is the one without limits [default: as the manifest
+    /// says, or that one]
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// -100 to 100; runs with a higher one go first, and a step of it is worth a minute of waiting
-    #[arg(
-        long,
-        default_value_t = 0,
-        allow_negative_numbers = true,
-        value_name = "PRIORITY"
-    )]
-    priority: i16,
+    /// -100 to 100; runs with a higher one go first, and a step of it is worth a minute of waiting [default: as the manifest says, or 0]
+    #[arg(long, allow_negative_numbers = true, value_name = "PRIORITY")]
+    priority: Option<i16>,
     /// What the queue's limits per key go by, such as a customer's number
     #[arg(long, value_name = "KEY")]
     concurrency_key: Option<String>,
@@ -299,8 +295,8 @@ fn schedule_text(schedule: &Schedule) -> String {
             &key.map_or_else(|| queue.clone(), |key| format!("{queue}, key {key}")),
         );
     }
-    if schedule.priority != 0 {
-        line("priority", &schedule.priority.to_string());
+    if let Some(priority) = schedule.priority {
+        line("priority", &priority.to_string());
     }
     let state = state(schedule);
     if !state.is_empty() {

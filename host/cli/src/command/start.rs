@@ -73,19 +73,18 @@ fn on_conflict(text: &str) -> std::result::Result<OnConflict, String> {
 /// In which queue, and when.
 #[derive(Debug, Clone, clap::Args)]
 struct Placing {
-    /// The queue, made before with `dacapo queue set` [default: the one without limits]
+    /// The queue, made before with `dacapo queue set`; `default` is the one without limits [default: as the manifest says, or that one]
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
     /// -100 to 100, or lowest (-100), low (-10), normal (0), high (10), highest (100); runs with a higher one go first, and a step of it is
-    /// worth a minute of waiting
+    /// worth a minute of waiting [default: as the manifest says, or normal]
     #[arg(
         long,
-        default_value = "normal",
         allow_negative_numbers = true,
         value_parser = parse_priority,
         value_name = "PRIORITY"
     )]
-    priority: i16,
+    priority: Option<i16>,
     /// What the queue's limits per key go by, such as a customer's number
     #[arg(long, value_name = "KEY")]
     concurrency_key: Option<String>,

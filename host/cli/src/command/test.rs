@@ -1,25 +1,28 @@
 //! `dacapo test`
 
-use std::path::PathBuf;
+mod scenario;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_testkit::{
-    BlockCode, Child, Component, Crashes, Error, Failure, LogLine, Outcome, Recorded,
+    BlockCode, Child, Component, Crashes, Error, Failure, LogLine, Outcome, Payload, Recorded,
     RecordedState, Run, RunOutcome, SandboxConfig, SuspendReason, Timestamp, Value,
 };
 use serde_json::json;
 
 use crate::arguments::{self, Global};
-use crate::command::json_argument;
 use crate::command::worker::default_cache_dir;
+use crate::command::{json_argument, runs};
 use crate::error::{Failed, Kind, Result, chain};
 use crate::ui::{Ui, cut, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A component, or a core module that carries component type information
-    #[arg(value_name = "FILE.wasm")]
+    /// A component, or a core module that carries component type information; without it, or of a project's directory, the tests in its
+    /// tests/*.toml are played over the component that `dacapo build` has made
+    #[arg(default_value = ".", value_name = "FILE.wasm|PROJECT")]
     file: PathBuf,
     /// The workflow, by its full name or an end of it; may be left out if the component has only one
     #[arg(long, short, value_name = "WORKFLOW")]
@@ -69,7 +72,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let component = load(&args, global).await?;
+    if args.file.is_dir() {
+        return run_project(&args, global, ui).await;
+    }
+    let component = load(&args, &args.file, global).await?;
     let workflow = match &args.workflow {
         Some(workflow) => workflow.clone(),
         None => only_workflow(&component)?,
@@ -105,15 +111,71 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
 }
 
+/// Plays all tests of a project.
+async fn run_project(args: &Args, global: &Global, ui: Ui) -> Result<ExitCode> {
+    let project = super::project::project(&args.file)?;
+    let file = project.component();
+    if !file.exists() {
+        return Err(
+            Failed::usage(format!("there is no {} yet", file.display())).hint("type: dacapo build")
+        );
+    }
+    let tests = scenario::find(&args.file.join("tests"))?;
+    if tests.is_empty() {
+        return Err(Failed::usage(format!(
+            "there are no tests in {}",
+            args.file.join("tests").display()
+        ))
+        .hint("a test is a file tests/NAME.toml; docs/testing.md has all that it may say"));
+    }
+    let component = load(args, &file, global).await?;
+    let mut reports = Vec::new();
+    for test in tests {
+        let report = scenario::play(&component, &test).await?;
+        if !ui.is_json() {
+            ui.line(&report_line(&report));
+        }
+        reports.push(report);
+    }
+    let bad = reports.iter().filter(|report| report.problem.is_some());
+    let bad = bad.count();
+    if ui.is_json() {
+        let reports: Vec<Value> = reports.iter().map(report_json).collect();
+        ui.data(&json!({ "tests": reports }), |_| String::new());
+    }
+    match bad {
+        0 => Ok(ExitCode::SUCCESS),
+        _ => Err(Failed::request(format!(
+            "{bad} of {} tests did not come out as expected",
+            reports.len()
+        ))),
+    }
+}
+
+fn report_line(report: &scenario::Report) -> String {
+    let file = report.file.display();
+    match (&report.problem, report.crashes) {
+        (Some(problem), _) => format!("{file}: {problem}"),
+        (None, Some(crashes)) => {
+            format!("{file}: as expected, also with each of {crashes} crashes")
+        }
+        (None, None) => format!("{file}: as expected"),
+    }
+}
+
+fn report_json(report: &scenario::Report) -> Value {
+    json!({ "file": report.file, "passed": report.problem.is_none(), "problem": report.problem, "crashes": report.crashes })
+}
+
 /// Compiling takes up to many seconds of a core.
-async fn load(args: &Args, global: &Global) -> Result<Component> {
+async fn load(args: &Args, file: &Path, global: &Global) -> Result<Component> {
     let limits = SandboxConfig {
         cache_dir: args.cache_dir.clone().or_else(default_cache_dir),
         payload: global.payload_limits(),
         steps_max: args.steps_max,
         ..Component::default_limits()
     };
-    let file = args.file.clone();
+    let file = file.to_owned();
     let loaded = tokio::task::spawn_blocking(move || Component::load_with(file, limits)).await;
     Ok(loaded.map_err(Failed::new)??)
 }
@@ -187,8 +249,13 @@ fn failure_argument<'a>(option: &str, what: &str, text: &'a str) -> Result<(&'a 
                 "{option} {text}: expected {what}=CODE or {what}=CODE: MESSAGE"
             ))
         })?;
+    Ok((name, failure_text(failure)))
+}
+
+/// `CODE` or `CODE: MESSAGE`.
+fn failure_text(failure: &str) -> Failure {
     let (code, message) = failure.split_once(':').unwrap_or((failure, failure));
-    Ok((name, Failure::new(code.trim(), message.trim())))
+    Failure::new(code.trim(), message.trim())
 }
 
 /// `WORKFLOW=JSON`.
@@ -234,8 +301,13 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
     if !logs.is_empty() {
         parts.push(log_text(run, &logs));
     }
-    if let Some(RunOutcome::Completed(output)) = run.outcome() {
-        parts.push(output.to_string());
+    match run.outcome() {
+        Some(RunOutcome::Completed(output)) => parts.push(output.to_string()),
+        Some(RunOutcome::Failed(failure) | RunOutcome::Cancelled(failure)) => {
+            parts.extend(backtrace_text(failure.details.as_ref()));
+        }
+        Some(RunOutcome::Blocked(reason)) => parts.extend(backtrace_text(reason.details.as_ref())),
+        None => {}
     }
     if !parts.is_empty() {
         ui.line(&parts.join("\n\n"));
@@ -245,6 +317,13 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
     }
 }
 
+/// Where the code was when it ended.
+fn backtrace_text(details: Option<&Payload>) -> Option<String> {
+    let frames = runs::backtrace(details.map(Payload::as_str));
+    let lines = frames.iter().map(|frame| format!("  at {frame}"));
+    (!frames.is_empty()).then(|| lines.collect::<Vec<_>>().join("\n"))
+}
+
 fn as_json(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>) -> Value {
     let (output, failure, blocked) = match run.outcome() {
         Some(RunOutcome::Completed(output)) => (Some(output), None, None),
@@ -252,7 +331,13 @@ fn as_json(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>) -> Value
             (None, Some(failure), None)
         }
         Some(RunOutcome::Blocked(reason)) => {
-            let reason = json!({ "code": reason.code.as_str(), "message": reason.message });
+            let details: Option<Value> = reason
+                .details
+                .as_ref()
+                .and_then(|details| serde_json::from_str(details.as_str()).ok());
+            let reason = json!({
+                "code": reason.code.as_str(), "message": reason.message, "details": details,
+            });
             (None, None, Some(reason))
         }
         None => (None, None, None),

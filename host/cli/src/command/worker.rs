@@ -67,7 +67,7 @@ pub(crate) struct Limits {
     /// Takeovers of a run in a row, from workers that died and without anything new in its journal, after which it is blocked
     #[arg(long, default_value_t = 3, value_name = "TIMES")]
     takeovers_max: u16,
-    /// Threads that run guests [default: one for each core]
+    /// Guests that compute at the same time [default: one for each core]
     #[arg(long, value_name = "THREADS")]
     guest_threads: Option<usize>,
     /// Linear memory of a guest, at most, in MiB
@@ -79,12 +79,21 @@ pub(crate) struct Limits {
     /// How long a guest may compute between two calls of the host
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     cpu_between_calls_max: Duration,
+    /// How long an attempt at a step may take that waits for something, whatever its own time-out is
+    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    attempt_time_max: Duration,
+    /// Resources of the host that a guest may hold at the same time: timers, requests, options
+    #[arg(long, default_value_t = 10_000, value_name = "RESOURCES")]
+    handles_max: u32,
     /// A line of a run's log, at most, in KiB; longer ones are cut
     #[arg(long, default_value_t = 16, value_name = "KIB")]
     log_line_max: usize,
     /// What a run may log each time it is played, at most, in MiB; what comes after is dropped
     #[arg(long, default_value_t = 16, value_name = "MIB")]
     log_max: usize,
+    /// What the scratch directory of a step may hold, at most, in MiB, where a deployment grants one
+    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    scratch_max: u64,
     /// Rows that a run's journal may have; a run that wants more is blocked
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     steps_max: u32,
@@ -179,6 +188,7 @@ impl Limits {
                 stack_max_bytes: self.stack_max.saturating_mul(1 << 10),
                 log_line_max_bytes: self.log_line_max.saturating_mul(1 << 10),
                 log_max_bytes: self.log_max.saturating_mul(1 << 20),
+                scratch_max_bytes: self.scratch_max.saturating_mul(1 << 20),
                 steps_max: self.steps_max,
                 journal_max_bytes: self.journal_max.saturating_mul(1 << 20),
                 retry: RetryPolicy {
@@ -189,6 +199,8 @@ impl Limits {
                 },
                 compile_concurrency: self.compile_concurrency,
                 cpu_between_calls_max_ms: millis(self.cpu_between_calls_max),
+                attempt_time_max_ms: millis(self.attempt_time_max),
+                handles_max: self.handles_max,
                 payload: global.payload_limits(),
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use dacapo_client::WorkflowInfo;
 use serde_json::json;
 
 use crate::arguments::Global;
 use crate::command::deploy::{events, signature};
 use crate::connect;
 use crate::error::Result;
-use crate::manifest::retry_text;
+use crate::manifest::{retention_text, retry_text};
 use crate::ui::{Ui, table};
 
 #[derive(Debug, clap::Args)]
@@ -66,13 +67,28 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
                 format!("{types}{}", events(&info.workflow)),
                 info.deployment.number.to_string(),
                 info.retry.map_or_else(String::new, retry_text),
+                runs_text(info),
                 match paused.iter().find(|paused| paused.workflow == info.name) {
                     Some(paused) => format!("paused since {}", paused.since),
-                    None => String::new(),
+                    None => info.problem.clone().unwrap_or_default(),
                 },
             ]
         });
-        table(&["workflow", "types", "deployment", "retry", ""], rows)
+        table(
+            &["workflow", "types", "deployment", "retry", "runs", ""],
+            rows,
+        )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the manifest says of the runs of a workflow: `queue slow, priority 10, kept 30d`.
+fn runs_text(info: &WorkflowInfo) -> String {
+    let queue = info.queue.as_ref().map(|queue| format!("queue {queue}"));
+    let priority = info.priority.map(|priority| format!("priority {priority}"));
+    let kept = info
+        .retention
+        .map(|kept| format!("kept {}", retention_text(kept)));
+    let all: Vec<String> = [queue, priority, kept].into_iter().flatten().collect();
+    all.join(", ")
 }

@@ -32,6 +32,7 @@ pub(super) struct Limits {
     step_cpu: Option<Spanned<Millis>>,
     payload: Option<Spanned<Bytes>>,
     steps: Option<Spanned<Rows>>,
+    scratch: Option<Spanned<Bytes>>,
 }
 
 /// An entry of `allow`: a host, or a table that says more about one.
@@ -89,6 +90,7 @@ pub(super) fn add(
         step_cpu_ms: limits.step_cpu.as_ref().map(|it| it.get_ref().0),
         payload_bytes: limits.payload.as_ref().map(|it| it.get_ref().0),
         steps: limits.steps.as_ref().map(|it| it.get_ref().0),
+        scratch_bytes: limits.scratch.as_ref().map(|it| it.get_ref().0),
     });
 }
 
@@ -113,6 +115,7 @@ impl Limits {
             "step-cpu" => self.step_cpu.as_ref().map(Spanned::span),
             "payload" => self.payload.as_ref().map(Spanned::span),
             "steps" => self.steps.as_ref().map(Spanned::span),
+            "scratch" => self.scratch.as_ref().map(Spanned::span),
             _ => None,
         }
     }
@@ -179,6 +182,9 @@ pub(super) fn describe(manifest: &Manifest) -> Vec<String> {
             limits
                 .steps
                 .map(|it| format!("rows of a journal: at most {it}")),
+            limits
+                .scratch_bytes
+                .map(|it| format!("scratch directory of a step: at most {}", bytes(it))),
         ];
         lines.extend(texts.into_iter().flatten());
     }

@@ -1,5 +1,7 @@
 //! What can be wrong with a component, said so that its author knows what to do.
 
+use super::COMPONENT_MAX_BYTES;
+
 /// The bytes are not a component that can be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -11,6 +13,15 @@ pub enum DescribeError {
     NotWasm {
         /// The first bytes, as text where they are.
         start: String,
+    },
+    /// More than can be stored.
+    #[error(
+        "expected a component of at most {} MiB, got {bytes} bytes; leave debug sections out, or have the code read its data in a step",
+        COMPONENT_MAX_BYTES >> 20
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
     },
     /// The file begins like wasm and is not.
     #[error("this is not a valid component: {message}")]
@@ -151,6 +162,18 @@ pub enum DescribeError {
 }
 
 impl DescribeError {
+    pub(crate) fn invalid(error: &wasmparser::BinaryReaderError, bytes: &[u8]) -> DescribeError {
+        let mut message = error.to_string();
+        if message.starts_with("unexpected end") {
+            let cut_short = format!(
+                "; it has {} bytes, and is damaged or cut short: copy it again, or build it again",
+                bytes.len()
+            );
+            message.push_str(&cut_short);
+        }
+        DescribeError::Invalid { message }
+    }
+
     pub(crate) fn not_wasm(bytes: &[u8]) -> DescribeError {
         let start = &bytes[..bytes.len().min(16)];
         let start = match start {

@@ -167,6 +167,27 @@ fn functions_without_an_interface_are_refused_with_a_hint() {
 }
 
 #[test]
+fn what_toolchains_leave_behind_is_no_workflow() {
+    let left = "export init: func(shim: string, script: string) -> result<_, string>;
+        export exports: interface { init: func(app-name: string) -> result<_, string>; }";
+    let descriptor = described(&format!(
+        "package a:b; interface i {{ run: func(); }} world w {{ {left} export i; }}"
+    ))
+    .unwrap();
+    let names: Vec<&str> = descriptor
+        .workflows
+        .iter()
+        .map(|workflow| workflow.name.as_str())
+        .collect();
+    assert_eq!(names, ["a:b/i.run"]);
+    // Only what these tools are known to leave.
+    described(
+        "package a:b; interface i { run: func(); } world w { export init: func(order: string); export i; }",
+    )
+    .unwrap_err();
+}
+
+#[test]
 fn interfaces_of_types_alone_are_no_workflows() {
     let error =
         described("package a:b; interface i { type t = u8; } world w { export i; }").unwrap_err();

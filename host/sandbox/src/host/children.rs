@@ -1,6 +1,6 @@
 //! `dacapo:workflow/children`: runs of other workflows.
 
-use dacapo_model::{Failure, Kind, Outcome, Payload, RunId};
+use dacapo_model::{DEFAULT_QUEUE, Failure, Kind, Outcome, Payload, RunId};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use wasmtime::component::Resource;
@@ -16,9 +16,6 @@ use crate::journal::{ChildStart, ChildState, ChildWorkflow, SuspendReason};
 /// Runs that may have started each other on the way to one.
 const DEPTH_MAX: u16 = 32;
 
-/// The queue without limits, which every run is in that names no other.
-const DEFAULT_QUEUE: &str = "default";
-
 /// The longest concurrency key of a child, in bytes.
 const CONCURRENCY_KEY_BYTES_MAX: usize = 200;
 
@@ -27,6 +24,13 @@ const PRIORITY_MAX: i32 = 100;
 
 /// The longest deadline of a child.
 const DEADLINE_MAX_MS: u64 = 10 * 366 * 86_400_000;
+
+/// Labels that the options of a guest's children may hold together, in bytes, and what each takes beside its text.
+const LABELS_MAX_BYTES: usize = 1 << 20;
+const LABEL_COSTS_BYTES: usize = 48;
+
+/// The longest name of a child's workflow, in bytes.
+const WORKFLOW_NAME_MAX_BYTES: usize = 1_000;
 
 /// Code of a failure whose input was not what the workflow takes.
 const INPUT: &str = "input";
@@ -99,29 +103,44 @@ impl Guest {
         }
         let id = RunId::of_child(self.go.run_id, &slot.key, self.go.retries);
         let labels = options.labels.as_deref();
-        let found = match self.journal.find_workflow(workflow, id, labels).await? {
+        // Nobody is asked for what cannot be.
+        let found = if workflow.len() > WORKFLOW_NAME_MAX_BYTES {
+            let start: String = workflow.chars().take(40).collect();
+            Err(format!(
+                "there is no workflow \"{start}…\", whose name has {} bytes",
+                workflow.len()
+            ))
+        } else {
+            self.journal.find_workflow(workflow, id, labels).await?
+        };
+        let found = match found {
             Ok(found) => found,
             Err(problem) => {
                 return Err(Interrupt::Blocked(BlockReason {
                     code: BlockCode::UnknownWorkflow,
                     message: format!("`{}` is to start a child: {problem}", slot.key),
-                    details: None,
+                    // By this the run is found when such a workflow is deployed.
+                    details: (workflow.len() <= WORKFLOW_NAME_MAX_BYTES)
+                        .then(|| named("workflow", workflow)),
                 }));
             }
         };
         match self.check_child(&found, input) {
             Ok(input) => {
-                if let Some(queue) = &options.queue
+                // What the parent says, then the child's own manifest; and only then its parent's priority.
+                let queue = options.queue.or(found.queue);
+                let queue = queue.filter(|queue| queue != DEFAULT_QUEUE);
+                if let Some(queue) = &queue
                     && !self.journal.has_queue(queue).await?
                 {
                     return Err(Interrupt::Blocked(BlockReason {
                         code: BlockCode::UnknownQueue,
                         message: format!(
-                            "`{}` is to start a child in the queue {queue:?}, which there is not: make it with `dacapo queue set`, then \
-                             resume the run",
+                            "`{}` is to start a child in the queue {queue:?}, which there is not: make it with `dacapo queue set`, and the \
+                             run goes on",
                             slot.key
                         ),
-                        details: None,
+                        details: Some(named("queue", queue)),
                     }));
                 }
                 let workflow = found.workflow.name;
@@ -137,9 +156,9 @@ impl Guest {
                     labels: options.labels,
                     deadline_ms: options.deadline_ms,
                     detached: options.detached,
-                    queue: options.queue,
+                    queue,
                     concurrency_key: options.concurrency_key,
-                    priority: options.priority,
+                    priority: options.priority.or(found.priority),
                 };
                 self.record_child(slot, now, outcome, child);
                 Ok(Ok(id))
@@ -289,6 +308,13 @@ impl Guest {
     }
 }
 
+fn bytes_of(labels: &[(String, String)]) -> usize {
+    labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + LABEL_COSTS_BYTES)
+        .sum()
+}
+
 /// A value that is there, be it `null`.
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -316,7 +342,18 @@ impl HostOptions for Guest {
             dacapo_model::check_label(name, value)
                 .map_err(|error| Interrupt::misuse(format!("label of a child: {error}")))?;
         }
-        self.table.get_mut(&options)?.labels = Some(labels);
+        let bytes = bytes_of(&labels);
+        let known = self.table.get_mut(&options)?;
+        let before = known.labels.as_deref().map_or(0, bytes_of);
+        let held = (self.held_labels_bytes + bytes).saturating_sub(before);
+        if held > LABELS_MAX_BYTES {
+            return Err(Interrupt::misuse(format!(
+                "labels of children: {held} bytes are held by options that have not been dropped, the limit is {LABELS_MAX_BYTES} bytes"
+            ))
+            .into());
+        }
+        known.labels = Some(labels);
+        self.held_labels_bytes = held;
         Ok(())
     }
 
@@ -365,7 +402,7 @@ impl HostOptions for Guest {
             }
         }
         let options = self.table.get_mut(&options)?;
-        options.queue = Some(name).filter(|name| name != DEFAULT_QUEUE);
+        options.queue = Some(name);
         options.concurrency_key = key;
         Ok(())
     }
@@ -385,7 +422,14 @@ impl HostOptions for Guest {
     }
 
     fn drop(&mut self, options: Resource<Options>) -> wasmtime::Result<()> {
-        self.table.delete(options)?;
+        let dropped = self.table.delete(options)?;
+        let bytes = dropped.labels.as_deref().map_or(0, bytes_of);
+        self.held_labels_bytes = self.held_labels_bytes.saturating_sub(bytes);
         Ok(())
     }
+}
+
+/// What a blocked run wanted that was not there.
+fn named(what: &str, name: &str) -> Payload {
+    Payload::from_trusted(serde_json::json!({ what: name }).to_string())
 }

@@ -1,9 +1,12 @@
 //! `dacapo:workflow/context`: what a run may know about itself, and what it says about itself.
 
-use dacapo_model::{SaidProgress, Timestamp};
+use dacapo_model::{Failure, SaidProgress, Timestamp};
 
 use super::bindings::dacapo::workflow::context::Host;
-use crate::guest::Guest;
+use super::bindings::dacapo::workflow::types;
+use super::steps::unrecordable;
+use crate::guest::{Guest, hide_failure};
+use crate::interrupt::Interrupt;
 use crate::journal::Write;
 
 impl Host for Guest {
@@ -48,6 +51,28 @@ impl Host for Guest {
             self.journal.append(Write::Progress(said));
         }
         Ok(())
+    }
+
+    fn fail(&mut self, failure: types::Failure) -> wasmtime::Result<()> {
+        if let Some(attempt) = &self.attempt {
+            return Err(Interrupt::misuse(format!(
+                "the run was to be failed inside step `{}` ({}: {}): end the attempt with the failure instead",
+                attempt.slot.key, failure.code, failure.message
+            ))
+            .into());
+        }
+        // What is recorded and was not asked for is no reason to fail: the code is another.
+        self.replay.finish().map_err(Interrupt::from)?;
+        let types::Failure {
+            code,
+            message,
+            retryable,
+            details,
+        } = failure;
+        let limits = &self.config.payload;
+        let failure = Failure::from_guest(code, message, retryable, details.as_deref(), limits)
+            .map_err(|error| unrecordable("the failure of the run", &error))?;
+        Err(Interrupt::Failed(hide_failure(failure, &self.go.terms.grants)).into())
     }
 }
 

@@ -28,6 +28,7 @@ impl Host for Guest {
         branches: u32,
         options: Option<Resource<Options>>,
     ) -> wasmtime::Result<Result<Side, types::Failure>> {
+        dacapo_model::check_name(&name).map_err(|error| Interrupt::misuse(error.to_string()))?;
         if !(1..=BRANCHES_MAX).contains(&branches) {
             let message = format!(
                 "the fork `{name}` has {branches} branches: expected 1 to {BRANCHES_MAX}; let each branch do more of the work, or \

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::Failure;
+use dacapo_model::{Failure, Payload};
 use dacapo_outbound::{FetchRequest, NOT_GRANTED, Refused};
 use wasmtime::component::Resource;
 
@@ -16,6 +16,9 @@ use crate::interrupt::Interrupt;
 
 /// Redirects that are followed unless the guest says otherwise.
 const REDIRECTS_MAX: u32 = 10;
+
+/// The name of the header for the idempotency key, in bytes.
+const HEADER_NAME_MAX_BYTES: usize = 200;
 
 /// How a guest wants a request to be sent.
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ impl Host for Guest {
         options: Option<Resource<Options>>,
     ) -> wasmtime::Result<Result<Response, types::Failure>> {
         let over = self.attempt_for("http.fetch")?.is_over.flag();
+        self.limit_attempt();
         let options = match options {
             Some(options) => self.table.get(&options)?.clone(),
             None => Options::default(),
@@ -93,10 +97,13 @@ impl Guest {
         match result {
             Ok(value) => Ok(Ok(value)),
             Err(Refused::Failure(failure)) => Ok(Err(failure)),
-            Err(Refused::MissingSecret(message)) => Err(Interrupt::Blocked(BlockReason {
+            Err(Refused::MissingSecret { name, message }) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::MissingSecret,
                 message,
-                details: None,
+                // By this the run is found when a worker starts that has it.
+                details: Some(Payload::from_trusted(
+                    serde_json::json!({ "secret": name.as_str() }).to_string(),
+                )),
             })),
         }
     }
@@ -153,6 +160,13 @@ impl HostOptions for Guest {
         options: Resource<Options>,
         name: String,
     ) -> wasmtime::Result<()> {
+        if name.len() > HEADER_NAME_MAX_BYTES {
+            let message = format!(
+                "name of a header: expected at most {HEADER_NAME_MAX_BYTES} bytes, got {}",
+                name.len()
+            );
+            return Err(Interrupt::misuse(message).into());
+        }
         self.table.get_mut(&options)?.idempotency_header = Some(name);
         Ok(())
     }

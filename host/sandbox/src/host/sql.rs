@@ -46,6 +46,7 @@ impl Guest {
         &mut self,
         call: &str,
     ) -> Result<Result<&mut Box<dyn SqlTransaction>, types::Failure>, Interrupt> {
+        self.limit_attempt();
         let Some(attempt) = &self.attempt else {
             return Err(Interrupt::misuse(format!(
                 "`{call}` of dacapo:workflow/sql was called outside of a step: move it into a step's body"
@@ -80,7 +81,7 @@ impl Guest {
     ) -> Result<Result<(), dacapo_model::Failure>, Interrupt> {
         // What the body has logged comes before its outcome.
         self.console.flush();
-        self.journal.settle().await?;
+        self.go.settle().await?;
         let started_at = open.step_started_at();
         let finished_at = self.journal.now().max(started_at);
         match transaction.commit(&payload, finished_at).await {

@@ -60,9 +60,9 @@ impl Host for Guest {
         let scripted = self.journal.scripted(&slot.key);
         if scripted.is_none() {
             // The body may have effects that can be seen, so everything before it must be durable.
-            self.journal.settle().await.map_err(Interrupt::from)?;
+            self.go.settle().await.map_err(Interrupt::from)?;
         }
-        let open = OpenAttempt {
+        let mut open = OpenAttempt {
             slot,
             started_at: self.journal.now(),
             number: failed_attempts + 1,
@@ -70,6 +70,8 @@ impl Host for Guest {
             timeout_ms: options.timeout_ms,
             retry_after_ms: None,
             is_over: Over::default(),
+            is_limited: false,
+            scratch: None,
         };
         if let Some(outcome) = scripted {
             let outcome = self.end_attempt(open, outcome).await?;
@@ -79,9 +81,11 @@ impl Host for Guest {
             number: open.number,
         })?;
         self.console.enter(Some(open.slot.key.clone()), false);
+        open.scratch = self.open_scratch();
         self.attempt = Some(open);
         if let Some(ms) = options.timeout_ms {
-            self.alarm.set(Duration::from_millis(ms));
+            let max_ms = self.config.attempt_time_max_ms;
+            self.alarm.set(Duration::from_millis(ms.min(max_ms)));
         }
         Ok(Ok(State::Execute(handle)))
     }

@@ -24,9 +24,14 @@ impl Host for Guest {
             Asked::Live(slot) => slot,
         };
         self.check_declared(&event)?;
-        let events = [event];
+        // Its key says what it waits for, unless it was recorded under another name.
+        let plan = match slot.key.name() == event {
+            true => None,
+            false => serde_json::to_string(&[&event]).ok(),
+        };
+        let (events, plan) = ([event], plan.map(Payload::from_trusted));
         let waited =
-            self.wait_until_received(slot, &events, None, timeout_ms, |event| event.payload);
+            self.wait_until_received(slot, &events, plan, timeout_ms, |event| event.payload);
         Ok(received(waited.await?))
     }
 

@@ -1,16 +1,18 @@
 //! WASI 0.2 as guests see it: real inside an attempt, derived from the journal outside of one, and closed to the world.
 //!
 //! Most of it is wasmtime's own implementation over a context that has next to nothing: no arguments, the deployment's environment, no
-//! files, and every address and name look-up refused. What a program could tell two replays apart by is replaced here: clocks, randomness
-//! and output. Requests go through the same gate as those of `dacapo:workflow/http`.
+//! files of the machine, and every address and name look-up refused. What a program could tell two replays apart by is replaced here:
+//! clocks, randomness, output and files. Requests go through the same gate as those of `dacapo:workflow/http`.
 
 mod clocks;
 mod http;
 mod output;
 mod random;
+mod scratch;
 
 pub(crate) use http::Hooks;
 pub(crate) use random::Randomness;
+pub(crate) use scratch::{Room, Scratch};
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::WasiCtx;
@@ -64,6 +66,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     bindings::random::insecure::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::random::insecure_seed::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     output::add_to_linker(linker)?;
+    bindings::filesystem::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    bindings::filesystem::preopens::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     linker.allow_shadowing(false);
     http::add_to_linker(linker)
 }

@@ -29,11 +29,13 @@ impl Cached {
         .unwrap()
     }
 
+    /// Those of compiled code.
     fn files(&self) -> Vec<PathBuf> {
         let kinds = fs::read_dir(self.dir.path()).unwrap();
         kinds
             .flat_map(|kind| fs::read_dir(kind.unwrap().path()).unwrap())
             .map(|file| file.unwrap().path())
+            .filter(|file| file.extension().is_none_or(|extension| extension != "wasm"))
             .collect()
     }
 }
@@ -86,6 +88,64 @@ async fn damaged_compiled_code_is_compiled_anew() {
             whole.len(),
             "it was written anew"
         );
+    }
+}
+
+#[test]
+fn those_who_share_a_directory_compile_once_in_all() {
+    let cached = Cached::new();
+    let sandboxes: Vec<Sandbox> = (0..4).map(|_| cached.sandbox()).collect();
+    let start = std::sync::Barrier::new(sandboxes.len());
+    let compiled = std::thread::scope(|scope| {
+        let preparing: Vec<_> = sandboxes
+            .iter()
+            .map(|sandbox| {
+                scope.spawn(|| {
+                    start.wait();
+                    let described = &probe().described;
+                    let prepared = sandbox.prepare(&described.digest, &described.component);
+                    prepared.unwrap().was_compiled()
+                })
+            })
+            .collect();
+        let compiled = preparing.into_iter().map(|it| it.join().unwrap());
+        compiled.filter(|compiled| *compiled).count()
+    });
+    assert_eq!(compiled, 1);
+    assert_eq!(
+        cached.files().len(),
+        1,
+        "no lock is left: {:?}",
+        cached.files()
+    );
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_or_goes_away_costs_time_and_nothing_else() {
+    let cached = Cached::new();
+    let (file, gone) = (
+        cached.dir.path().join("file"),
+        cached.dir.path().join("gone"),
+    );
+    fs::write(&file, "no directory").unwrap();
+    for dir in [file.join("below"), gone.clone()] {
+        let sandbox = Sandbox::new(SandboxConfig {
+            cache_dir: Some(dir),
+            instances_max: 2,
+            ..config()
+        })
+        .unwrap();
+        if gone.exists() {
+            // Nothing can be read or written there any more, whoever this is.
+            fs::remove_dir_all(&gone).unwrap();
+            fs::write(&gone, "no directory").unwrap();
+        }
+        let described = &probe().described;
+        let digest = &described.digest;
+        assert!(sandbox.prepare_cached(digest).unwrap().is_none());
+        let prepared = sandbox.prepare(digest, &described.component).unwrap();
+        let run = Run::new("durable.counted-steps", "2");
+        assert_eq!(output(run.go_in(&sandbox, probe(), &prepared).await), "3");
     }
 }
 

@@ -96,13 +96,23 @@ fn what_is_not_wasm_is_refused_with_its_first_bytes() {
 fn damaged_wasm_is_refused() {
     let mut bytes = guest("probe");
     bytes.truncate(bytes.len() / 2);
-    assert!(matches!(
-        describe(&bytes),
-        Err(DescribeError::Invalid { .. })
-    ));
+    let Err(DescribeError::Invalid { message }) = describe(&bytes) else {
+        panic!("half a component was taken")
+    };
+    let says = format!("{} bytes, and is damaged or cut short", bytes.len());
+    assert!(message.contains(&says), "{message}");
     let mut bytes = guest("probe");
     bytes[4] = 99;
     assert!(describe(&bytes).is_err());
+}
+
+#[test]
+fn more_than_can_be_stored_is_refused_before_it_is_read() {
+    let bytes = vec![0; (256 << 20) + 1];
+    assert_eq!(
+        describe(&bytes).unwrap_err().to_string(),
+        "expected a component of at most 256 MiB, got 268435457 bytes; leave debug sections out, or have the code read its data in a step"
+    );
 }
 
 #[test]

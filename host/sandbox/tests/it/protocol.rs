@@ -117,3 +117,20 @@ async fn the_first_attempt_has_the_number_one() {
         "1"
     );
 }
+
+#[tokio::test]
+async fn code_may_fail_its_run_whatever_its_type_says_but_not_inside_of_a_step() {
+    let run = Run::new("protocol.fail-run", "false");
+    let (code, message) = failure(run.go().await);
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("own", "the code has had enough")
+    );
+    let message = misuse("protocol.fail-run", "true").await;
+    assert!(
+        message.starts_with(
+            "the run was to be failed inside step `open#1` (own: the code has had enough)"
+        ),
+        "{message}"
+    );
+}

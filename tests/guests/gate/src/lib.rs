@@ -1,5 +1,6 @@
 //! Tries every way out of the sandbox, and looks at all that WASI shows. `wit/` says what each workflow does.
 
+mod files;
 mod limits;
 mod requests;
 mod sights;

@@ -2,7 +2,7 @@
 
 use dacapo_guest::raw::steps::{self, Attempt, State};
 use dacapo_guest::raw::waits;
-use dacapo_guest::{Failure, step};
+use dacapo_guest::{Failure, context, step};
 
 use crate::Probe;
 use crate::bindings::exports::test::probe::protocol::Guest;
@@ -51,6 +51,15 @@ impl Guest for Probe {
         wait_for_text("known")?;
         wait_for_text("knwon")?;
         Ok(())
+    }
+
+    fn fail_run(in_step: bool) {
+        let _: u32 = step("s").run(|| Ok(1)).expect("a step");
+        if in_step {
+            let _open = begin("open");
+            context::fail(Failure::fatal("own", "the code has had enough"));
+        }
+        context::fail(Failure::fatal("own", "the code has had enough"))
     }
 
     fn record_text(text: String) -> Result<String, String> {

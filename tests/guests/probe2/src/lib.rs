@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bindings::exports::test::probe::changes::Guest;
-use dacapo_guest::{Failure, changed, raw, sleep, step};
+use dacapo_guest::{Failure, changed, raw, sleep, step, wait_for_any};
 
 dacapo_guest::workflows!(Probe);
 
@@ -82,6 +82,60 @@ impl Guest for Probe {
 
     fn same() -> Result<String, String> {
         Ok(reserve_and_wait()?)
+    }
+
+    fn inserted_before_fork() -> Result<String, String> {
+        text_step("check")?;
+        let both = dacapo_guest::map("pair", &[0, 1]).run(|_| reserve_and_wait())?;
+        Ok(both.join(", "))
+    }
+
+    fn inserted_before_inner() -> Result<String, String> {
+        let all = dacapo_guest::map("pair", &[0, 1]).run(|_| {
+            text_step("reserve")?;
+            text_step("check")?;
+            let inner = dacapo_guest::map("inner", &[0, 1]).run(|_| {
+                wait("go")?;
+                Ok(String::new())
+            })?;
+            Ok(inner.len().to_string())
+        })?;
+        Ok(all.join(", "))
+    }
+
+    fn fork_dropped() -> Result<String, String> {
+        Ok(text_step("late")?)
+    }
+
+    fn wait_dropped() -> Result<String, String> {
+        Ok(text_step("reserve")?)
+    }
+
+    fn branch_event() -> Result<String, String> {
+        let both = dacapo_guest::map("pair", &[0, 1]).run(|index| {
+            if *index == 1 {
+                sleep("first", Duration::from_secs(1))?;
+            }
+            wait("start")?;
+            Ok("started".to_owned())
+        })?;
+        Ok(both.join(", "))
+    }
+
+    fn branch_any() -> Result<String, String> {
+        let both = dacapo_guest::map("pair", &[0, 1]).run(|_| {
+            let any = wait_for_any::<u32>("either", &["go", "stop", "start"]);
+            let (event, _) = any.recv()?;
+            Ok(event)
+        })?;
+        Ok(both.join(", "))
+    }
+
+    fn inserted_and_renamed() -> Result<String, String> {
+        text_step("check")?;
+        let reserved = text_step("book")?;
+        wait("go")?;
+        Ok(reserved)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use dacapo_tests::{Database, database, guest, guest_path};
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 
-use super::standing;
+use super::{put, share, standing, version};
 use crate::command::{fails, run, text};
 
 fn path(name: &str) -> String {
@@ -175,6 +176,84 @@ async fn a_deploy_that_breaks_something_exits_with_1_and_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_activation_that_breaks_somebody_is_refused_unless_that_is_allowed() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe2")]).await;
+    said(&database, &["deploy", &path("probe")]).await;
+    database.start("children.square", "7").await;
+    for more in [["--by", "ada"], ["--percent", "10"]] {
+        let back = ["deployments", "activate", "probe", "1"];
+        let output = run(&database, &[&back[..], &more].concat()).await;
+        fails(
+            &output,
+            1,
+            &[
+                "test:probe would break who deals with its workflows",
+                "test:probe/children.square: it is gone: 1 of its runs are in flight",
+                "--allow-breaking",
+            ],
+        );
+        assert_eq!(
+            standing(&database).await,
+            [(1, false, None), (2, true, None)]
+        );
+    }
+    let back = ["deployments", "activate", "probe", "1", "--allow-breaking"];
+    let allowed = said(&database, &back).await;
+    assert!(
+        allowed.contains("deployment 1 of test:probe is active")
+            && allowed.contains("breaks: test:probe/children.square: it is gone"),
+        "{allowed}"
+    );
+    let forward = json_of(&database, &["deployments", "activate", "probe", "2"]).await;
+    assert_eq!(forward["number"], 2);
+    assert!(
+        forward["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["what"] == "it is new" && change["breaking"] == false),
+        "{forward:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_whom_a_deploy_would_break_and_deploys_nothing() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe")]).await;
+    let schedule = [
+        "schedule",
+        "create",
+        "nightly",
+        "children.square",
+        "--input",
+        "7",
+        "--every",
+        "1h",
+    ];
+    said(&database, &schedule).await;
+    let check = ["deploy", &path("probe2"), "--check"];
+    let output = run(&database, &check).await;
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("no runs of test:probe are in flight")
+            && printed.contains("breaks: test:probe/children.square: it is gone"),
+        "{printed}"
+    );
+    let allowed = json_of(&database, &[&check[..], &["--allow-breaking"]].concat()).await;
+    assert!(
+        allowed[0]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["breaking"] == true),
+        "{allowed:#}"
+    );
+    assert_eq!(standing(&database).await, [(1, true, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_describe_prints_is_what_the_database_deploys() {
     let database = database().await;
     let directory = tempfile::tempdir().unwrap();
@@ -211,4 +290,100 @@ async fn what_describe_prints_is_what_the_database_deploys() {
     )
     .await;
     assert!(again.contains("nothing changed"), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_files_all_are_deployed_or_none() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe")]).await;
+    database.start("children.square", "7").await;
+    // The second one breaks somebody, or not all runs go on with it: the first one is not deployed either.
+    let output = run(&database, &["deploy", &path("caller"), &path("probe2")]).await;
+    fails(
+        &output,
+        1,
+        &["test:probe would break who deals with its workflows"],
+    );
+    let output = run(
+        &database,
+        &[
+            "deploy",
+            &path("caller"),
+            &path("probe2"),
+            "--require-all",
+            "--allow-breaking",
+        ],
+    )
+    .await;
+    fails(&output, 1, &["test:probe was not deployed"]);
+    assert_eq!(standing(&database).await, [(1, true, None)]);
+    said(
+        &database,
+        &[
+            "deploy",
+            &path("caller"),
+            &path("probe2"),
+            "--allow-breaking",
+        ],
+    )
+    .await;
+    assert_eq!(standing(&database).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_new_runs_and_all_runs_in_flight_are_not_asked_for_together() {
+    let database = database().await;
+    said(&database, &["deploy", &path("probe")]).await;
+    for part in [["--percent", "10"], ["--label", "ring=early"]] {
+        let output = run(
+            &database,
+            &[
+                "deploy",
+                &path("probe2"),
+                part[0],
+                part[1],
+                "--upgrade",
+                "proven",
+            ],
+        )
+        .await;
+        fails(
+            &output,
+            2,
+            &["expected --upgrade proven without --percent and --label"],
+        );
+    }
+    assert_eq!(standing(&database).await, [(1, true, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_says_which_roll_out_goes_on_and_which_deployment_stays() {
+    let database = database().await;
+    put(&database.client, &version("probe", 1), None)
+        .await
+        .unwrap();
+    said(&database, &["deploy", &path("probe")]).await;
+    put(&database.client, &version("probe", 3), Some(share(10)))
+        .await
+        .unwrap();
+    let again = said(&database, &["deploy", &path("probe")]).await;
+    assert!(
+        again.contains("nothing changed")
+            && again.contains("deployment 3 is being rolled out beside it, and goes on"),
+        "{again}"
+    );
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let mut open = connection.begin().await.unwrap();
+    open.execute("select 1").await.unwrap();
+    said(&database, &["deployments", "retire", "probe", "1"]).await;
+    let output = run(&database, &["deployments", "gc"]).await;
+    assert!(output.status.success());
+    assert!(
+        text(&output.stderr).contains("deployment 1 of test:probe stays: transactions are open"),
+        "{}",
+        text(&output.stderr)
+    );
+    open.rollback().await.unwrap();
+    let gone = said(&database, &["deployments", "gc"]).await;
+    assert!(gone.contains("deployment 1 of test:probe"), "{gone}");
 }

@@ -3,7 +3,7 @@
 use dacapo_client::{
     Breaking, ClientError, NewSchedule, OnDeployment, RerunOptions, RunId, Status, When,
 };
-use dacapo_model::Type;
+use dacapo_model::{Descriptor, Manifest, Type};
 use dacapo_sandbox::Described;
 use dacapo_tests::{Database, database, guest};
 use dacapo_worker::{Worker, WorkerConfig};
@@ -227,6 +227,25 @@ async fn what_cannot_be_deployed_is_said_and_nothing_is_changed() {
         ),
         (
             bytes,
+            with(&|d| d["manifest"] = json!({ "retires": {} })),
+            none.clone(),
+            "descriptor.manifest: there is no setting \"retires\"",
+        ),
+        (
+            bytes,
+            with(&|d| d["manifest"] = json!({ "workflows": [] })),
+            none.clone(),
+            "descriptor.manifest.workflows: expected an object",
+        ),
+        // The end of a name is only for `dacapo.toml`: it would be passed over here.
+        (
+            bytes,
+            with(&|d| d["manifest"] = json!({ "workflows": { "square": {} } })),
+            none.clone(),
+            "expected the full name of a workflow of the component, got \"square\"; it exports test:probe/",
+        ),
+        (
+            bytes,
             right.clone(),
             json!({ "percent": 0 }),
             "options.percent: expected a whole number from 1 to 100",
@@ -282,22 +301,37 @@ async fn stored_bytes_that_were_damaged_block_runs_and_are_mended_by_deploying_t
     let database = database().await;
     let described = version("probe", 1);
     put(&database.client, &described, None).await.unwrap();
-    sqlx::query("update dacapo.component set bytes = substr(bytes, 1, 1000)")
-        .execute(database.store.pool())
-        .await
-        .unwrap();
-    let worker = worker(&database).await;
-    let run = database.start("children.square", "7").await;
-    database
-        .until(
-            "the run is blocked",
-            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
-        )
-        .await;
-    put(&database.client, &described, None).await.unwrap();
-    database.client.resume(run).await.unwrap();
-    assert_eq!(database.done(run).await.status, Status::Completed);
-    worker.drain().await.unwrap();
+    for (code, damage) in [
+        (
+            "bad-component",
+            "update dacapo.component set bytes = substr(bytes, 1, 1000)",
+        ),
+        // Which only somebody can do who takes constraints away.
+        (
+            "missing-component",
+            "alter table dacapo.deployment drop constraint deployment_digest_fkey;
+            delete from dacapo.component; update dacapo.deployment set verified = false",
+        ),
+    ] {
+        sqlx::raw_sql(damage)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+        let worker = worker(&database).await;
+        let run = database.start("children.square", "7").await;
+        database
+            .until(
+                "the run is blocked",
+                "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+            )
+            .await;
+        let blocked = database.client.get(run).await.unwrap().blocked.unwrap();
+        assert!(blocked.to_string().contains(code), "{blocked:?}");
+        // They go on by themselves.
+        put(&database.client, &described, None).await.unwrap();
+        assert_eq!(database.done(run).await.status, Status::Completed);
+        worker.drain().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,7 +472,7 @@ async fn deploys_at_the_same_time_all_succeed_one_after_the_other() {
         let client = database.client.clone();
         tokio::spawn(async move {
             client
-                .activate_deployment("test:probe", 1, None, "ada")
+                .activate_deployment("test:probe", 1, None, Breaking::Refuse, "ada")
                 .await
                 .unwrap();
         })
@@ -473,7 +507,11 @@ async fn no_new_run_goes_to_a_retired_deployment_and_its_runs_in_flight_end_ther
         .retire_deployment("probe", 1, false, "ada")
         .await
         .unwrap();
-    let said = refusal(client.activate_deployment("probe", 1, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("deployment 1 of test:probe is retired") && said.contains("--undo"),
         "{said}"
@@ -497,15 +535,23 @@ async fn no_new_run_goes_to_a_retired_deployment_and_its_runs_in_flight_end_ther
     let again = client.rerun(run, &own, "ada").await.unwrap();
     assert_eq!(number_of(&database, again).await, 1);
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
-    let said = refusal(client.activate_deployment("probe", 9, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("probe", 9, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("there is no deployment 9 of test:probe: the newest is 2"),
         "{said}"
     );
-    let said = refusal(client.activate_deployment("nothing", 1, None, "ada").await);
+    let said = refusal(
+        client
+            .activate_deployment("nothing", 1, None, Breaking::Refuse, "ada")
+            .await,
+    );
     assert!(
         said.contains("no package \"nothing\" was deployed"),
         "{said}"
@@ -565,7 +611,7 @@ async fn code_that_nothing_needs_is_taken_away_and_nothing_else() {
     assert_eq!((gone[0].number, gone[0].bytes), (Some(1), None));
     // The newest stays although it is retired: its number is not given again.
     client
-        .activate_deployment("probe", 3, None, "ada")
+        .activate_deployment("probe", 3, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     client
@@ -707,4 +753,203 @@ async fn a_deploy_that_breaks_who_deals_with_its_workflows_is_refused_unless_tha
         .await
         .unwrap();
     assert!(outcome.created && outcome.changes.iter().any(|change| change.breaking));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_meant_blocks_its_runs_with_the_reason() {
+    let database = database().await;
+    let described = version("probe", 1);
+    let mut wrong = descriptor(&described);
+    wrong["manifest"] = json!({ "retry": { "maxAttempts": 0 } });
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    sql_deploy(&mut connection, &described.component, &wrong, &json!({}))
+        .await
+        .unwrap();
+    let worker = worker(&database).await;
+    let run = database.start("children.square", "7").await;
+    database
+        .until(
+            "the run is blocked",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'",
+        )
+        .await;
+    let blocked = serde_json::to_value(database.client.get(run).await.unwrap()).unwrap();
+    assert_eq!(blocked["blocked"]["code"], "bad-manifest", "{blocked:#}");
+    let reason = blocked["blocked"]["message"].as_str().unwrap();
+    assert!(
+        reason.contains("max-attempts: expected 1 to 1000, got 0"),
+        "{reason}"
+    );
+    assert_eq!(
+        database
+            .count("select count(*) from dacapo.deployment where verified")
+            .await,
+        0
+    );
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_read_hides_no_other_workflow() {
+    let database = database().await;
+    put(&database.client, &version("probe", 1), None)
+        .await
+        .unwrap();
+    put(&database.client, &version("caller", 1), None)
+        .await
+        .unwrap();
+    // As a newer version may have written it.
+    sqlx::query(
+        "update dacapo.deployment set manifest = '{\"later\": 1}' where package = 'test:caller'",
+    )
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    let workflows = database.client.workflows().await.unwrap();
+    let problem = |name: &str| {
+        let found = workflows.iter().find(|one| one.name == name).unwrap();
+        found.problem.clone()
+    };
+    assert_eq!(problem("test:probe/children.square"), None);
+    let said = problem("test:caller/calls.check").unwrap();
+    assert!(said.contains("unknown field `later`"), "{said}");
+    // A part of a name is looked up among all.
+    database.start("children.square", "7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_knows_every_setting_of_a_manifest() {
+    let database = database().await;
+    let error = serde_json::from_str::<Manifest>(r#"{"none": 1}"#)
+        .unwrap_err()
+        .to_string();
+    let settings: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(settings.contains(&"retry"), "{error}");
+    for setting in settings {
+        let problem: Option<String> = sqlx::query_scalar(
+            "select dacapo.manifest_names_problem(jsonb_build_object($1::text, '{}'::jsonb), '[]')",
+        )
+        .bind(setting)
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+        assert_eq!(problem, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_whose_runs_are_in_flight_are_asked_although_no_new_run_goes_there() {
+    let database = database().await;
+    let client = &database.client;
+    put(client, &version("probe", 1), None).await.unwrap();
+    let caller = version("caller", 1);
+    put(client, &caller, None).await.unwrap();
+    for _ in 0..3 {
+        database.start("calls.check", r#""it""#).await;
+    }
+    // The next one calls nobody.
+    let alone = version("caller", 2);
+    let mut calls_nobody = alone.descriptor.clone();
+    calls_nobody.children.clear();
+    put_as(client, &alone, &calls_nobody, None, Breaking::Refuse)
+        .await
+        .unwrap();
+    let other = version("probe", 2);
+    let mut changed = other.descriptor.clone();
+    for workflow in &mut changed.workflows {
+        if workflow.name == "test:probe/typed.reserve"
+            && let Some(Type::Result { ok: Some(ok), .. }) = &mut workflow.result
+            && let Type::Record(record) = ok.as_mut()
+        {
+            let mut more = record.fields[0].clone();
+            more.name = "more".to_owned();
+            record.fields.push(more);
+        }
+    }
+    let error = put_as(client, &other, &changed, None, Breaking::Refuse)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(
+            "output.more: there is no such field for who reads it (for deployment 1 of test:caller, which calls it; its runs in flight: 3)"
+        ),
+        "{error}"
+    );
+    // What comes in the same command is asked in the place of what it replaces.
+    sqlx::raw_sql("delete from dacapo.task_ready; delete from dacapo.run")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let breaking = async |coming: &[&Descriptor]| {
+        let (_, changes) = client.changes_beside(&changed, coming).await.unwrap();
+        let breaking = changes.into_iter().filter(|change| change.breaking);
+        breaking.map(|change| change.what).collect::<Vec<_>>()
+    };
+    assert_eq!(breaking(&[]).await, [""; 0]);
+    assert_eq!(
+        breaking(&[&caller.descriptor]).await,
+        [
+            "there is no such field for who reads it (for test:caller, which comes with it and calls it)"
+        ]
+    );
+    sqlx::query("select dacapo.activate('test:caller', 1)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(breaking(&[]).await.len(), 1);
+    assert_eq!(breaking(&[&calls_nobody]).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_beside_an_activation_is_compared_with_what_is_active_then() {
+    let database = database().await;
+    let client = &database.client;
+    put(client, &version("probe", 1), None).await.unwrap();
+    database.start("children.square", "7").await;
+    let without = |at| {
+        let described = version("probe", at);
+        let mut fewer = described.descriptor.clone();
+        fewer
+            .workflows
+            .retain(|workflow| workflow.name != "test:probe/children.square");
+        (described, fewer)
+    };
+    let (two, fewer) = without(2);
+    put_as(client, &two, &fewer, None, Breaking::Allow)
+        .await
+        .unwrap();
+    // Somebody goes back to 1, and has not committed.
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let mut going_back = connection.begin().await.unwrap();
+    going_back
+        .execute("select dacapo.activate('test:probe', 1)")
+        .await
+        .unwrap();
+    let deploying = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let (three, fewer) = without(3);
+            put_as(&client, &three, &fewer, None, Breaking::Refuse).await
+        })
+    };
+    database
+        .until(
+            "the deploy waits",
+            "select exists (
+                select from pg_locks
+                where locktype = 'advisory' and not granted
+                    and database = (select oid from pg_database where datname = current_database())
+            )",
+        )
+        .await;
+    going_back.commit().await.unwrap();
+    let refused = deploying.await.unwrap();
+    assert!(
+        matches!(refused, Err(ClientError::Breaking { .. })),
+        "nothing is missing beside 2, but beside 1: {refused:?}"
+    );
+    assert_eq!(
+        standing(&database).await,
+        [(1, true, None), (2, false, None)]
+    );
 }

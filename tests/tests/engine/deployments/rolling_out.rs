@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dacapo_client::{
-    Client, NewSchedule, OnConflict, Overlap, Rollout, RunId, Singleton, StartOptions, Status,
-    Timestamp, Trigger, When,
+    Breaking, Client, NewSchedule, OnConflict, Overlap, Rollout, RunId, Singleton, StartOptions,
+    Status, Steered, Timestamp, Trigger, When,
 };
 use dacapo_tests::{Database, database};
 use sqlx::{Connection, Executor, PgConnection};
@@ -80,7 +80,7 @@ async fn a_share_of_the_new_runs_goes_to_a_roll_out_however_they_are_started() {
     runs.extend(started.iter().map(|one| one.id));
     for at in 0..20 {
         let options = StartOptions {
-            priority: 5,
+            priority: Some(5),
             ..StartOptions::keyed(format!("placed-{at}"))
         };
         runs.push(
@@ -270,7 +270,7 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     };
     assert!((1..30).contains(&numbers(other.clone()).await));
     client
-        .activate_deployment("test:probe", 2, Some(&share(99)), "ada")
+        .activate_deployment("test:probe", 2, Some(&share(99)), Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert!(numbers(other.clone()).await > 25);
@@ -280,17 +280,17 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     );
     // Back.
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other.clone()).await, 0);
     client
-        .activate_deployment("probe", 2, Some(&share(50)), "ada")
+        .activate_deployment("probe", 2, Some(&share(50)), Breaking::Refuse, "ada")
         .await
         .unwrap();
     // Finished.
     client
-        .activate_deployment("probe", 2, None, "ada")
+        .activate_deployment("probe", 2, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other.clone()).await, 40);
@@ -300,7 +300,7 @@ async fn a_roll_out_grows_ends_and_is_taken_back_and_clients_follow_at_once() {
     );
     // And back to an older one, which is all that a rollback is.
     client
-        .activate_deployment("probe", 1, None, "ada")
+        .activate_deployment("probe", 1, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     assert_eq!(numbers(other).await, 0);
@@ -331,15 +331,15 @@ async fn what_only_one_of_the_deployments_has_goes_there_whatever_the_share() {
         1,
         "the active one is listed"
     );
-    // The other way round.
+    // The other way round; the runs that are in flight need not mind.
     database
         .client
-        .activate_deployment("probe", 2, None, "ada")
+        .activate_deployment("probe", 2, None, Breaking::Refuse, "ada")
         .await
         .unwrap();
     database
         .client
-        .activate_deployment("probe", 1, Some(&share(99)), "ada")
+        .activate_deployment("probe", 1, Some(&share(99)), Breaking::Allow, "ada")
         .await
         .unwrap();
     for _ in 0..5 {
@@ -369,7 +369,7 @@ async fn a_roll_out_that_cannot_be_is_refused_with_what_to_do() {
     assert!(said.contains("active"), "{said}");
     let said = refusal(
         client
-            .activate_deployment("probe", 1, Some(&share(10)), "ada")
+            .activate_deployment("probe", 1, Some(&share(10)), Breaking::Refuse, "ada")
             .await,
     );
     assert!(
@@ -409,7 +409,7 @@ async fn a_start_asks_nothing_more_where_nothing_is_rolled_out() {
                 .unwrap();
         }
         let mut transaction = connection.begin().await.unwrap();
-        for priority in [0, 5] {
+        for priority in [None, Some(5)] {
             let options = StartOptions {
                 priority,
                 ..StartOptions::default()
@@ -433,4 +433,31 @@ async fn a_start_asks_nothing_more_where_nothing_is_rolled_out() {
     }
     assert_eq!(counted[0], 0);
     assert!(counted[1] >= 3, "{counted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_active_bytes_deployed_again_leave_a_roll_out_alone_and_new_ones_say_that_they_end_it()
+{
+    let database = rolling_out(share(30)).await;
+    let client = &database.client;
+    let again = put(client, &version("probe", 1), None).await.unwrap();
+    assert_eq!(
+        (again.outcome, again.beside, again.ended),
+        (Steered::Same, Some(2), None)
+    );
+    assert_eq!(
+        standing(&database).await,
+        [(1, true, None), (2, false, Some(30))]
+    );
+    let new = put(client, &version("probe", 3), None).await.unwrap();
+    assert_eq!(
+        (new.outcome, new.beside, new.ended),
+        (Steered::Created, None, Some(2))
+    );
+    assert_eq!(
+        standing(&database).await,
+        [(1, false, None), (2, false, None), (3, true, None)]
+    );
+    let alone = put(client, &version("probe", 3), None).await.unwrap();
+    assert_eq!((alone.beside, alone.ended), (None, None));
 }

@@ -14,7 +14,7 @@ async fn the_runs_of_a_schedule_are_in_its_queue_and_a_tick_waits_for_one_that_w
     let new = NewSchedule {
         queue: Some("slow".to_owned()),
         concurrency_key: Some("ann".to_owned()),
-        priority: 4,
+        priority: Some(4),
         overlap: Overlap::Allow,
         ..every_second("often", "nothing")
     };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dacapo_model::Timestamp;
+use dacapo_outbound::StepOver;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Instant};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
@@ -14,12 +16,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 
 impl wall_clock::Host for Guest {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
-        let micros = u64::try_from(self.visible_now().as_micros()).unwrap_or(0);
-        let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
-        Ok(Datetime {
-            seconds: micros / MICROS_PER_SECOND,
-            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
-        })
+        Ok(datetime(self.visible_now()))
     }
 
     fn resolution(&mut self) -> wasmtime::Result<Datetime> {
@@ -63,32 +60,52 @@ impl Guest {
 
     fn subscribe_delay(&mut self, delay_ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
         // Outside an attempt time stands still, so waiting for it would hold the instance for nothing, in every replay again.
-        let delay = if self.attempt.is_some() {
-            Duration::from_nanos(delay_ns)
-        } else {
-            Duration::ZERO
+        self.limit_attempt();
+        let now = tokio::time::Instant::now();
+        let timer = match &self.attempt {
+            Some(attempt) => Timer {
+                at: now.checked_add(Duration::from_nanos(delay_ns)),
+                is_over: Some(attempt.is_over.flag()),
+            },
+            None => Timer {
+                at: Some(now),
+                is_over: None,
+            },
         };
-        let timer = match tokio::time::Instant::now().checked_add(delay) {
-            Some(at) => self.table.push(Timer::At(at))?,
-            None => self.table.push(Timer::Never)?,
-        };
+        let timer = self.table.push(timer)?;
         subscribe(&mut self.table, timer)
     }
 }
 
+/// A time as WASI has it.
+pub(super) fn datetime(at: Timestamp) -> Datetime {
+    let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+    let nanoseconds = (micros % MICROS_PER_SECOND) * NANOS_PER_MICRO;
+    Datetime {
+        seconds: micros / MICROS_PER_SECOND,
+        nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+    }
+}
+
 /// Something that becomes ready when its time has come.
-enum Timer {
-    At(tokio::time::Instant),
-    Never,
+struct Timer {
+    /// None: it never comes.
+    at: Option<tokio::time::Instant>,
+    /// Set once the attempt is over in which it was made: what was not awaited until then is not waited for outside.
+    is_over: Option<StepOver>,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        match self {
-            Timer::At(at) if *at <= tokio::time::Instant::now() => tokio::task::yield_now().await,
-            Timer::At(at) => tokio::time::sleep_until(*at).await,
-            Timer::Never => std::future::pending().await,
+        let is_over = self.is_over.as_ref();
+        if is_over.is_some_and(|is_over| is_over.is_set()) {
+            return tokio::task::yield_now().await;
+        }
+        match self.at {
+            Some(at) if at <= tokio::time::Instant::now() => tokio::task::yield_now().await,
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
         }
     }
 }

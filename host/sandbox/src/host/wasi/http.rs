@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
-use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
+use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode, HostOutgoingRequest as _};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -33,6 +33,11 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 /// Bytes of a request's body that a guest may write before it asks again. Some are kept for each request, also for one that is never sent.
 const CHUNK_MAX_BYTES: usize = 16 << 10;
 
+/// The method or the scheme of a request, its host and port, its path and query: in bytes.
+const WORD_MAX_BYTES: usize = 100;
+const AUTHORITY_MAX_BYTES: usize = 300;
+const PATH_MAX_BYTES: usize = 8 << 10;
+
 /// Requests of one instance that may be under way at the same time.
 const UNDER_WAY_MAX: usize = 64;
 const TOO_MANY: &str = "too-many-requests";
@@ -49,12 +54,61 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             Ok((error.downcast_ref::<Error>().and_then(code_of_body),))
         },
     )?;
+    limit_parts(linker)?;
     linker.allow_shadowing(false);
     let mut instance = linker.instance(OUTGOING_HANDLER)?;
     instance.func_wrap(
         "handle",
         |store: StoreContextMut<'_, Guest>, (request, options)| {
             Ok((handle(store, request, options)?,))
+        },
+    )
+}
+
+/// The library keeps the parts of a request however long they are, and a guest can make many requests that it never sends.
+fn limit_parts(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    type Request = Resource<HostOutgoingRequest>;
+    type Set = Result<(), ()>;
+    let mut instance = linker.instance(TYPES)?;
+    instance.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, Guest>, (request, method): (Request, types::Method)| {
+            let set: Set = match &method {
+                types::Method::Other(name) if name.len() > WORD_MAX_BYTES => Err(()),
+                _ => store.data_mut().http().set_method(request, method)?,
+            };
+            Ok((set,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]outgoing-request.set-scheme",
+        |mut store: StoreContextMut<'_, Guest>,
+         (request, scheme): (Request, Option<types::Scheme>)| {
+            let set: Set = match &scheme {
+                Some(types::Scheme::Other(name)) if name.len() > WORD_MAX_BYTES => Err(()),
+                _ => store.data_mut().http().set_scheme(request, scheme)?,
+            };
+            Ok((set,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, Guest>, (request, authority): (Request, Option<String>)| {
+            let set: Set = match &authority {
+                Some(text) if text.len() > AUTHORITY_MAX_BYTES => Err(()),
+                _ => store.data_mut().http().set_authority(request, authority)?,
+            };
+            Ok((set,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, Guest>, (request, path): (Request, Option<String>)| {
+            let set: Set = match &path {
+                Some(text) if text.len() > PATH_MAX_BYTES => Err(()),
+                _ => store.data_mut().http().set_path_with_query(request, path)?,
+            };
+            Ok((set,))
         },
     )
 }
@@ -71,6 +125,7 @@ fn handle(
         .attempt_for("wasi:http/outgoing-handler.handle")?
         .is_over
         .flag();
+    guest.limit_attempt();
     let grants = &guest.go.terms.grants;
     guest.hooks.way = guest.go.outbound.as_ref().map(|outbound| Way {
         outbound: outbound.clone(),

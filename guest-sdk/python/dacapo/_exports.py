@@ -1,0 +1,59 @@
+"""What a component exports."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from componentize_py_types import Err
+from wit_world.imports import context, types
+from wit_world.imports import random as wasi
+
+from . import _logging
+from ._errors import Failure, WorkflowError
+
+C = TypeVar("C", bound=type)
+
+
+def workflows(implementation: C) -> C:
+    """Makes a class the implementation of an exported interface; its name is the interface's in PascalCase, and each of its methods a
+    workflow.
+
+    `raise WorkflowError(value)` returns the error that the workflow's type says. What nobody catches fails the run, with the traceback in
+    the failure's details.
+    """
+    for name, method in vars(implementation).copy().items():
+        if callable(method) and not name.startswith("_"):
+            setattr(implementation, name, _workflow(method))
+    return implementation
+
+
+def _workflow(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def played(*arguments: Any) -> Any:
+        # The interpreter's state was frozen when the component was built.
+        random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
+        _logging.install()
+        try:
+            return method(*arguments)
+        except WorkflowError as error:
+            raise Err(error.value) from None
+        except Err:
+            raise
+        except Exception as error:
+            context.fail(_uncaught(error))
+            raise
+
+    return played
+
+
+def _uncaught(error: Exception) -> types.Failure:
+    trace = json.dumps({"trace": "".join(traceback.format_exception(error))})
+    if isinstance(error, Failure):
+        return types.Failure(error.code, error.message, error.retryable, trace)
+    message = "".join(traceback.format_exception_only(error)).strip()
+    return types.Failure("exception", message, False, trace)

@@ -1,0 +1,41 @@
+import context from "dacapo:workflow/context@0.1.0";
+
+import { Failure, WorkflowError, trace } from "./failure";
+import { settle } from "./promise";
+
+type Workflow = (input: never) => unknown;
+
+/**
+ * Makes these functions the implementation of an exported interface: each of them is a workflow.
+ *
+ * ```ts
+ * export const orders = workflows<Orders>({
+ *   async place(order) { … },
+ * });
+ * ```
+ *
+ * `throw new WorkflowError(value)` returns the error that the workflow's type says. What nobody catches fails the run, with its stack in
+ * the failure's details.
+ */
+export function workflows<W extends { [name in keyof W]: Workflow }>(implementation: W): W {
+  const played = Object.entries(implementation).map(([name, workflow]) => [
+    name,
+    (input: never): unknown => {
+      try {
+        return settle((workflow as Workflow).call(implementation, input));
+      } catch (error) {
+        if (error instanceof WorkflowError) {
+          throw error.value;
+        }
+        context.fail({
+          code: error instanceof Failure ? error.code : "exception",
+          message: error instanceof Failure ? error.message : String(error),
+          retryable: error instanceof Failure && error.retryable,
+          details: trace(error),
+        });
+        throw error;
+      }
+    },
+  ]);
+  return Object.fromEntries(played) as W;
+}

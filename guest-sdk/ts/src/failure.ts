@@ -1,0 +1,104 @@
+import type { Failure as WitFailure } from "dacapo:workflow/types@0.1.0";
+
+import { none, thrown } from "./engine";
+
+/** What may be said of a failure beside its message. */
+export interface FailureOptions {
+  /** A short, stable word for programs: `card-declined`. Without it: `error`. */
+  code?: string;
+  /** Whether trying the same thing again could help. Without it: yes. */
+  retryable?: boolean;
+  /** Whatever else a program might want to know; JSON can carry it. */
+  details?: unknown;
+}
+
+/**
+ * Something went wrong that is part of the workflow's story: recorded, and shown to people. Thrown in a step's body it is the failure of
+ * that attempt; a step that has failed for good throws it, and so does any other durable call that comes to nothing.
+ */
+export class Failure extends Error {
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly details: unknown;
+
+  constructor(message: string, options: FailureOptions = {}) {
+    super(message);
+    this.name = new.target.name;
+    this.code = options.code ?? "error";
+    this.retryable = options.retryable ?? true;
+    this.details = options.details;
+  }
+
+  /** Whether it says that the run is being ended. Steps that are run from here on, to compensate, work as usual. */
+  get isCancelled(): boolean {
+    return this.code === "cancelled";
+  }
+}
+
+/** A failure that trying again will not mend. */
+export class Fatal extends Failure {
+  constructor(message: string, options: Omit<FailureOptions, "retryable"> = {}) {
+    super(message, { ...options, retryable: false });
+  }
+}
+
+/** A failure that may be gone at the next attempt, which begins no sooner than `afterMs` milliseconds from now. */
+export class Retry extends Failure {
+  readonly afterMs: number | undefined;
+
+  constructor(message: string, options: Omit<FailureOptions, "retryable"> & { afterMs?: number } = {}) {
+    super(message, { ...options, retryable: true });
+    this.afterMs = options.afterMs;
+  }
+}
+
+/** Thrown out of a workflow: it returns `value` as the error that its type in WIT says. */
+export class WorkflowError<E = unknown> extends Error {
+  readonly value: E;
+
+  constructor(value: E) {
+    super(typeof value === "string" ? value : JSON.stringify(value));
+    this.name = "WorkflowError";
+    this.value = value;
+  }
+}
+
+/** Carries out a call of the host; what it throws is a {@link Failure}. */
+export function durable<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw fromWit(thrown(error));
+  }
+}
+
+/** The exception for a failure that the host has answered. */
+export function fromWit(failure: unknown): Error {
+  if (!isWitFailure(failure)) {
+    return failure instanceof Error ? failure : new Error(String(failure));
+  }
+  return new Failure(failure.message, {
+    code: failure.code,
+    retryable: failure.retryable,
+    details: failure.details == null ? undefined : JSON.parse(failure.details),
+  });
+}
+
+function isWitFailure(value: unknown): value is WitFailure {
+  return typeof value === "object" && value !== null && "code" in value && "message" in value && "retryable" in value;
+}
+
+/** The failure that something thrown is. */
+export function toWit(error: unknown): WitFailure {
+  if (error instanceof Failure) {
+    const details = error.details === undefined ? none : JSON.stringify(error.details);
+    return { code: error.code, message: error.message, retryable: error.retryable, details };
+  }
+  return { code: "error", message: String(error), retryable: true, details: trace(error) };
+}
+
+/** Where something was thrown, as the details of a failure. */
+export function trace(error: unknown): string {
+  const stack = error instanceof Error && typeof error.stack === "string" ? error.stack : "";
+  return JSON.stringify({ trace: stack.startsWith(String(error)) ? stack : `${String(error)}\n${stack}` });
+}

@@ -1,0 +1,131 @@
+//! TypeScript and JavaScript: esbuild makes one file of the code, an engine and that file become the component.
+
+mod types;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::KitError;
+use crate::languages::ProjectWords;
+use crate::project::{Engine, Project};
+use crate::tool::Tool;
+use crate::world::{GUEST, World};
+
+pub(crate) const PROJECT: ProjectWords = ProjectWords {
+    name: "TypeScript",
+    entry: "src/workflows.ts",
+    setup: "    npm install   # once",
+    ignored: &["/node_modules/"],
+};
+
+/// The engine's own generator was frozen when the component was made.
+pub(crate) const IMPORTS: &[&str] = &["wasi:random/random@0.2.0"];
+
+/// Builds the component and answers its bytes.
+pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitError> {
+    let entry = project.entry(PROJECT.entry)?;
+    let bundled = project.support().join("bundle.js");
+    let made = project.support().join("component.wasm");
+    bundle(project, &entry, &bundled)?;
+    match project.settings().engine {
+        Engine::QuickJs => quickjs(project, world, &bundled, &made)?,
+        Engine::SpiderMonkey => spidermonkey(project, world, &bundled, &made)?,
+    }
+    std::fs::read(&made).map_err(KitError::file("read", &made))
+}
+
+/// Writes the project's own types, for editors and type checkers.
+pub(crate) fn prepare(project: &Project, world: &World) -> Result<(), KitError> {
+    let directory = project.support().join("types");
+    for (interface, text) in
+        types::declarations(&world.resolve, world.id, project.settings().engine)
+    {
+        crate::assets::write_file(
+            &directory.join(format!("{interface}.d.ts")),
+            text.as_bytes(),
+        )?;
+    }
+    Ok(())
+}
+
+/// `async` functions become generators over the kit's own promises: there is no event loop whose promises somebody would settle.
+fn bundle(project: &Project, entry: &Path, to: &Path) -> Result<(), KitError> {
+    let engine = match project.settings().engine {
+        Engine::QuickJs => "quickjs",
+        Engine::SpiderMonkey => "spidermonkey",
+    };
+    node_tool(project, "esbuild", "to make one file of the code")?
+        .arg(entry)
+        .args([
+            "--bundle",
+            "--format=esm",
+            "--target=es2016",
+            "--log-level=warning",
+        ])
+        .args(["--external:dacapo:*", "--external:wasi:*"])
+        .arg(format!(
+            "--alias:dacapo={}",
+            absolute(&project.kit().join("src/index.ts")).display()
+        ))
+        .arg(format!("--define:DACAPO_ENGINE=\"{engine}\""))
+        .arg(format!("--outfile={}", to.display()))
+        .run()
+}
+
+fn quickjs(project: &Project, world: &World, bundled: &Path, made: &Path) -> Result<(), KitError> {
+    node_tool(
+        project,
+        "componentize-qjs",
+        "to make a component of JavaScript",
+    )?
+    .arg("--wit")
+    .arg(absolute(&world.directory))
+    .arg("--js")
+    .arg(absolute(bundled))
+    .args(["--world", GUEST, "--sync", "--output"])
+    .arg(absolute(made))
+    .run()
+}
+
+/// Its command cannot say what its library can.
+fn spidermonkey(
+    project: &Project,
+    world: &World,
+    bundled: &Path,
+    made: &Path,
+) -> Result<(), KitError> {
+    let modules = project
+        .root()
+        .join("node_modules/@bytecodealliance/componentize-js");
+    if !modules.is_dir() {
+        return Err(KitError::MissingTool {
+            program: "@bytecodealliance/componentize-js".to_owned(),
+            purpose: "to make a component with SpiderMonkey".to_owned(),
+            install: "type: npm install --save-dev @bytecodealliance/componentize-js".to_owned(),
+        });
+    }
+    let script = project.support().join("componentize.mjs");
+    crate::assets::write_file(&script, include_bytes!("typescript/componentize.mjs"))?;
+    Tool::find(
+        "node",
+        &[],
+        "to run componentize-js",
+        "install Node.js 20 or later",
+    )?
+    .directory(project.root())
+    .arg(absolute(&script))
+    .arg(absolute(&world.directory))
+    .arg(GUEST)
+    .arg(absolute(bundled))
+    .arg(absolute(made))
+    .run()
+}
+
+fn node_tool(project: &Project, name: &str, purpose: &str) -> Result<Tool, KitError> {
+    let own = project.root().join("node_modules/.bin");
+    let tool = Tool::find(name, &[own], purpose, "type: npm install")?;
+    Ok(tool.directory(project.root()))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
