@@ -327,7 +327,7 @@ impl fmt::Display for HostPattern {
 }
 
 impl SecretName {
-    /// A name of lower-case letters, digits and single `-`, at most 60 of them, that begins with a letter.
+    /// A name of lower-case letters, digits and `-`, at most 60 of them, that begins with a letter and does not end with `-`.
     ///
     /// # Errors
     /// The text is something else.
@@ -367,6 +367,19 @@ impl SecretName {
         format!("{PLACEHOLDER_START}{}{PLACEHOLDER_END}", self.0)
     }
 }
+
+/// Headers that say how a message is carried, in lower case: neither guests nor manifests say them.
+pub const CARRYING_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// How a placeholder begins, before the secret's name.
 pub const PLACEHOLDER_START: &str = "{{dacapo.secret.";
@@ -433,6 +446,15 @@ pub(crate) fn check_grants(
                     format!("`{header}`"),
                 );
             }
+            if CARRYING_HEADERS.contains(&header.to_ascii_lowercase().as_str()) {
+                let expected = "a header of your own, such as \"Idempotency-Key\", and none that says how a message is carried";
+                return refuse(
+                    "http",
+                    "idempotency-header",
+                    expected,
+                    format!("`{header}`"),
+                );
+            }
         }
         for grant in allow {
             if let Err(error) = grant
@@ -445,6 +467,18 @@ pub(crate) fn check_grants(
         }
     }
     for (name, grant) in secrets {
+        let text = name.as_str();
+        if text.contains("--") {
+            let expected = "the name of a secret with single `-` in it";
+            return refuse("secrets", text, expected, format!("`{text}`"));
+        }
+        if text.ends_with("-file") {
+            let expected = format!(
+                "the name of a secret that does not end in `-file`: {} names the file of another one",
+                name.variable()
+            );
+            return refuse("secrets", text, &expected, format!("`{text}`"));
+        }
         if grant.hosts.is_empty() && !grant.reveal {
             let expected = "hosts that it may be sent to, or `reveal = true`";
             return refuse("secrets", name.as_str(), expected, "neither".to_owned());

@@ -129,6 +129,7 @@ impl WorkerConfig {
             ("deployments-max", u64::from(self.deployments_max)),
             ("http-timeout-max", self.outbound.timeout_max_ms),
             ("http-response-max", self.outbound.response_max_bytes),
+            ("http-requests-max", u64::from(self.outbound.requests_max)),
         ];
         for (name, got) in at_least_one {
             if got == 0 {

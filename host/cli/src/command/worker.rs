@@ -118,6 +118,9 @@ pub(crate) struct Limits {
     /// The body of a response to a request of a step, at most, in MiB
     #[arg(long, default_value_t = 16, value_name = "MIB")]
     http_response_max: u64,
+    /// Requests of steps that may be under way at the same time, each with a socket; half as many of one deployment
+    #[arg(long, default_value_t = 512, value_name = "REQUESTS")]
+    http_requests_max: u32,
     /// Where secrets are, each in a file with its name; those in DACAPO_SECRET_<NAME> and DACAPO_SECRET_<NAME>_FILE come first
     #[arg(long, env = "DACAPO_SECRETS_DIR", value_name = "DIRECTORY")]
     secrets_dir: Option<PathBuf>,
@@ -171,6 +174,7 @@ impl Limits {
             outbound: OutboundConfig {
                 timeout_max_ms: millis(self.http_timeout_max),
                 response_max_bytes: self.http_response_max.saturating_mul(1 << 20),
+                requests_max: self.http_requests_max,
                 ..defaults.outbound
             },
             secrets: Secrets::new(variables, self.secrets_dir),
