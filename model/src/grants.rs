@@ -22,6 +22,26 @@ pub struct HttpSettings {
     /// The header in which each request through `wasi:http` carries its step's idempotency key, unless it sets that itself. None: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
+    /// What a request comes to that nothing grants.
+    #[serde(skip_serializing_if = "Otherwise::is_block")]
+    pub otherwise: Otherwise,
+}
+
+/// What it comes to when a guest wants what its deployment is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Otherwise {
+    /// The run is blocked until a deployment takes it over that grants it.
+    #[default]
+    Block,
+    /// The guest is told so, by a failure: for code that is to try what others say.
+    Fail,
+}
+
+impl Otherwise {
+    fn is_block(&self) -> bool {
+        *self == Self::Block
+    }
 }
 
 /// Leave to send requests to one host, or to the hosts that a pattern fits.

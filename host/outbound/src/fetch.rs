@@ -144,7 +144,7 @@ async fn follow(
                     let message = format!("{} leads on: {why}", from.host);
                     told(grants, Failure { message, ..failure })
                 }
-                missing @ Refused::MissingSecret { .. } => missing,
+                other => other,
             })?;
         if target.url.origin() != from.url.origin() {
             drop_credentials(&mut headers);

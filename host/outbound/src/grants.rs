@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use dacapo_model::{
-    Failure, HttpSettings, Manifest, PLACEHOLDER_END, PLACEHOLDER_START, SecretGrant, SecretName,
+    Failure, HttpSettings, Manifest, Otherwise, PLACEHOLDER_END, PLACEHOLDER_START, SecretGrant,
+    SecretName,
 };
 use http::Uri;
 use memchr::memmem;
@@ -30,6 +31,8 @@ pub struct Grants {
 pub enum Refused {
     /// Something that the guest is told.
     Failure(Failure),
+    /// The manifest lacks something, and the run cannot go on with it; what, and what to do.
+    NotGranted(String),
     /// A secret is not there, and the run cannot go on here.
     MissingSecret {
         /// Which.
@@ -89,7 +92,21 @@ impl Grants {
                 format!("expected a URL such as https://api.example.com/orders, got one that cannot be read: {error}"),
             )
         })?;
-        self.find(url, method)
+        match self.find(url, method) {
+            // Where a response leads on is not the code's own wish.
+            Err(Refused::Failure(failure)) if failure.code == NOT_GRANTED => {
+                Err(self.lack(failure.message))
+            }
+            found => found,
+        }
+    }
+
+    /// What comes of it that the manifest lacks something which the code wants.
+    fn lack(&self, message: String) -> Refused {
+        match self.http.otherwise {
+            Otherwise::Block => Refused::NotGranted(message),
+            Otherwise::Fail => Refused::new(NOT_GRANTED, message),
+        }
     }
 
     pub(crate) fn find(&self, mut url: Url, method: &str) -> Result<Target, Refused> {
@@ -174,15 +191,15 @@ impl Grants {
             .ok()
             .and_then(|name| self.secrets.get_key_value(&name))
         else {
-            return refuse(format!(
+            return Err(self.lack(format!(
                 "secret `{name}` is not granted: add it under [secrets] in dacapo.toml, with \"{host}\" among its hosts, and deploy again"
-            ));
+            )));
         };
         if !grant.hosts.iter().any(|pattern| pattern.fits(host)) {
-            return refuse(format!(
+            return Err(self.lack(format!(
                 "secret `{name}` is not granted for requests to {host}: add \"{host}\" to its hosts under [secrets] in dacapo.toml and \
                  deploy again"
-            ));
+            )));
         }
         if target.url.scheme() != "https" && !target.may_be_private {
             return refuse(format!(
@@ -203,13 +220,10 @@ impl Grants {
             .and_then(|name| self.secrets.get_key_value(&name));
         match known {
             Some((name, grant)) if grant.reveal => found(name, secrets),
-            _ => Err(Refused::new(
-                NOT_GRANTED,
-                format!(
-                    "secret `{name}` is not granted to be revealed: send its placeholder in a header, or write `reveal = true` for it under \
-                     [secrets] in dacapo.toml and deploy again"
-                ),
-            )),
+            _ => Err(self.lack(format!(
+                "secret `{name}` is not granted to be revealed: send its placeholder in a header, or write `reveal = true` for it under \
+                 [secrets] in dacapo.toml and deploy again"
+            ))),
         }
     }
 
@@ -326,6 +340,7 @@ pub(crate) mod tests {
     fn said(refused: Refused) -> (String, String) {
         match refused {
             Refused::Failure(failure) => (failure.code, failure.message),
+            Refused::NotGranted(message) => (NOT_GRANTED.to_owned(), message),
             Refused::MissingSecret { message, .. } => ("missing".to_owned(), message),
         }
     }

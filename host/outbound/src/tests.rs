@@ -124,6 +124,7 @@ async fn fetch(grants: &Arc<Grants>, request: FetchRequest) -> Result<FetchRespo
 fn failure(refused: Refused) -> Failure {
     match refused {
         Refused::Failure(failure) => failure,
+        Refused::NotGranted(message) => Failure::new("not-granted", message),
         Refused::MissingSecret { message, .. } => panic!("{message}"),
     }
 }

@@ -11,7 +11,8 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use dacapo_model::{
-    HttpGrant, HttpSettings, LimitSettings, Manifest, RunId, SecretGrant, SecretName, Status,
+    HttpGrant, HttpSettings, LimitSettings, Manifest, Otherwise, RunId, SecretGrant, SecretName,
+    Status,
 };
 use dacapo_tests::{Database, database, guest};
 use dacapo_worker::{OutboundConfig, Secrets, Worker, WorkerConfig};
@@ -151,6 +152,8 @@ fn granting(allow: Vec<HttpGrant>) -> Manifest {
     Manifest {
         http: Some(HttpSettings {
             allow,
+            // For guests that tell what they were told.
+            otherwise: Otherwise::Fail,
             ..HttpSettings::default()
         }),
         ..Manifest::default()
@@ -309,17 +312,63 @@ async fn a_deployment_without_a_manifest_reaches_nothing() {
     let (database, service) = (database().await, Service::start().await);
     deploy(&database, &Manifest::default()).await;
     let worker = worker(&database).await;
-    let said = output(&database, "fetch", &ask(&service.url("/echo"), json!({}))).await;
-    assert!(said.starts_with("not-granted: "), "{said}");
-    let said = output(
-        &database,
-        "wasi-fetch",
-        &ask(&service.url("/echo"), json!({})),
-    )
-    .await;
-    assert!(said.contains("HttpRequestDenied"), "{said}");
+    for workflow in BOTH {
+        let input = ask(&service.url("/echo"), json!({}));
+        let run = database.start(workflow, &input).await;
+        let why = blocked(&database, run).await;
+        assert_eq!(why["code"], "not-granted");
+        database.client.cancel(run).await.unwrap();
+        database.done(run).await;
+    }
     assert!(service.seen().is_empty());
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_lacks_a_grant_goes_on_when_a_deployment_that_has_it_takes_it_over() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &Manifest::default()).await;
+    let worker = worker(&database).await;
+    let run = database
+        .start("fetch", &ask(&service.url("/echo"), bearer()))
+        .await;
+    let why = blocked(&database, run).await;
+    let missing = format!("add \"127.0.0.1:{}\" to `allow`", service.port);
+    assert!(why["message"].as_str().unwrap().contains(&missing), "{why}");
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("dacapo.toml");
+    let upgrade = async |text: String| {
+        std::fs::write(&manifest, text).unwrap();
+        let deploy = [
+            "deploy",
+            &guest_path("gate").to_string_lossy(),
+            "--manifest",
+            &manifest.to_string_lossy(),
+            "--upgrade",
+            "proven",
+        ];
+        let output = crate::command::run(&database, &deploy).await;
+        let said = crate::command::text(&output.stdout);
+        assert!(said.contains("1 of them go on"), "{said}");
+    };
+    // The host alone is not all that it lacks.
+    let port = service.port;
+    upgrade(format!("[http]\nallow = [\"127.0.0.1:{port}\"]\n")).await;
+    let waits = "select count(*) = 1 from dacapo.task_suspended where blocked like '%secret `key` is not granted%'";
+    database.until("it is blocked for the secret", waits).await;
+    upgrade(format!(
+        "[http]\nallow = [\"127.0.0.1:{port}\"]\notherwise = \"fail\"\n"
+    ))
+    .await;
+    let done = database.done(run).await;
+    let said = done.output.unwrap();
+    assert!(
+        said.as_str().contains("not-granted: secret `key`"),
+        "{said:?}"
+    );
+    assert!(service.seen().is_empty());
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,11 @@ impl Guest {
         match result {
             Ok(value) => Ok(Ok(value)),
             Err(Refused::Failure(failure)) => Ok(Err(failure)),
+            Err(Refused::NotGranted(message)) => Err(Interrupt::Blocked(BlockReason {
+                code: BlockCode::NotGranted,
+                message,
+                details: None,
+            })),
             Err(Refused::MissingSecret { name, message }) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::MissingSecret,
                 message,
