@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("dacapo-postgres", &[]),
     ("dacapo-store", &["dacapo-model", "sqlx"]),
-    ("dacapo-client-macros", &["wit-parser"]),
+    ("dacapo-client-codegen", &["wit-parser"]),
+    ("dacapo-client-macros", &["dacapo-client-codegen"]),
     (
         "dacapo-client",
         &[
@@ -45,6 +46,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-store",
         ],
     ),
+    (
+        "dacapo-refs",
+        &["dacapo-client-codegen", "dacapo-model", "wit-parser"],
+    ),
     ("dacapo-kits", &["wit-component", "wit-parser"]),
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
@@ -58,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-kits",
             "dacapo-model",
             "dacapo-postgres",
+            "dacapo-refs",
             "dacapo-sandbox",
             "dacapo-server",
             "dacapo-store",
