@@ -341,7 +341,7 @@ async fn a_run_that_lacks_a_grant_goes_on_when_a_deployment_that_has_it_takes_it
         std::fs::write(&manifest, text).unwrap();
         let deploy = [
             "deploy",
-            &guest_path("gate").to_string_lossy(),
+            &dacapo_tests::guest_path("gate").to_string_lossy(),
             "--manifest",
             &manifest.to_string_lossy(),
             "--upgrade",

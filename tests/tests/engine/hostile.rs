@@ -6,7 +6,7 @@ mod service;
 use std::time::{Duration, Instant};
 
 use dacapo_client::Run;
-use dacapo_model::{HttpGrant, HttpSettings, Manifest, Otherwise, RunId, Status};
+use dacapo_model::{HttpGrant, HttpSettings, Manifest, RunId, Status};
 use dacapo_tests::{Dacapo, Database, database, guest};
 use nix::sys::signal::Signal;
 
