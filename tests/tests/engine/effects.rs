@@ -337,13 +337,15 @@ async fn a_run_that_lacks_a_grant_goes_on_when_a_deployment_that_has_it_takes_it
     assert!(why["message"].as_str().unwrap().contains(&missing), "{why}");
     let directory = tempfile::tempdir().unwrap();
     let manifest = directory.path().join("dacapo.toml");
+    let gate = dacapo_tests::guest_path("gate").display().to_string();
+    let file = manifest.display().to_string();
     let upgrade = async |text: String| {
         std::fs::write(&manifest, text).unwrap();
         let deploy = [
             "deploy",
-            &dacapo_tests::guest_path("gate").to_string_lossy(),
+            gate.as_str(),
             "--manifest",
-            &manifest.to_string_lossy(),
+            file.as_str(),
             "--upgrade",
             "proven",
         ];
