@@ -1,10 +1,12 @@
-import wit from "dacapo:workflow/children@0.1.0";
+import * as witModule from "dacapo:workflow/children@0.1.0";
 
-import { none, u64 } from "./engine";
+import { none, offered, u64 } from "./engine";
 import { durable, fromWit } from "./failure";
 import { encode } from "./json";
 import { ended, read, wholeMs } from "./steps";
 import type { WaitOptions } from "./waits";
+
+const wit = offered(witModule);
 
 /** How a child is started. */
 export interface ChildOptions {

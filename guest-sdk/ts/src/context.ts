@@ -1,6 +1,8 @@
-import wit from "dacapo:workflow/context@0.1.0";
+import * as witModule from "dacapo:workflow/context@0.1.0";
 
-import { none, u64 } from "./engine";
+import { none, offered, u64 } from "./engine";
+
+const wit = offered(witModule);
 
 /** The run that is being played. What it says is the same in every replay. */
 export const context = {

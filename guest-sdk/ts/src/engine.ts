@@ -16,3 +16,8 @@ export function u64(value: number): never {
 export function thrown(error: unknown): unknown {
   return typeof error === "object" && error !== null && "payload" in error ? error.payload : error;
 }
+
+/** What the host offers under a name: one engine's modules export it as their default, the other's by its names. */
+export function offered<T>(module: { default: T }): T {
+  return isQuickJs ? module.default : (module as unknown as T);
+}

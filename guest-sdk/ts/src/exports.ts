@@ -1,7 +1,10 @@
-import context from "dacapo:workflow/context@0.1.0";
+import * as contextModule from "dacapo:workflow/context@0.1.0";
 
+import { offered } from "./engine";
 import { Failure, WorkflowError, trace } from "./failure";
 import { settle } from "./promise";
+
+const context = offered(contextModule);
 
 type Workflow = (input: never) => unknown;
 

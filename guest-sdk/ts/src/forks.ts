@@ -1,9 +1,12 @@
-import wit, { type Joined } from "dacapo:workflow/forks@0.1.0";
+import * as witModule from "dacapo:workflow/forks@0.1.0";
+import type { Joined } from "dacapo:workflow/forks@0.1.0";
 
-import { none } from "./engine";
+import { none, offered } from "./engine";
 import { Failure, durable, fromWit, toWit } from "./failure";
 import { encode } from "./json";
 import { ended } from "./steps";
+
+const wit = offered(witModule);
 
 /** How branches are played. */
 export interface MapOptions {

@@ -1,10 +1,14 @@
 /** What the language offers by itself, over what the host offers: logging, randomness, and promises. */
 
-import wit, { type Level } from "dacapo:workflow/log@0.1.0";
-import random from "wasi:random/random@0.2.0";
+import * as witModule from "dacapo:workflow/log@0.1.0";
+import type { Level } from "dacapo:workflow/log@0.1.0";
+import * as randomModule from "wasi:random/random@0.2.0";
 
-import { u64 } from "./engine";
+import { offered, u64 } from "./engine";
 import { WorkflowPromise } from "./promise";
+
+const wit = offered(witModule);
+const random = offered(randomModule);
 
 /** Writes a line to the run's log. */
 export function log(level: Level, message: string, fields: Record<string, unknown> = {}): void {
@@ -63,7 +67,7 @@ export function install(): void {
     (level: Level) =>
     (...values: unknown[]) =>
       wit.log(level, values.map(show).join(" "), []);
-  Object.assign(globalThis, {
+  const own = {
     Promise: WorkflowPromise,
     console: {
       debug: line("debug"),
@@ -76,6 +80,10 @@ export function install(): void {
     crypto: { getRandomValues: fill, randomUUID: uuid },
     setInterval: refuseTimer,
     setTimeout: refuseTimer,
-  });
+  };
+  for (const [name, value] of Object.entries(own)) {
+    // An engine may have some of them that cannot be assigned to.
+    Object.defineProperty(globalThis, name, { configurable: true, value, writable: true });
+  }
   Math.random = fraction;
 }

@@ -1,9 +1,11 @@
-import wit from "dacapo:workflow/http@0.1.0";
+import * as witModule from "dacapo:workflow/http@0.1.0";
 
-import { none, u64 } from "./engine";
+import { none, offered, u64 } from "./engine";
 import { durable } from "./failure";
 import { wholeMs } from "./steps";
 import { decodeUtf8, encodeUtf8 } from "./text";
+
+const wit = offered(witModule);
 
 /** What is sent, and how. */
 export interface FetchOptions {

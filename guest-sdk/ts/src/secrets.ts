@@ -1,6 +1,9 @@
-import wit from "dacapo:workflow/secrets@0.1.0";
+import * as witModule from "dacapo:workflow/secrets@0.1.0";
 
+import { offered } from "./engine";
 import { durable } from "./failure";
+
+const wit = offered(witModule);
 
 /** What stands for a secret in the header of a request; the host sends its bytes in that place, and they are never here. */
 export function placeholder(name: string): string {

@@ -1,7 +1,10 @@
-import wit, { type Value } from "dacapo:workflow/sql@0.1.0";
+import * as witModule from "dacapo:workflow/sql@0.1.0";
+import type { Value } from "dacapo:workflow/sql@0.1.0";
 
-import { u64 } from "./engine";
+import { offered, u64 } from "./engine";
 import { durable } from "./failure";
+
+const wit = offered(witModule);
 
 /** What may be a parameter. Numbers without a fraction are `bigint`, others `double precision`; objects are `jsonb`. */
 export type Param = null | boolean | number | bigint | string | Uint8Array | Date | object;

@@ -1,9 +1,12 @@
-import context from "dacapo:workflow/context@0.1.0";
-import wit from "dacapo:workflow/steps@0.1.0";
+import * as contextModule from "dacapo:workflow/context@0.1.0";
+import * as witModule from "dacapo:workflow/steps@0.1.0";
 
-import { none, u64 } from "./engine";
+import { none, offered, u64 } from "./engine";
 import { Failure, Fatal, Retry, durable, fromWit, toWit } from "./failure";
 import { encode } from "./json";
+
+const context = offered(contextModule);
+const wit = offered(witModule);
 
 /** How often a step is tried, and how long an attempt may take. What is not said is as the manifest or the operator says. */
 export interface StepOptions<T = unknown> {

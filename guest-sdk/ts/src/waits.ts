@@ -1,8 +1,10 @@
-import wit from "dacapo:workflow/waits@0.1.0";
+import * as witModule from "dacapo:workflow/waits@0.1.0";
 
-import { none, u64 } from "./engine";
+import { none, offered, u64 } from "./engine";
 import { durable } from "./failure";
 import { ended, read, wholeMs } from "./steps";
+
+const wit = offered(witModule);
 
 /** How long to wait, and how to read what comes. */
 export interface WaitOptions<T> {
