@@ -45,7 +45,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-store",
         ],
     ),
-    ("dacapo-kits", &["wit-component", "wit-parser"]),
+    (
+        "dacapo-kits",
+        &[
+            "wit-bindgen-core",
+            "wit-bindgen-go",
+            "wit-component",
+            "wit-parser",
+        ],
+    ),
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
@@ -83,6 +91,8 @@ const HEAVY: &[&str] = &[
     "wit-component",
     "wit-parser",
     "wit-bindgen",
+    "wit-bindgen-core",
+    "wit-bindgen-go",
     "axum",
     "clap",
     "anyhow",
@@ -144,6 +154,7 @@ fn no_big_crate_is_built_in_two_versions() {
         "wasm-encoder",
         "wit-parser",
         "wit-component",
+        "wit-bindgen-core",
         "sqlx",
         "tokio",
         "axum",

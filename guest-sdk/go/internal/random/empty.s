@@ -1,0 +1,1 @@
+// With this file here functions may be declared without a body.
