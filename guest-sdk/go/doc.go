@@ -14,5 +14,6 @@
 //		...
 //	}
 //
-// Outside of steps the clock stands still and randomness is the same in each replay; inside of them both are real.
+// Outside of steps the clock stands still, and [Random] and crypto/rand say the same in each replay; inside of them all of these are real.
+// Neither the order in which range goes through a map nor math/rand may decide what a workflow does: sort the keys, use [Random].
 package dacapo

@@ -106,6 +106,9 @@ func FailureOf(err error) *Failure {
 	if !errors.As(err, &failure) {
 		return &Failure{Code: "error", Message: err.Error(), Retryable: true, cause: err}
 	}
+	if failure == nil {
+		return Fatalf("a nil *dacapo.Failure was returned as an error; return nil where there is none")
+	}
 	if failure.Message == err.Error() {
 		return failure
 	}

@@ -141,13 +141,9 @@ func fork(
 	if side.Tag() == wit.SideJoined {
 		return side.Joined(), nil
 	}
-	value, err := called(work, side.Branch())
+	text, err := called(work, side.Branch(), fmt.Sprintf("what a branch of %q returned", name))
 	if err == nil {
-		text, failure := encode(value, fmt.Sprintf("what a branch of %q returned", name))
-		if failure == nil {
-			wit.BranchEnd(wittypes.Ok[string, wit.Failure](text))
-		}
-		err = failure
+		wit.BranchEnd(wittypes.Ok[string, wit.Failure](text))
 	}
 	wit.BranchEnd(wittypes.Err[string](toWit(FailureOf(err))))
 	panic("the host ends the instance in branch-end")

@@ -10,11 +10,6 @@ import (
 	"dacapo/wittypes"
 )
 
-// What log/slog and log write goes to the run's log.
-func init() {
-	slog.SetDefault(slog.New(NewHandler(slog.LevelInfo)))
-}
-
 // NewHandler makes a handler of log/slog that writes to the run's log what is at least of this level. The default logger has one for
 // [slog.LevelInfo].
 func NewHandler(level slog.Leveler) slog.Handler {

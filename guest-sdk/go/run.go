@@ -1,6 +1,9 @@
 package dacapo
 
 import (
+	"crypto/rand"
+	"encoding/binary"
+	random "math/rand/v2"
 	"time"
 
 	wit "dacapo/internal/bindings/dacapo_workflow_context"
@@ -48,6 +51,24 @@ func SetProgress(done, total uint64, note string) {
 		said = wittypes.Some(note)
 	}
 	wit.SetProgress(done, total, said)
+}
+
+// Random is a generator that says the same in each replay outside of steps, and is real in them, as crypto/rand is. The functions of
+// math/rand are neither: steps that ran draw from them, steps whose outcome is handed back do not. So does the order of maps.
+func Random() *random.Rand {
+	return generator
+}
+
+var generator = random.New(host{})
+
+// host draws from the host.
+type host struct{}
+
+func (host) Uint64() uint64 {
+	var bytes [8]byte
+	// It never fails.
+	_, _ = rand.Read(bytes[:])
+	return binary.LittleEndian.Uint64(bytes[:])
 }
 
 func at(ms uint64) time.Time {

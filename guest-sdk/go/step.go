@@ -6,7 +6,6 @@ import (
 
 	"dacapo/internal/bindings/dacapo_workflow_context"
 	wit "dacapo/internal/bindings/dacapo_workflow_steps"
-	"dacapo/internal/random"
 	"dacapo/wittypes"
 )
 
@@ -89,8 +88,6 @@ func Do(name string, body func(Attempt) error, options ...StepOption) error {
 // What does not depend on the type of the outcome is here, so that it is compiled once.
 func run(name string, body func(Attempt) (any, error), options []StepOption) (string, error) {
 	outside(fmt.Sprintf("step %q", name))
-	// Whether the body runs or not, what follows sees the same randomness.
-	defer random.Reseed()
 	begun := wit.StepRun(name, made(options))
 	if begun.IsErr() {
 		return "", fromWit(begun.Err())
@@ -107,15 +104,11 @@ func run(name string, body func(Attempt) (any, error), options []StepOption) (st
 }
 
 func attempted(name string, attempt *wit.Attempt, body func(Attempt) (any, error)) wittypes.Result[string, wit.Failure] {
-	random.Stir()
 	key := dacapo_workflow_context.IdempotencyKey().SomeOr("")
-	value, err := called(body, Attempt{Number: int(attempt.Number()), IdempotencyKey: key})
+	given := Attempt{Number: int(attempt.Number()), IdempotencyKey: key}
+	text, err := called(body, given, fmt.Sprintf("the outcome of step %q", name))
 	if err == nil {
-		text, failure := encode(value, fmt.Sprintf("the outcome of step %q", name))
-		if failure == nil {
-			return wittypes.Ok[string, wit.Failure](text)
-		}
-		err = failure
+		return wittypes.Ok[string, wit.Failure](text)
 	}
 	failure := FailureOf(err)
 	if failure.after > 0 {
@@ -124,13 +117,22 @@ func attempted(name string, attempt *wit.Attempt, body func(Attempt) (any, error
 	return wittypes.Err[string](toWit(failure))
 }
 
-func called[T any](body func(T) (any, error), argument T) (value any, err error) {
+// called answers what a body returns, as JSON; what names it. A panic is a failure.
+func called[T any](body func(T) (any, error), argument T, what string) (text string, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = panicked(cause)
+			text, err = "", panicked(cause)
 		}
 	}()
-	return body(argument)
+	value, err := body(argument)
+	if err != nil {
+		return "", err
+	}
+	text, failure := encode(value, what)
+	if failure != nil {
+		return "", failure
+	}
+	return text, nil
 }
 
 func outcome(recorded wittypes.Result[string, wit.Failure]) (string, error) {

@@ -24,9 +24,6 @@ pub(crate) const PROJECT: ProjectWords = ProjectWords {
 /// The oldest Go whose modules can export functions: 1.24.
 const OLDEST_MINOR: u32 = 24;
 
-/// The kit needs names of the runtime's that are not for everybody (see its package `random`).
-const LINKER_FLAGS: &str = "-s -w -checklinkname=0";
-
 /// Builds the component and answers its bytes.
 pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitError> {
     let entry = project.entry(PROJECT.entry)?;
@@ -44,8 +41,8 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
             "-trimpath",
             "-buildvcs=false",
         ])
-        .arg(format!("-ldflags={LINKER_FLAGS}"))
-        .arg("-o")
+        // Names for debuggers are left out; those in traces stay.
+        .args(["-ldflags=-s -w", "-o"])
         .arg(&made)
         .arg(absolute(&main))
         .run()?;

@@ -4,13 +4,16 @@
 //! (`dacapo/wit/orders`): pointers for options, types with names for enums, and the forms in JSON that Dacapo has. Packages between the two
 //! turn one into the other.
 
+mod exports;
+mod types;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use wit_bindgen_core::Files;
 use wit_bindgen_go::{Format, Opts};
 use wit_parser::{
-    Docs, Function, Interface, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId,
+    Function, Interface, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId,
     WorldItem,
 };
 
@@ -84,11 +87,10 @@ fn raw(resolve: &Resolve, world: WorldId) -> Result<Vec<(String, String)>, KitEr
         .build()
         .generate(&mut resolve.clone(), world, &mut files)
         .map_err(|error| KitError::Wit(format!("{error:#}")))?;
-    let texts = files.iter().map(|(path, contents)| {
-        let directory = if path.starts_with("wit_exports/") {
-            "exports"
-        } else {
-            "internal/bindings"
+    let mut written = Vec::new();
+    for (path, contents) in files.iter() {
+        let Some(package) = path.strip_suffix(".go") else {
+            continue;
         };
         let text = String::from_utf8_lossy(contents)
             .replace(
@@ -99,9 +101,40 @@ fn raw(resolve: &Resolve, world: WorldId) -> Result<Vec<(String, String)>, KitEr
                 "\"go.bytecodealliance.org/pkg/wit/runtime\"",
                 "\"dacapo/internal/runtime\"",
             );
-        (format!("{directory}/{path}"), text)
-    });
-    Ok(texts.collect())
+        if path.starts_with("wit_exports/") {
+            written.push((format!("exports/{path}"), text));
+            continue;
+        }
+        let name = package.split('/').next().unwrap_or_default();
+        let directory = format!("internal/bindings/{name}");
+        written.push((format!("{directory}/elsewhere.go"), elsewhere(name)));
+        written.push((format!("{directory}/elsewhere.s"), calls_elsewhere(&text)));
+        written.push((format!("internal/bindings/{path}"), text));
+    }
+    Ok(written)
+}
+
+/// Where calls of the host go in a program that is no component: without it the tests of a package that has workflows could not be linked.
+fn elsewhere(package: &str) -> String {
+    format!(
+        "//go:build !wasm\n\npackage {package}\n\nimport \"dacapo/internal/runtime\"\n\nfunc notHere() {{\n\truntime.NotHere()\n}}\n"
+    )
+}
+
+/// The calls of the host that go there.
+fn calls_elsewhere(bindings: &str) -> String {
+    let mut text = "//go:build !wasm\n".to_owned();
+    for line in bindings.lines() {
+        let call = line
+            .strip_prefix("func ")
+            .and_then(|rest| rest.split('(').next());
+        if let Some(call) = call
+            && (call.starts_with("wasm_import_") || call.starts_with("resourceDrop"))
+        {
+            let _ = write!(text, "\nTEXT ·{call}(SB), $0\n\tCALL ·notHere(SB)\n\tRET\n");
+        }
+    }
+    text
 }
 
 struct Writer<'a> {
@@ -119,15 +152,6 @@ enum Form {
     Own,
     /// What wit-bindgen has.
     Raw,
-}
-
-/// Which way values are turned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// From wit-bindgen's form.
-    Lift,
-    /// Into wit-bindgen's form.
-    Lower,
 }
 
 impl<'a> Writer<'a> {
@@ -223,47 +247,6 @@ impl<'a> Writer<'a> {
         )
     }
 
-    /// The types of an interface as programmers see them.
-    fn types(&self, id: InterfaceId, package: &str) -> String {
-        let interface = &self.resolve.interfaces[id];
-        let errors = self.errors();
-        let mut body = String::new();
-        for ty in interface.types.values() {
-            self.definition(&mut body, id, *ty, errors.contains(ty));
-        }
-        let mut text = format!(
-            "{HEADER}{}package {package}\n",
-            package_docs(&interface.docs, package)
-        );
-        let mut imports = String::new();
-        for (used, path) in [("json.", "encoding/json"), ("wittypes.", "dacapo/wittypes")] {
-            if body.contains(used) {
-                let _ = writeln!(imports, "\t\"{path}\"");
-            }
-        }
-        for (other, name) in &self.packages {
-            if *other != id && body.contains(&format!("wit_{name}.")) {
-                let _ = writeln!(imports, "\twit_{name} \"dacapo/wit/{name}\"");
-            }
-        }
-        if !imports.is_empty() {
-            let _ = write!(text, "\nimport (\n{imports})\n");
-        }
-        text + &body
-    }
-
-    /// The types with names that workflows have as their errors.
-    fn errors(&self) -> BTreeSet<TypeId> {
-        let functions = self
-            .exports
-            .iter()
-            .flat_map(|(_, id)| self.resolve.interfaces[*id].functions.values());
-        functions
-            .filter_map(|function| self.result(function)?.1)
-            .filter_map(|err| self.named(&err))
-            .collect()
-    }
-
     /// The definition behind a type's name, through `use` and other names.
     fn named(&self, ty: &Type) -> Option<TypeId> {
         let Type::Id(id) = ty else { return None };
@@ -274,142 +257,6 @@ impl<'a> Writer<'a> {
             | TypeDefKind::Enum(_)
             | TypeDefKind::Flags(_) => Some(*id),
             _ => None,
-        }
-    }
-
-    fn definition(&self, text: &mut String, own: InterfaceId, id: TypeId, is_error: bool) {
-        let ty = &self.resolve.types[id];
-        let Some(wit) = &ty.name else { return };
-        let name = pascal(wit);
-        let about = docs(&ty.docs, "");
-        let form = |ty: &Type| self.form(ty, Form::Own, Some(own));
-        match &ty.kind {
-            TypeDefKind::Record(record) => {
-                let _ = write!(text, "\n{about}type {name} struct {{\n");
-                for field in &record.fields {
-                    let _ = writeln!(
-                        text,
-                        "{}\t{} {} `json:\"{}\"`",
-                        docs(&field.docs, "\t"),
-                        pascal(&field.name),
-                        form(&field.ty),
-                        camel(&field.name)
-                    );
-                }
-                text.push_str("}\n");
-                let clashes = record.fields.iter().any(|field| field.name == "error");
-                describe(text, &name, is_error && !clashes);
-            }
-            TypeDefKind::Variant(variant) => {
-                let about = match about.as_str() {
-                    "" => format!("// {name}: exactly one of its fields is set.\n"),
-                    about => format!("{about}//\n// Exactly one of its fields is set.\n"),
-                };
-                let _ = write!(text, "\n{about}type {name} struct {{\n");
-                for case in &variant.cases {
-                    let form = case
-                        .ty
-                        .map_or("bool".to_owned(), |ty| format!("*{}", form(&ty)));
-                    let about = docs(&case.docs, "\t");
-                    let _ = writeln!(text, "{about}\t{} {form}", pascal(&case.name));
-                }
-                let (mut written, mut read) = (String::new(), String::new());
-                for case in &variant.cases {
-                    let (wit, field) = (&case.name, pascal(&case.name));
-                    let ty = case.ty.as_ref().map(&form);
-                    let _ = match ty {
-                        None => write!(
-                            written,
-                            "\tcase value.{field}:\n\t\treturn wittypes.MarshalBare(\"{wit}\")\n"
-                        ),
-                        Some(_) => write!(
-                            written,
-                            "\tcase value.{field} != nil:\n\t\treturn wittypes.MarshalCase(\"{wit}\", *value.{field})\n"
-                        ),
-                    };
-                    let ty = case.ty.as_ref().map(&form);
-                    let _ = match ty {
-                        None => write!(
-                            read,
-                            "\tcase \"{wit}\":\n\t\tvalue.{field} = true\n\t\treturn nil\n"
-                        ),
-                        Some(ty) => write!(
-                            read,
-                            "\tcase \"{wit}\":\n\t\tvalue.{field} = new({ty})\n\t\treturn json.Unmarshal(payload, value.{field})\n"
-                        ),
-                    };
-                }
-                let names = names(variant.cases.iter().map(|case| case.name.as_str()));
-                let payload = if read.contains("payload") {
-                    "payload"
-                } else {
-                    "_"
-                };
-                let _ = write!(
-                    text,
-                    "}}\n\n// MarshalJSON writes the case that is set.\nfunc (value {name}) MarshalJSON() ([]byte, error) {{\n\tswitch {{\n{written}\t}}\n\treturn nil, wittypes.NoCase(\"{wit}\")\n}}\n\
-                     \n// UnmarshalJSON reads what MarshalJSON writes.\nfunc (value *{name}) UnmarshalJSON(text []byte) error {{\n\ttag, {payload}, err := wittypes.UnmarshalCase(text)\n\tif err != nil {{\n\t\treturn err\n\t}}\n\t*value = {name}{{}}\n\tswitch tag {{\n{read}\t}}\n\treturn wittypes.NotOneOf(tag, \"{wit}\", {names})\n}}\n"
-                );
-                let clashes = variant.cases.iter().any(|case| case.name == "error");
-                describe(text, &name, is_error && !clashes);
-            }
-            TypeDefKind::Enum(of) => {
-                let _ = write!(
-                    text,
-                    "\n{about}type {name} uint32\n\n// The cases of {name}.\nconst (\n"
-                );
-                for (index, case) in of.cases.iter().enumerate() {
-                    let value = if index == 0 {
-                        format!(" {name} = iota")
-                    } else {
-                        String::new()
-                    };
-                    let about = docs(&case.docs, "\t");
-                    let _ = writeln!(text, "{about}\t{name}{}{value}", pascal(&case.name));
-                }
-                let names = names(of.cases.iter().map(|case| case.name.as_str()));
-                let list = variable(wit);
-                let _ = write!(
-                    text,
-                    ")\n\nvar {list} = {names}\n\n// String is the name in WIT.\nfunc (value {name}) String() string {{\n\treturn {list}[value]\n}}\n\
-                     \n// MarshalText writes the name in WIT.\nfunc (value {name}) MarshalText() ([]byte, error) {{\n\treturn []byte({list}[value]), nil\n}}\n\
-                     \n// UnmarshalText reads the name in WIT.\nfunc (value *{name}) UnmarshalText(text []byte) error {{\n\tindex, err := wittypes.Index(text, \"{wit}\", {list})\n\t*value = {name}(index)\n\treturn err\n}}\n"
-                );
-                describe(text, &name, is_error);
-            }
-            TypeDefKind::Flags(flags) => {
-                let _ = write!(
-                    text,
-                    "\n{about}type {name} uint32\n\n// The flags of {name}.\nconst (\n"
-                );
-                for (index, flag) in flags.flags.iter().enumerate() {
-                    let value = if index == 0 {
-                        format!(" {name} = 1 << iota")
-                    } else {
-                        String::new()
-                    };
-                    let about = docs(&flag.docs, "\t");
-                    let _ = writeln!(text, "{about}\t{name}{}{value}", pascal(&flag.name));
-                }
-                let names = names(flags.flags.iter().map(|flag| flag.name.as_str()));
-                let list = variable(wit);
-                let _ = write!(
-                    text,
-                    ")\n\nvar {list} = {names}\n\n// MarshalJSON writes the names of the flags that are set.\nfunc (value {name}) MarshalJSON() ([]byte, error) {{\n\treturn wittypes.MarshalFlags(uint32(value), {list})\n}}\n\
-                     \n// UnmarshalJSON reads what MarshalJSON writes.\nfunc (value *{name}) UnmarshalJSON(text []byte) error {{\n\tbits, err := wittypes.UnmarshalFlags(text, \"{wit}\", {list})\n\t*value = {name}(bits)\n\treturn err\n}}\n"
-                );
-                describe(text, &name, is_error);
-            }
-            TypeDefKind::Type(target) => {
-                let _ = write!(text, "\n{about}type {name} = {}\n", form(target));
-            }
-            kind => {
-                let _ = write!(
-                    text,
-                    "\n{about}type {name} = {}\n",
-                    self.kind(kind, Form::Own, Some(own))
-                );
-            }
         }
     }
 
@@ -502,274 +349,6 @@ impl<'a> Writer<'a> {
         }
         None
     }
-
-    /// The package that wit-bindgen's exports call.
-    fn exported(&self, id: InterfaceId, package: &str) -> String {
-        let interface = &self.resolve.interfaces[id];
-        let mut functions = String::new();
-        let mut variables = String::new();
-        for function in interface.functions.values() {
-            self.function(&mut variables, &mut functions, function);
-        }
-        let mut turned = BTreeSet::new();
-        for function in interface.functions.values() {
-            for ty in signature(function) {
-                self.turned(&ty, &mut turned);
-            }
-        }
-        for ty in turned {
-            self.turns(&mut functions, ty);
-        }
-        let body = format!(
-            "// Workflows are the functions that the project has for the interface.\nvar Workflows struct {{\n{variables}}}\n{functions}"
-        );
-        let mut imports = "\t\"dacapo/internal/guest\"\n".to_owned();
-        if body.contains("wittypes.") {
-            imports.push_str("\t\"dacapo/wittypes\"\n");
-        }
-        for (other, name) in &self.packages {
-            if body.contains(&format!("wit_{name}.")) {
-                let _ = writeln!(imports, "\twit_{name} \"dacapo/wit/{name}\"");
-            }
-            let raw = self.raw_package(*other);
-            if body.contains(&format!("raw_{raw}.")) {
-                let _ = writeln!(imports, "\traw_{raw} \"{RAW}/{raw}\"");
-            }
-        }
-        format!("{HEADER}package {package}\n\nimport (\n{imports})\n\n{body}")
-    }
-
-    fn function(&self, variables: &mut String, text: &mut String, function: &Function) {
-        let name = pascal(&function.name);
-        let own = |ty: &Type| self.form(ty, Form::Own, None);
-        let raw = |ty: &Type| self.form(ty, Form::Raw, None);
-        let given: Vec<String> = function.params.iter().map(|param| own(&param.ty)).collect();
-        let given = given.join(", ");
-        let params = function.params.iter().enumerate();
-        let taken: Vec<String> = params
-            .clone()
-            .map(|(index, param)| format!("p{index} {}", raw(&param.ty)))
-            .collect();
-        let taken = taken.join(", ");
-        let lifted: Vec<String> = params
-            .map(|(index, param)| format!("{}(p{index})", self.turn(&param.ty, Turn::Lift)))
-            .collect();
-        let called = format!("Workflows.{name}({})", lifted.join(", "));
-        let result = self.result(function);
-        let value = match &result {
-            Some((ok, _)) => *ok,
-            None => function.result,
-        };
-        let _ = match &value {
-            Some(ty) => writeln!(variables, "\t{name} func({given}) ({}, error)", own(ty)),
-            None => writeln!(variables, "\t{name} func({given}) error"),
-        };
-        let workflow = match &value {
-            Some(ty) => format!("func() ({}, error) {{ return {called} }}", own(ty)),
-            None => {
-                format!("func() (wittypes.Unit, error) {{ return wittypes.Unit{{}}, {called} }}")
-            }
-        };
-        let lower = self.turn_optional(value.as_ref(), Turn::Lower);
-        let _ = match (&result, &value) {
-            (Some((_, err)), _) => {
-                let lower_error = self.turn_optional(err.as_ref(), Turn::Lower);
-                let returned = format!(
-                    "wittypes.Result[{}, {}]",
-                    self.optional(value.as_ref(), Form::Raw, None),
-                    self.optional(err.as_ref(), Form::Raw, None)
-                );
-                write!(
-                    text,
-                    "\nfunc {name}({taken}) {returned} {{\n\treturn guest.PlayResult({workflow}, {lower}, {lower_error})\n}}\n"
-                )
-            }
-            (None, None) => write!(
-                text,
-                "\nfunc {name}({taken}) {{\n\tguest.Play({workflow}, {lower})\n}}\n"
-            ),
-            // wit-bindgen takes a bare tuple for several results.
-            (None, Some(Type::Id(id)))
-                if let TypeDefKind::Tuple(tuple) = &self.resolve.types[*id].kind =>
-            {
-                let types: Vec<String> = tuple.types.iter().map(raw).collect();
-                let parts: Vec<String> = (0..types.len()).map(|at| format!("all.F{at}")).collect();
-                write!(
-                    text,
-                    "\nfunc {name}({taken}) ({}) {{\n\tall := guest.Play({workflow}, {lower})\n\treturn {}\n}}\n",
-                    types.join(", "),
-                    parts.join(", ")
-                )
-            }
-            (None, Some(ty)) => write!(
-                text,
-                "\nfunc {name}({taken}) {} {{\n\treturn guest.Play({workflow}, {lower})\n}}\n",
-                raw(ty)
-            ),
-        };
-    }
-
-    fn turn_optional(&self, ty: Option<&Type>, turn: Turn) -> String {
-        ty.map_or_else(
-            || "guest.Same[wittypes.Unit]".to_owned(),
-            |ty| self.turn(ty, turn),
-        )
-    }
-
-    /// A function that turns values of a type.
-    fn turn(&self, ty: &Type, turn: Turn) -> String {
-        let prefix = match turn {
-            Turn::Lift => "lift",
-            Turn::Lower => "lower",
-        };
-        let Type::Id(id) = ty else {
-            return match ty {
-                Type::Char if turn == Turn::Lift => {
-                    "func(char rune) wittypes.Char { return wittypes.Char(char) }".to_owned()
-                }
-                Type::Char => "func(char wittypes.Char) rune { return rune(char) }".to_owned(),
-                _ => format!("guest.Same[{}]", self.form(ty, Form::Raw, None)),
-            };
-        };
-        match &self.resolve.types[*id].kind {
-            TypeDefKind::Type(ty) => self.turn(ty, turn),
-            TypeDefKind::List(Type::U8) => "guest.Same[[]uint8]".to_owned(),
-            TypeDefKind::List(ty) => format!("guest.List({})", self.turn(ty, turn)),
-            TypeDefKind::Option(ty) => {
-                let function = match turn {
-                    _ if self.is_option(ty) => "Option",
-                    Turn::Lift => "Pointer",
-                    Turn::Lower => "FromPointer",
-                };
-                format!("guest.{function}({})", self.turn(ty, turn))
-            }
-            TypeDefKind::Result(result) => format!(
-                "guest.Result({}, {})",
-                self.turn_optional(result.ok.as_ref(), turn),
-                self.turn_optional(result.err.as_ref(), turn)
-            ),
-            TypeDefKind::Tuple(tuple) => {
-                let (from, to) = turn.forms();
-                let fields = tuple.types.iter().enumerate();
-                let fields: Vec<String> = fields
-                    .map(|(at, ty)| format!("F{at}: {}(tuple.F{at})", self.turn(ty, turn)))
-                    .collect();
-                let ty = Type::Id(*id);
-                let to = self.form(&ty, to, None);
-                format!(
-                    "func(tuple {}) {to} {{ return {to}{{{}}} }}",
-                    self.form(&ty, from, None),
-                    fields.join(", ")
-                )
-            }
-            _ => format!("{prefix}{}", self.turn_name(*id)),
-        }
-    }
-
-    fn turn_name(&self, id: TypeId) -> String {
-        let ty = &self.resolve.types[id];
-        let package = match ty.owner {
-            TypeOwner::Interface(owner) => self.packages[&owner].as_str(),
-            _ => "",
-        };
-        format!(
-            "_{package}_{}",
-            pascal(ty.name.as_deref().unwrap_or_default())
-        )
-    }
-
-    /// The types with names that a type consists of.
-    fn turned(&self, ty: &Type, found: &mut BTreeSet<TypeId>) {
-        if let Some(id) = self.named(ty)
-            && !found.insert(id)
-        {
-            return;
-        }
-        if let Type::Id(id) = ty {
-            for part in parts(&self.resolve.types[*id].kind) {
-                self.turned(&part, found);
-            }
-        }
-    }
-
-    /// The functions that turn values of a type with a name.
-    fn turns(&self, text: &mut String, id: TypeId) {
-        let (ty, name) = (Type::Id(id), self.turn_name(id));
-        let (own, raw) = (
-            self.form(&ty, Form::Own, None),
-            self.form(&ty, Form::Raw, None),
-        );
-        let (mut lifted, mut lowered) = (String::new(), String::new());
-        match &self.resolve.types[id].kind {
-            TypeDefKind::Record(record) => {
-                let fields = |turn| {
-                    let fields = record.fields.iter().map(|field| {
-                        let name = pascal(&field.name);
-                        format!(
-                            "\t\t{name}: {}(value.{name}),\n",
-                            self.turn(&field.ty, turn)
-                        )
-                    });
-                    fields.collect::<String>()
-                };
-                lifted = format!("\treturn {own}{{\n{}\t}}\n", fields(Turn::Lift));
-                lowered = format!("\treturn {raw}{{\n{}\t}}\n", fields(Turn::Lower));
-            }
-            TypeDefKind::Variant(variant) => {
-                let (package, bare) = raw.split_once('.').unwrap_or(("", &raw));
-                lifted.push_str("\tswitch value.Tag() {\n");
-                lowered.push_str("\tswitch {\n");
-                for case in &variant.cases {
-                    let field = pascal(&case.name);
-                    let _ = match &case.ty {
-                        None => write!(
-                            lifted,
-                            "\tcase {raw}{field}:\n\t\treturn {own}{{{field}: true}}\n"
-                        ),
-                        Some(ty) => write!(
-                            lifted,
-                            "\tcase {raw}{field}:\n\t\tpayload := {}(value.{field}())\n\t\treturn {own}{{{field}: &payload}}\n",
-                            self.turn(ty, Turn::Lift)
-                        ),
-                    };
-                    let _ = match &case.ty {
-                        None => write!(
-                            lowered,
-                            "\tcase value.{field}:\n\t\treturn {package}.Make{bare}{field}()\n"
-                        ),
-                        Some(ty) => write!(
-                            lowered,
-                            "\tcase value.{field} != nil:\n\t\treturn {package}.Make{bare}{field}({}(*value.{field}))\n",
-                            self.turn(ty, Turn::Lower)
-                        ),
-                    };
-                }
-                let wit = self.resolve.types[id].name.as_deref().unwrap_or_default();
-                let _ = write!(lifted, "\t}}\n\tpanic(\"unreachable\")\n");
-                let _ = write!(
-                    lowered,
-                    "\t}}\n\tpanic(\"none of the cases of {wit} is set\")\n"
-                );
-            }
-            _ => {
-                let _ = writeln!(lifted, "\treturn {own}(value)");
-                let _ = writeln!(lowered, "\treturn {raw}(value)");
-            }
-        }
-        let _ = write!(
-            text,
-            "\nfunc lift{name}(value {raw}) {own} {{\n{lifted}}}\n\nfunc lower{name}(value {own}) {raw} {{\n{lowered}}}\n"
-        );
-    }
-}
-
-impl Turn {
-    fn forms(self) -> (Form, Form) {
-        match self {
-            Self::Lift => (Form::Raw, Form::Own),
-            Self::Lower => (Form::Own, Form::Raw),
-        }
-    }
 }
 
 /// This interface, and those whose types are part of its types, each once.
@@ -808,43 +387,8 @@ fn parts(kind: &TypeDefKind) -> Vec<Type> {
     }
 }
 
-/// A method that makes a type an error of Go.
-fn describe(text: &mut String, name: &str, is_error: bool) {
-    if is_error {
-        let _ = write!(
-            text,
-            "\n// Error makes the value an error that a workflow may return.\nfunc (value {name}) Error() string {{\n\treturn wittypes.Describe(value)\n}}\n"
-        );
-    }
-}
-
-fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
-    format!("[]string{{{}}}", names.join(", "))
-}
-
-fn package_docs(about: &Docs, package: &str) -> String {
-    match about.contents {
-        Some(_) => docs(about, ""),
-        None => {
-            format!("// Package {package} has the types of an interface of the project's WIT.\n")
-        }
-    }
-}
-
-fn docs(docs: &Docs, indent: &str) -> String {
-    let lines = docs.contents.as_deref().unwrap_or_default().trim().lines();
-    lines.map(|line| format!("{indent}// {line}\n")).collect()
-}
-
 fn pascal(name: &str) -> String {
     name.split('-').map(capital).collect()
-}
-
-fn camel(name: &str) -> String {
-    let mut words = name.split('-');
-    let first = words.next().unwrap_or_default().to_ascii_lowercase();
-    words.fold(first, |name, word| name + &capital(word))
 }
 
 fn snake(name: &str) -> String {
@@ -861,11 +405,6 @@ fn package(name: &str) -> String {
         | "switch" | "type" | "var" | "vendor" => format!("{name}_"),
         _ => name,
     }
-}
-
-/// The variable with the names of an enum's or flags' parts.
-fn variable(name: &str) -> String {
-    format!("namesOf{}", pascal(name))
 }
 
 fn capital(word: &str) -> String {
@@ -975,6 +514,26 @@ mod tests {
             &files,
             "internal/bindings/shop_orders_user_orders/wit_bindings.go",
         );
+    }
+
+    #[test]
+    fn what_calls_the_host_can_be_linked_into_tests_of_go() {
+        let (resolve, world) = world(
+            "package a:b; interface i { resource r { constructor(); } f: func(); } world w { import i; }",
+        );
+        let files = files(&resolve, world).expect("Go has a form for all of it");
+        let calls = file(&files, "internal/bindings/a_b_i/elsewhere.s");
+        assert!(calls.starts_with("//go:build !wasm\n"), "{calls}");
+        for call in [
+            "wasm_import_f",
+            "wasm_import_constructor_r",
+            "resourceDropR",
+        ] {
+            let defined = format!("TEXT ·{call}(SB)");
+            assert!(calls.contains(&defined), "{call}: {calls}");
+        }
+        let target = file(&files, "internal/bindings/a_b_i/elsewhere.go");
+        assert!(target.contains("package a_b_i\n"), "{target}");
     }
 
     #[test]

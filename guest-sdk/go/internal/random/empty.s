@@ -1,1 +1,0 @@
-// With this file here functions may be declared without a body.
