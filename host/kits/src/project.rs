@@ -134,6 +134,9 @@ impl Project {
         if language == Language::TypeScript {
             languages::typescript::prepare(self, &world)?;
         }
+        if language == Language::Go {
+            languages::go::prepare(self, &world)?;
+        }
         Ok(world)
     }
 

@@ -47,7 +47,7 @@ impl monotonic_clock::Host for Guest {
 }
 
 impl Guest {
-    /// The monotonic clock starts with the run, not with the instance.
+    /// The monotonic clock starts with the run, not with the instance, and at one tick: Go takes a time of zero for a clock that is broken.
     fn since_start_ns(&self) -> u64 {
         let micros = self
             .visible_now()
@@ -55,6 +55,7 @@ impl Guest {
             .saturating_sub(self.go.created_at.as_micros());
         u64::try_from(micros)
             .unwrap_or(0)
+            .saturating_add(1)
             .saturating_mul(NANOS_PER_MICRO)
     }
 

@@ -1,0 +1,110 @@
+// Package runtime is what generated bindings call: handles of resources, and memory for what comes from the host and goes to it.
+package runtime
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Handle is a handle of a resource, until it is given away.
+type Handle struct {
+	value int32
+}
+
+// MakeHandle makes one of what the host has answered.
+func MakeHandle(value int32) *Handle {
+	handle := &Handle{}
+	handle.Set(value)
+	return handle
+}
+
+// Use answers the handle, which stays.
+func (handle *Handle) Use() int32 {
+	if handle.value == 0 {
+		panic("the resource was given away already")
+	}
+	return handle.value
+}
+
+// Take answers the handle, which is gone then.
+func (handle *Handle) Take() int32 {
+	value := handle.Use()
+	handle.value = 0
+	return value
+}
+
+// TakeOrNil is Take, and 0 if it is gone.
+func (handle *Handle) TakeOrNil() int32 {
+	value := handle.value
+	handle.value = 0
+	return value
+}
+
+// Set puts a handle where there is none.
+func (handle *Handle) Set(value int32) {
+	if value == 0 || handle.value != 0 {
+		panic("a resource has one handle")
+	}
+	handle.value = value
+}
+
+// Allocate answers memory that stays where it is until the pinner lets it go.
+func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
+	if size == 0 {
+		return nil
+	}
+	var memory unsafe.Pointer
+	// The collector aligns by the type.
+	switch align {
+	case 1:
+		memory = unsafe.Pointer(unsafe.SliceData(make([]uint8, size)))
+	case 2:
+		memory = unsafe.Pointer(unsafe.SliceData(make([]uint16, (size+1)/2)))
+	case 4:
+		memory = unsafe.Pointer(unsafe.SliceData(make([]uint32, (size+3)/4)))
+	default:
+		memory = unsafe.Pointer(unsafe.SliceData(make([]uint64, (size+7)/8)))
+	}
+	pinner.Pin(memory)
+	return memory
+}
+
+var fromHost runtime.Pinner
+
+// Unpin leaves to the collector what came from the host.
+func Unpin() {
+	fromHost.Unpin()
+}
+
+// The adapter of WASI asks for memory before there is a collector: two pieces of 64 KiB, which it keeps.
+var (
+	early     [256 << 10]byte
+	earlyUsed uintptr
+	collected bool
+)
+
+func init() {
+	collected = true
+}
+
+//go:wasmexport cabi_realloc
+func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
+	if old != nil || oldSize != 0 {
+		panic("memory of the host's does not grow")
+	}
+	if collected {
+		return Allocate(&fromHost, size, align)
+	}
+	base := uintptr(unsafe.Pointer(&early))
+	begin := (base+earlyUsed+align-1)&^(align-1) - base
+	if begin+size > uintptr(len(early)) {
+		panic("there is not that much memory before the collector")
+	}
+	earlyUsed = begin + size
+	return unsafe.Pointer(&early[begin])
+}
+
+// NotHere is where calls of the host go in a program that is no component, such as a test's.
+func NotHere() {
+	panic("this can be called in a run only: play the workflow with `dacapo test`")
+}
