@@ -45,7 +45,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-store",
         ],
     ),
-    ("dacapo-kits", &["wit-component", "wit-parser"]),
+    (
+        "dacapo-kits",
+        &[
+            "wit-bindgen-c",
+            "wit-bindgen-core",
+            "wit-component",
+            "wit-parser",
+        ],
+    ),
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
@@ -83,6 +91,8 @@ const HEAVY: &[&str] = &[
     "wit-component",
     "wit-parser",
     "wit-bindgen",
+    "wit-bindgen-c",
+    "wit-bindgen-core",
     "axum",
     "clap",
     "anyhow",
