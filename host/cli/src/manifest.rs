@@ -751,7 +751,7 @@ mod tests {
             ),
             (
                 "[limit]\nmemory = 5",
-                "1:2: expected one of `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
+                "1:2: expected one of `build`, `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `limit`",
             ),
             ("queue = 5", "1:9: expected a string, got integer `5`"),
             ("queue = \"a/b\"", "1:9: `queue`: expected"),

@@ -46,7 +46,7 @@ pub(crate) fn write(
             text.as_bytes(),
         )?;
     }
-    let (resolve, worlds) = parse(to)?;
+    let (resolve, worlds) = parse(to, project)?;
     let name = choose(&resolve, &worlds, named, project)?;
     let mut text = format!(
         "// {name}, and all that Dacapo offers.\nworld {GUEST} {{\n    include {name};\n    include {CONTRACT};\n"
@@ -56,7 +56,7 @@ pub(crate) fn write(
     }
     text.push_str("}\n");
     assets::write_file(&to.join(format!("{GUEST}.wit")), text.as_bytes())?;
-    let (resolve, worlds) = parse(to)?;
+    let (resolve, worlds) = parse(to, project)?;
     let found = worlds.iter().find(|id| resolve.worlds[**id].name == GUEST);
     let id =
         *found.ok_or_else(|| KitError::Wit(format!("{} has no world {GUEST}", to.display())))?;
@@ -67,11 +67,14 @@ pub(crate) fn write(
     })
 }
 
-fn parse(directory: &Path) -> Result<(Resolve, Vec<WorldId>), KitError> {
+/// Reads the copy; what is wrong with it is said of the original.
+fn parse(directory: &Path, original: &Path) -> Result<(Resolve, Vec<WorldId>), KitError> {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(directory)
-        .map_err(|error| KitError::Wit(format!("{error:#}")))?;
+    let (package, _) = resolve.push_dir(directory).map_err(|error| {
+        let text = format!("{error:#}");
+        let copy = directory.display().to_string();
+        KitError::Wit(text.replace(&copy, &original.display().to_string()))
+    })?;
     let worlds = resolve.packages[package].worlds.values().copied().collect();
     Ok((resolve, worlds))
 }

@@ -70,11 +70,13 @@ impl Lines {
         self.read(&offsets).await;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = Vec::new();
-        for frame in frames {
+        for (at, frame) in frames.iter().enumerate() {
+            // Debug sections that lie must not take the place of functions that were running.
+            let room = BACKTRACE_MAX.saturating_sub(lines.len() + frames.len() - at);
             let places = offset(frame).and_then(|offset| kept.get(&offset));
-            describe(frame, places.map_or(&[], |places| &places[..]), &mut lines);
+            let places = places.map_or(&[][..], |places| &places[..]);
+            describe(frame, places, room, &mut lines);
         }
-        lines.truncate(BACKTRACE_MAX);
         lines
     }
 
@@ -150,7 +152,7 @@ fn offset(frame: &FrameInfo) -> Option<u64> {
 }
 
 /// A frame as lines, those of inlined functions first. Of the function itself the name section knows more than debug sections do.
-fn describe(frame: &FrameInfo, places: &[Place], lines: &mut Vec<String>) {
+fn describe(frame: &FrameInfo, places: &[Place], room: usize, lines: &mut Vec<String>) {
     let name = match frame.func_name() {
         Some(name) => plain_name(name),
         None => format!("function {}", frame.func_index()),
@@ -159,7 +161,7 @@ fn describe(frame: &FrameInfo, places: &[Place], lines: &mut Vec<String>) {
         Some((own, inlined)) => (inlined, own.at.as_deref()),
         None => (&[][..], None),
     };
-    let left_out = inlined.len().saturating_sub(INLINED_MAX);
+    let left_out = inlined.len().saturating_sub(room.min(INLINED_MAX));
     for place in &inlined[left_out..] {
         let name = place.function.as_deref().map(plain_name);
         lines.push(with_place(

@@ -181,7 +181,7 @@ async fn a_manifest_that_cannot_be_meant_is_refused_with_line_and_column_and_not
         ),
         (
             "[retries]\n",
-            "dacapo.toml:1:2: expected one of `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `retries`",
+            "dacapo.toml:1:2: expected one of `build`, `retry`, `queue`, `priority`, `retention`, `sql`, `workflows`, `http`, `secrets`, `environment`, `limits`, got the key `retries`",
         ),
         (
             "[sql]\nsearch-path = [\"shop\"]\n",

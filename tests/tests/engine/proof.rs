@@ -857,7 +857,7 @@ async fn nothing_is_moved_to_a_deployment_that_is_retired_or_gone() {
     fails(
         &dacapo(&database, &repair).await,
         1,
-        &["was retired or taken away", "--undo"],
+        &["is retired", "--undo"],
     );
     let standing = stand(store, &[run]).await;
     let retired = move_runs(store, probe_at(&database, 1).await, &standing, "me").await;

@@ -237,8 +237,8 @@ async fn a_child_goes_where_its_parent_says_then_where_the_manifest_of_its_workf
         .await;
     let blocked = client.get(parent.id).await.unwrap().blocked.unwrap();
     assert!(blocked.as_str().contains("unknown-queue"), "{blocked:?}");
+    // That is all it lacked.
     queues(client, &["slow"]).await;
-    client.resume(parent.id).await.unwrap();
     database.done(parent.id).await;
     worker.drain().await.unwrap();
     sound(&database).await;
@@ -537,7 +537,7 @@ async fn a_deploy_may_set_what_its_manifest_does_not_and_what_holds_is_shown() {
         ),
         (
             "limits.stepz=5",
-            "--set 'limits.stepz=5': expected one of `memory`, `cpu`, `step-cpu`, `payload`, `steps`, got the key `stepz`",
+            "--set 'limits.stepz=5': expected one of `memory`, `cpu`, `step-cpu`, `payload`, `steps`, `scratch`, got the key `stepz`",
         ),
         (
             "limits.memory=64MiB",

@@ -67,7 +67,7 @@ pub(crate) struct Limits {
     /// Takeovers of a run in a row, from workers that died and without anything new in its journal, after which it is blocked
     #[arg(long, default_value_t = 3, value_name = "TIMES")]
     takeovers_max: u16,
-    /// Threads that run guests [default: one for each core]
+    /// Guests that compute at the same time [default: one for each core]
     #[arg(long, value_name = "THREADS")]
     guest_threads: Option<usize>,
     /// Linear memory of a guest, at most, in MiB

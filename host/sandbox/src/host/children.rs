@@ -120,7 +120,8 @@ impl Guest {
                     code: BlockCode::UnknownWorkflow,
                     message: format!("`{}` is to start a child: {problem}", slot.key),
                     // By this the run is found when such a workflow is deployed.
-                    details: Some(named("workflow", workflow)),
+                    details: (workflow.len() <= WORKFLOW_NAME_MAX_BYTES)
+                        .then(|| named("workflow", workflow)),
                 }));
             }
         };

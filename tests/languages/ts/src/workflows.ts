@@ -1,0 +1,55 @@
+import { Failure, Fatal, step, workflows } from "dacapo";
+import type { Mistakes } from "wit/mistakes";
+
+function deep(): never {
+  throw new TypeError("there is no such order");
+}
+
+function deeper(): never {
+  deep();
+}
+
+function unrecordable(what: string): unknown {
+  const cycle: Record<string, unknown> = {};
+  cycle["itself"] = cycle;
+  return { function: { inner: deep }, cycle, nan: [Number.NaN], big: { value: 10n } }[what];
+}
+
+export const mistakes = workflows<Mistakes>({
+  async throws() {
+    await step("first", () => 1);
+    deeper();
+  },
+
+  async throwsInStep() {
+    await step("fragile", { attempts: 1 }, async () => deeper());
+  },
+
+  async records(what) {
+    await step("record", { attempts: 1 }, () => unrecordable(what));
+  },
+
+  async nests() {
+    await Promise.all([step("outer", async () => step("inner", () => 1)), step("beside", () => 2)]);
+  },
+
+  async draws() {
+    const before = Math.random();
+    const inside = await step("draw", () => Math.random());
+    return [before, inside, Math.random()];
+  },
+
+  async declines() {
+    try {
+      await step("charge", () => {
+        throw new Fatal("no funds", { code: "declined", details: { missing: 5 } });
+      });
+    } catch (error) {
+      if (error instanceof Failure) {
+        return `${error.code}: ${error.message} ${JSON.stringify(error.details)}`;
+      }
+      throw error;
+    }
+    return "not declined";
+  },
+});

@@ -1,0 +1,131 @@
+//! From nothing to a run: what a new user types.
+
+use dacapo_tests::{Dacapo, database};
+
+use crate::projects::{FOREIGN, Language, RUST, dacapo, directory, said};
+
+async fn begins(language: Language) {
+    let database = database().await;
+    let at = directory(&format!("beginning-{}", language.name));
+    let new = ["new", "order-flow", "--lang", language.name];
+    let files = said(&dacapo(&at, &new).await);
+    assert!(files.contains("order-flow/dacapo.toml"), "{files}");
+
+    let project = at.join("order-flow");
+    let built = said(&dacapo(&project, &["build"]).await);
+    assert!(
+        built.contains(
+            "app:order-flow/workflows.sign-up(request: request) -> result<account, string>"
+        ),
+        "{built}"
+    );
+    let tested = said(&dacapo(&project, &["test"]).await);
+    assert!(
+        tested.contains("sign-up.toml: as expected, also with each of"),
+        "{tested}"
+    );
+
+    let url = ["--database-url", database.url.as_str()];
+    let on = |words: &[&'static str]| [words, &url].concat();
+    said(&dacapo(&project, &on(&["deploy", "order-flow.wasm"])).await);
+    let worker = Dacapo::on(&database).worker().await;
+    let input = r#"{"name": "Ada", "email": "ada@example.com"}"#;
+    let started = said(&dacapo(&project, &on(&["start", "sign-up", "--input", input])).await);
+    let run = started.split_whitespace().find(|word| word.len() == 36);
+    let run = run.unwrap_or_else(|| panic!("no run's id in {started}"));
+    let confirm = ["event", run, "confirmed", r#"{"by": "Grace"}"#];
+    said(&dacapo(&project, &[&confirm[..], &url].concat()).await);
+    let done = database.done(run.parse().unwrap()).await;
+    let output = done.output.unwrap_or_else(|| panic!("{:?}", done.failure));
+    assert!(
+        output
+            .as_str()
+            .contains("Welcome, Ada! Grace has confirmed you."),
+        "{output:?}"
+    );
+    // The example's own mistake, told by its own words.
+    let bad = r#"{"name": "Ada", "email": "nobody"}"#;
+    let failed = dacapo(
+        &project,
+        &on(&["start", "--wait", "sign-up", "--input", bad]),
+    )
+    .await;
+    assert!(!failed.status.success());
+    let told = String::from_utf8_lossy(&failed.stderr);
+    assert!(
+        told.contains("nobody") && told.contains("is no e-mail address"),
+        "{told}"
+    );
+    worker.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_project_is_built_tested_deployed_and_run() {
+    for language in [RUST].into_iter().chain(FOREIGN) {
+        if language.is_here() {
+            begins(language).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
+    let at = directory("wrong");
+    let fails = |output: std::process::Output, words: &[&str]| {
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{told}");
+        for word in words {
+            assert!(told.contains(word), "expected {word:?} in {told}");
+        }
+    };
+    fails(
+        dacapo(&at, &["build"]).await,
+        &["dacapo.toml", "dacapo new"],
+    );
+    fails(
+        dacapo(&at, &["new", "Order", "--lang", "rust"]).await,
+        &["lower-case", "Order"],
+    );
+    fails(
+        dacapo(&at, &["new", "order", "--lang", "cobol"]).await,
+        &["rust, ts, python, go, c", "cobol"],
+    );
+    said(&dacapo(&at, &["new", "order", "--lang", "rust"]).await);
+    fails(
+        dacapo(&at, &["new", "order", "--lang", "rust"]).await,
+        &["not empty"],
+    );
+    let project = at.join("order");
+    fails(
+        dacapo(&project, &["test"]).await,
+        &["order.wasm", "dacapo build"],
+    );
+    let manifest = |text: &str| std::fs::write(project.join("dacapo.toml"), text).unwrap();
+    manifest("[retry]\nmax-attempts = 3\n");
+    fails(dacapo(&project, &["build"]).await, &["[build]", "language"]);
+    manifest("[build]\nlanguage = \"fortran\"\n");
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["dacapo.toml:2:12", "fortran"],
+    );
+    manifest("[build]\nlanguage = \"rust\"\nworld = \"shop\"\n");
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["no world shop", "guest"],
+    );
+    manifest("[build]\nlanguage = \"rust\"\nworlds = \"shop\"\n");
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["dacapo.toml:3:1", "worlds"],
+    );
+    manifest("[build]\nlanguage = \"rust\"\n");
+    std::fs::write(
+        project.join("wit/world.wit"),
+        "package app:order; world order { export shop; }",
+    )
+    .unwrap();
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["wit", "interface or world `shop` does not exist"],
+    );
+}

@@ -1,0 +1,143 @@
+//! What goes wrong is said in the language's own words.
+
+use dacapo_testkit::{Component, Failure, RunOutcome, Value, json};
+
+use crate::projects::{FOREIGN, Language, TYPESCRIPT, mistakes};
+
+async fn play(language: Language, workflow: &str, input: Value) -> (RunOutcome, String) {
+    let component = Component::load(mistakes(language).await).unwrap();
+    let mut run = component
+        .run(&format!("mistakes.{workflow}"), input)
+        .unwrap();
+    let outcome = run.run_to_completion().await.unwrap();
+    (outcome, run.journal())
+}
+
+/// The run failed so.
+async fn failure(language: Language, workflow: &str, input: Value) -> Failure {
+    match play(language, workflow, input).await.0 {
+        RunOutcome::Failed(failure) => failure,
+        other => panic!(
+            "{} {workflow}: expected a failure, the run {other}",
+            language.name
+        ),
+    }
+}
+
+#[track_caller]
+fn holds(failure: &Failure, words: &[&str]) {
+    let details = failure
+        .details
+        .as_ref()
+        .map_or("", |details| details.as_str());
+    let all = format!("{}: {} {details}", failure.code, failure.message);
+    for word in words {
+        assert!(all.contains(word), "expected {word:?} in {all}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let failure = failure(language, "throws", Value::Null).await;
+        assert_eq!(failure.code, "exception", "{}", language.name);
+        holds(
+            &failure,
+            &[
+                "TypeError: there is no such order",
+                "trace",
+                "deep",
+                "deeper",
+            ],
+        );
+        assert!(!failure.retryable);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_thrown_in_a_step_is_the_failure_of_its_attempt() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let failure = failure(language, "throws-in-step", Value::Null).await;
+        assert_eq!(failure.code, "error", "{}", language.name);
+        holds(&failure, &["there is no such order", "deeper"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_json_cannot_carry_is_refused_in_words_of_the_language() {
+    let words = |language: Language, what: &str| match (language, what) {
+        (TYPESCRIPT, "function") => "a function at \"inner\"",
+        (TYPESCRIPT, "cycle") => "circular",
+        (TYPESCRIPT, "nan") => "NaN",
+        (TYPESCRIPT, _) => "a BigInt at \"value\"",
+        (_, "function") => "function has no form in JSON",
+        (_, "cycle") => "Circular",
+        (_, "nan") => "not JSON compliant",
+        _ => "a set has no order",
+    };
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        for what in ["function", "cycle", "nan", "big"] {
+            let failure = failure(language, "records", json!(what)).await;
+            assert_eq!(
+                failure.code, "encode",
+                "{} {what}: {failure}",
+                language.name
+            );
+            holds(&failure, &["record", words(language, what)]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_in_a_step_or_two_at_once_are_misuse_with_what_to_do() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let failure = failure(language, "nests", Value::Null).await;
+        assert_eq!(failure.code, "misuse", "{}", language.name);
+        holds(&failure, &["step", "outer"]);
+        if language == TYPESCRIPT {
+            holds(&failure, &["parallel()", "await one before the next"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn randomness_is_the_runs_own_and_not_that_of_the_build() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let component = Component::load(mistakes(language).await).unwrap();
+        let mut seen = Vec::new();
+        for id in [7_u128, 8, 7] {
+            let mut run = component.run("mistakes.draws", Value::Null).unwrap();
+            run.id(dacapo_model::RunId(uuid::Uuid::from_u128(id)));
+            let outcome = run.run_to_completion().await.unwrap();
+            let drawn: Vec<f64> = outcome.output().unwrap();
+            assert!(
+                drawn.iter().all(|number| (0.0..1.0).contains(number)),
+                "{drawn:?}"
+            );
+            seen.push(drawn);
+        }
+        assert_ne!(seen[0][0], seen[1][0], "{}", language.name);
+        assert_eq!(
+            (seen[0][0], seen[0][2]),
+            (seen[2][0], seen[2][2]),
+            "{}",
+            language.name
+        );
+        assert_ne!(seen[0][1], seen[2][1], "{}", language.name);
+        assert_ne!(seen[0][0], seen[0][2], "{}", language.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_has_its_code_and_its_details_where_it_is_caught() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let (outcome, journal) = play(language, "declines", Value::Null).await;
+        let said: String = outcome.output().unwrap();
+        assert_eq!(
+            said, r#"declined: no funds {"missing":5}"#,
+            "{}",
+            language.name
+        );
+        assert_eq!(journal.lines().count(), 1, "{journal}");
+    }
+}

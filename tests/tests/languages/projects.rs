@@ -1,0 +1,144 @@
+//! Projects, and what is needed to build them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use dacapo_tests::dacapo_binary;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// A language, by its name at `dacapo new --lang`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Language {
+    pub name: &'static str,
+    /// Programs without which nothing can be built.
+    tools: &'static [&'static str],
+}
+
+pub const RUST: Language = Language {
+    name: "rust",
+    tools: &["cargo"],
+};
+pub const TYPESCRIPT: Language = Language {
+    name: "ts",
+    tools: &["node", "esbuild", "componentize-qjs"],
+};
+pub const PYTHON: Language = Language {
+    name: "python",
+    tools: &["componentize-py"],
+};
+
+/// All but Rust, whose guests are built with the tests.
+pub const FOREIGN: [Language; 2] = [TYPESCRIPT, PYTHON];
+
+impl Language {
+    /// Whether its tools are here.
+    ///
+    /// # Panics
+    /// They are not, and all languages are required.
+    pub fn is_here(self) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_there =
+            |tool: &str| std::env::split_paths(&path).any(|place| place.join(tool).is_file());
+        let Some(missing) = self.tools.iter().find(|tool| !is_there(tool)) else {
+            return true;
+        };
+        let required = std::env::var("DACAPO_LANGUAGES").is_ok_and(|value| value == "required");
+        assert!(!required, "{missing} is not in PATH; type: ./x setup");
+        eprintln!("LEFT OUT: {} ({missing} is not in PATH)", self.name);
+        false
+    }
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A directory that is empty at first.
+pub fn directory(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("languages")
+        .join(name);
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The command, which finds no database unless it is told of one, and keeps what it compiles with the tests.
+pub async fn dacapo(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(dacapo_binary());
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("DATABASE_URL")
+        .env("NO_COLOR", "1")
+        .env("CARGO_TARGET_DIR", root().join("target/languages"))
+        .env(
+            "DACAPO_CACHE_DIR",
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("languages-cache"),
+        )
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command.output().await.unwrap()
+}
+
+/// What the command prints, if all went well.
+#[track_caller]
+pub fn said(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{talk}");
+    said
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), &target).unwrap()),
+        }
+    }
+}
+
+/// Builds a project that shares its WIT with others of its kind: `from/<language>`, and `from/wit`. Once in each process.
+async fn built(from: &str, language: Language, cell: &'static OnceCell<PathBuf>) -> PathBuf {
+    let build = || async {
+        let from = root().join(from);
+        let name = format!("{}-{}", from.file_name().unwrap().display(), language.name);
+        let project = directory(&name);
+        copy(&from.join(language.name), &project);
+        copy(&from.join("wit"), &project.join("wit"));
+        said(&dacapo(&project, &["build"]).await);
+        let mut made = std::fs::read_dir(&project).unwrap();
+        made.find_map(|entry| {
+            let path = entry.unwrap().path();
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+                .then_some(path)
+        })
+        .unwrap()
+    };
+    cell.get_or_init(build).await.clone()
+}
+
+/// The component of `examples-guests/order` in this language.
+pub async fn order(language: Language) -> PathBuf {
+    static CELLS: [OnceCell<PathBuf>; 2] = [const { OnceCell::const_new() }; 2];
+    if language == RUST {
+        return dacapo_tests::guest_path("order");
+    }
+    let at = FOREIGN.iter().position(|known| *known == language).unwrap();
+    built("examples-guests/order", language, &CELLS[at]).await
+}
+
+/// The component of `tests/languages` in this language: workflows that go wrong.
+pub async fn mistakes(language: Language) -> PathBuf {
+    static CELLS: [OnceCell<PathBuf>; 2] = [const { OnceCell::const_new() }; 2];
+    let at = FOREIGN.iter().position(|known| *known == language).unwrap();
+    built("tests/languages", language, &CELLS[at]).await
+}
