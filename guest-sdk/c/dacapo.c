@@ -162,7 +162,10 @@ typedef struct answer {
 
 static void settle(answer *answer, bool good, const char *what, const char *name) {
     if (good && answer->outcome == NULL)
-        good = dacapo_fatal(&answer->failure, "encode", "what %s `%s` answers cannot be recorded as JSON: its outcome is NULL", what, name);
+        good = dacapo_fatal(&answer->failure, "encode",
+                            "what %s `%s` answers cannot be recorded as JSON: its outcome is NULL, as dacapo_json() answers a number that is "
+                            "infinite or none, a text that is no UTF-8, and a `%%p` that is NULL",
+                            what, name);
     if (!good && answer->failure.message == NULL)
         dacapo_retry(&answer->failure, NULL, "%s `%s` has answered false and no failure", what, name);
     answer->result = (result_in_wit){.is_err = !good};

@@ -154,6 +154,7 @@ fn no_big_crate_is_built_in_two_versions() {
         "wasm-encoder",
         "wit-parser",
         "wit-component",
+        "wit-bindgen-core",
         "sqlx",
         "tokio",
         "axum",

@@ -3,6 +3,7 @@
 //! A language whose tools are not installed is left out, with a line that says so; `DACAPO_LANGUAGES=required`, which `./x test` sets,
 //! makes that a failure.
 
+mod bare;
 mod beginning;
 mod mistakes;
 mod order;

@@ -48,7 +48,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
     let flags = std::env::var(FLAGS).unwrap_or_else(|_| "-Os -s".to_owned());
     compiler
         // Assertions are part of what a workflow says; zig would leave them out.
-        .args(["-std=c17", "-Wall", "-UNDEBUG", "-mexec-model=reactor"])
+        .args(["-std=gnu17", "-Wall", "-UNDEBUG", "-mexec-model=reactor"])
         .args(flags.split_whitespace())
         // Without it each instance begins with 16 MiB of memory.
         .arg("-Wl,-z,stack-size=65536")
