@@ -5,6 +5,7 @@
 
 mod bare;
 mod beginning;
+mod c;
 mod mistakes;
 mod order;
 mod projects;
