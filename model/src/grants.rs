@@ -22,6 +22,26 @@ pub struct HttpSettings {
     /// The header in which each request through `wasi:http` carries its step's idempotency key, unless it sets that itself. None: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
+    /// What a request comes to that nothing grants.
+    #[serde(skip_serializing_if = "Otherwise::is_block")]
+    pub otherwise: Otherwise,
+}
+
+/// What it comes to when a guest wants what its deployment is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Otherwise {
+    /// The run is blocked until a deployment takes it over that grants it.
+    #[default]
+    Block,
+    /// The guest is told so, by a failure: for code that is to try what others say.
+    Fail,
+}
+
+impl Otherwise {
+    fn is_block(&self) -> bool {
+        *self == Self::Block
+    }
 }
 
 /// Leave to send requests to one host, or to the hosts that a pattern fits.
@@ -327,7 +347,7 @@ impl fmt::Display for HostPattern {
 }
 
 impl SecretName {
-    /// A name of lower-case letters, digits and single `-`, at most 60 of them, that begins with a letter.
+    /// A name of lower-case letters, digits and `-`, at most 60 of them, that begins with a letter and does not end with `-`.
     ///
     /// # Errors
     /// The text is something else.
@@ -367,6 +387,19 @@ impl SecretName {
         format!("{PLACEHOLDER_START}{}{PLACEHOLDER_END}", self.0)
     }
 }
+
+/// Headers that say how a message is carried, in lower case: neither guests nor manifests say them.
+pub const CARRYING_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// How a placeholder begins, before the secret's name.
 pub const PLACEHOLDER_START: &str = "{{dacapo.secret.";
@@ -433,6 +466,15 @@ pub(crate) fn check_grants(
                     format!("`{header}`"),
                 );
             }
+            if CARRYING_HEADERS.contains(&header.to_ascii_lowercase().as_str()) {
+                let expected = "a header of your own, such as \"Idempotency-Key\", and none that says how a message is carried";
+                return refuse(
+                    "http",
+                    "idempotency-header",
+                    expected,
+                    format!("`{header}`"),
+                );
+            }
         }
         for grant in allow {
             if let Err(error) = grant
@@ -445,6 +487,18 @@ pub(crate) fn check_grants(
         }
     }
     for (name, grant) in secrets {
+        let text = name.as_str();
+        if text.contains("--") {
+            let expected = "the name of a secret with single `-` in it";
+            return refuse("secrets", text, expected, format!("`{text}`"));
+        }
+        if text.ends_with("-file") {
+            let expected = format!(
+                "the name of a secret that does not end in `-file`: {} names the file of another one",
+                name.variable()
+            );
+            return refuse("secrets", text, &expected, format!("`{text}`"));
+        }
         if grant.hosts.is_empty() && !grant.reveal {
             let expected = "hosts that it may be sent to, or `reveal = true`";
             return refuse("secrets", name.as_str(), expected, "neither".to_owned());

@@ -90,9 +90,9 @@ pub use schedules::{
 };
 pub use special::{OnConflict, Special, SpecialStart, promote_singletons, start_special};
 pub use sql_steps::{
-    BegunSqlStep, EarlierTransaction, FinishedSqlStep, SqlConnection, SqlRole, SqlRoleError,
-    SqlToken, SqlTransaction, SqlTransactionId, TakenBackSqlStep, begin_sql_step, sql_failure,
-    take_back_sql_step,
+    BegunSqlStep, EarlierTransaction, FinishedSqlStep, SqlCaps, SqlConnection, SqlRole,
+    SqlRoleError, SqlToken, SqlTransaction, SqlTransactionId, TakenBackSqlStep, begin_sql_step,
+    sql_failure, take_back_sql_step,
 };
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};

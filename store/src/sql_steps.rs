@@ -13,7 +13,7 @@ mod value;
 
 pub use failure::sql_failure;
 pub use role::{SqlRole, SqlRoleError};
-pub use transaction::{SqlConnection, SqlTransaction, SqlTransactionId};
+pub use transaction::{SqlCaps, SqlConnection, SqlTransaction, SqlTransactionId};
 
 use dacapo_model::{RunId, StepKey, Timestamp, WorkerId};
 use sha2::{Digest, Sha256};

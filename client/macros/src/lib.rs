@@ -1,11 +1,6 @@
 //! The macro behind `dacapo_client::refs!`: from a directory of WIT to Rust types with serde forms, and a reference for each workflow.
 //!
-//! It writes Rust as text, since what it writes is regular and what it reads is not Rust.
-
-mod generate;
-mod items;
-mod names;
-mod shapes;
+//! `dacapo-client-codegen` writes the Rust, as text: what it writes is regular, and what it reads is not Rust.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +34,7 @@ use proc_macro::{TokenStream, TokenTree};
 /// Types that a workflow cannot have, such as resources, are errors that name their place.
 #[proc_macro]
 pub fn refs(input: TokenStream) -> TokenStream {
-    let code = match path(input).and_then(|path| generate::generate(&path)) {
+    let code = match path(input).and_then(|path| dacapo_client_codegen::from_path(&path)) {
         Ok(code) => code,
         Err(message) => format!("::core::compile_error!({message:?});"),
     };

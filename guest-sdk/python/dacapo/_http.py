@@ -60,7 +60,7 @@ def fetch(
 
     Header values may hold `placeholder("name")` of a secret that the manifest grants.
 
-    Raises `Failure` with the codes `not-granted`, `http-bad-request`, `http-too-large`, and, worth another try, `http-unreachable` and
+    Raises `Failure` with the codes `not-granted` (where the manifest says `otherwise = "fail"`), `http-bad-request`, `http-too-large`, and, worth another try, `http-unreachable` and
     `http-timeout`.
     """
     sent = dict(headers or {})

@@ -129,8 +129,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The codes `not-granted` (the message says what the manifest lacks), `http-bad-request` and `http-too-large`, which trying again does
-    /// not mend, and `http-unreachable` and `http-timeout`, which it may.
+    /// The codes `http-bad-request` and `http-too-large`, which trying again does not mend, and `http-unreachable` and `http-timeout`, which
+    /// it may. A host that is not granted blocks the run until it is, or has the code `not-granted` where the manifest says so.
     pub fn send(self) -> Result<Response, Failure> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);

@@ -31,7 +31,8 @@ pub fn secret(name: &str) -> String {
 ///
 /// # Errors
 ///
-/// The code `not-granted`. A secret that is granted but not there blocks the run until it is.
+/// The code `not-granted`, where the manifest says `otherwise = "fail"`; else the run is blocked until the secret is granted, as it is until
+/// one is there that is granted.
 pub fn reveal(name: &str) -> Result<String, Failure> {
     Ok(raw::secrets::reveal(name)?)
 }

@@ -56,7 +56,7 @@ export class Response {
 /**
  * Sends a request, in a step, to a host that the manifest grants; answers the response whatever its status.
  *
- * @throws {Failure} with the codes `not-granted`, `http-bad-request`, `http-too-large`, and, worth another try, `http-unreachable` and
+ * @throws {Failure} with the codes `not-granted` (where the manifest says `otherwise = "fail"`), `http-bad-request`, `http-too-large`, and, worth another try, `http-unreachable` and
  * `http-timeout`.
  */
 export async function fetch(url: string, options: FetchOptions = {}): Promise<Response> {

@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, deployments, describe, dev, doctor, event, going_back, project, queue, replay, request,
-    retention, runs, schedule, start, test, worker, workflows,
+    deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs, replay,
+    request, retention, runs, schedule, start, test, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Deployments(deployments::Command),
     /// Print what a .wasm file says of itself: the descriptor that `dacapo.deploy` of the database takes with its bytes
     Describe(describe::Args),
+    /// Write types and references for the services that start workflows: in Rust, TypeScript or Python, or as JSON Schema
+    Refs(refs::Args),
     /// Show the workflows that can be started, with their types; pause one in an incident
     Workflows(workflows::Args),
     /// Run a workflow of a .wasm file here, in memory, on a clock that skips what it waits for: no database is needed

@@ -11,6 +11,7 @@ pub(crate) mod migrate;
 pub(crate) mod project;
 pub(crate) mod proof;
 pub(crate) mod queue;
+pub(crate) mod refs;
 pub(crate) mod repair;
 pub(crate) mod replay;
 pub(crate) mod request;
@@ -44,6 +45,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Deployments(command) => deployments::run(command, global, ui).await,
         Command::Describe(args) => describe::run(args, ui),
+        Command::Refs(args) => refs::run(args, global, ui).await,
         Command::Workflows(args) => workflows::run(args, global, ui).await,
         Command::Replay(args) => replay::run(args, global, ui).await,
         Command::Test(args) => test::run(args, global, ui).await,

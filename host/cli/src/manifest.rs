@@ -820,6 +820,18 @@ mod tests {
                 "2:22: `idempotency-header`: expected the name of a header",
             ),
             (
+                "[http]\nidempotency-header = \"Host\"",
+                "2:22: `idempotency-header`: expected a header of your own",
+            ),
+            (
+                "[secrets]\nbank-file = { reveal = true }",
+                "2:1: `bank-file`: expected the name of a secret that does not end in `-file`: DACAPO_SECRET_BANK_FILE names the file of another one, got `bank-file`",
+            ),
+            (
+                "[secrets]\nbank--key = { reveal = true }",
+                "2:1: `bank--key`: expected the name of a secret with single `-` in it, got `bank--key`",
+            ),
+            (
                 "[secrets]\nBank = [\"a.example.com\"]",
                 "2:1: expected the name of a secret: lower-case letters, digits and `-`, such as \"stripe-key\", got `Bank`",
             ),

@@ -2,12 +2,16 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper_util::client::legacy::connect::dns::Name;
+use tokio::sync::Semaphore;
 use tower_service::Service;
+
+/// Names that are looked up at the same time: each takes a thread for as long as the name server likes.
+static LOOK_UPS: Semaphore = Semaphore::const_new(32);
 
 /// Where a cloud answers its machines, at an address that looks like any other.
 const CLOUD_SERVICE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
@@ -79,12 +83,7 @@ impl Resolver {
     pub(crate) fn new(may_be_private: bool) -> Resolver {
         Resolver {
             may_be_private,
-            look_up: |name| {
-                Box::pin(async move {
-                    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-                    Ok(found.collect())
-                })
-            },
+            look_up: |name| Box::pin(look_up(name)),
         }
     }
 }
@@ -118,6 +117,17 @@ impl Service<Name> for Resolver {
             }
         })
     }
+}
+
+/// What the system knows of a name.
+async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
+    let place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
+    let look_up = tokio::task::spawn_blocking(move || {
+        // It is kept until the thread is free again, whoever still waits for it.
+        let _place = place;
+        Ok((name.as_str(), 0).to_socket_addrs()?.collect())
+    });
+    look_up.await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use crate::client::Sending;
 use crate::grants::Grants;
+use crate::over::StepOver;
 
 /// The body of a request or a response, as it comes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -32,6 +33,9 @@ pub enum BodyError {
     /// It takes longer than it may.
     #[error("the response took too long")]
     TooSlow,
+    /// It takes longer than it may from one piece to the next.
+    #[error("nothing more of the response came in time")]
+    Stalled,
     /// The step that asked for it is over.
     #[error("the step that sent the request is over")]
     StepOver,
@@ -46,19 +50,29 @@ pub(crate) struct Limited<B> {
     max: u64,
     left: u64,
     deadline: Pin<Box<Sleep>>,
-    is_over: Arc<AtomicBool>,
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// How long it may take from one piece to the next, and when that is over while one is waited for.
+    between_max: Option<Duration>,
+    next_by: Option<Pin<Box<Sleep>>>,
+    over: StepOver,
+    _places: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 impl<B> Limited<B> {
-    pub(crate) fn new(body: B, sending: Sending) -> Limited<B> {
+    pub(crate) fn new(
+        body: B,
+        sending: Sending,
+        mut places: Vec<Arc<OwnedSemaphorePermit>>,
+    ) -> Limited<B> {
+        places.extend(sending.permit);
         Limited {
             body,
             max: sending.response_max_bytes,
             left: sending.response_max_bytes,
             deadline: Box::pin(tokio::time::sleep_until(sending.deadline)),
-            is_over: sending.is_over,
-            _permit: sending.permit,
+            between_max: sending.between_max,
+            next_by: None,
+            over: sending.over,
+            _places: places,
         }
     }
 }
@@ -76,13 +90,27 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.is_over.load(Ordering::Relaxed) {
+        if this.over.is_set() {
             return Poll::Ready(Some(Err(BodyError::StepOver)));
         }
         if this.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(BodyError::TooSlow)));
         }
-        let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+        let Poll::Ready(came) = Pin::new(&mut this.body).poll_frame(cx) else {
+            let max = this.between_max;
+            if this.next_by.is_none() {
+                this.next_by = max.map(|max| Box::pin(tokio::time::sleep(max)));
+            }
+            return match &mut this.next_by {
+                Some(next_by) => next_by
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err(BodyError::Stalled))),
+                None => Poll::Pending,
+            };
+        };
+        this.next_by = None;
+        let frame = match came {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.into())))),
             None => return Poll::Ready(None),
@@ -104,7 +132,45 @@ where
     }
 }
 
-/// A response in which secrets that were used and come back are shown as their placeholders, as it streams by.
+/// The body of a request, which breaks off when the step is over that sends it: also when the response's head is there already.
+pub(crate) struct UntilOver {
+    body: Body,
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl UntilOver {
+    pub(crate) fn new(body: Body, over: StepOver) -> UntilOver {
+        UntilOver {
+            body,
+            over: Box::pin(async move { over.wait().await }),
+        }
+    }
+}
+
+impl http_body::Body for UntilOver {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(BodyError::StepOver)));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response in which secrets that come back are shown as their placeholders, as it streams by.
 pub fn hide_response(mut response: Response<Body>, grants: &Arc<Grants>) -> Response<Body> {
     if grants.hides_nothing() {
         return response;
@@ -168,22 +234,21 @@ impl http_body::Body for Hiding {
                     Err(frame) => (true, frame.into_trailers().ok()),
                 },
             };
-            let seen = this.grants.hide_bytes(std::mem::take(&mut this.held));
-            let keep = if end {
-                0
+            let mut held = std::mem::take(&mut this.held);
+            let shown = if end {
+                this.grants.hide_bytes(held)
             } else {
-                this.grants.longest_used().saturating_sub(1)
+                let (shown, seen) = this.grants.hide_beginning(&held);
+                this.held = held.split_off(seen);
+                shown.unwrap_or(held)
             };
-            let (ready, held) = seen.split_at(seen.len().saturating_sub(keep));
-            this.held = held.to_vec();
             this.is_done = end;
             this.after = trailers.map(|mut trailers| {
                 hide_headers(&mut trailers, &this.grants);
                 Frame::trailers(trailers)
             });
-            if !ready.is_empty() {
-                let ready = Bytes::copy_from_slice(ready);
-                return Poll::Ready(Some(Ok(Frame::data(ready))));
+            if !shown.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(shown.into()))));
             }
         }
     }

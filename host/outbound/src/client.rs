@@ -2,23 +2,23 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dacapo_model::Failure;
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::address::{NotPublic, Resolver};
-use crate::body::{Body, BodyError, Limited};
+use crate::body::{Body, BodyError, Limited, UntilOver};
 use crate::grants::{Grants, Refused, Target};
+use crate::over::StepOver;
 use crate::secrets::Secrets;
 use crate::{BAD_REQUEST, NOT_GRANTED, TOO_SLOW, UNREACHABLE};
 
@@ -31,28 +31,18 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// The head of a response, in bytes.
 const HEAD_MAX_BYTES: usize = 128 << 10;
 
-/// Headers that say how a message is carried, which is not for guests to say.
-pub(crate) const OURS: &[HeaderName] = &[
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::HOST,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// How far requests may go; a deployment can only ask for less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundConfig {
     /// How long a request and its response may take together, in milliseconds. Default: 300,000.
     pub timeout_max_ms: u64,
-    /// How long a request and its response may take that says nothing itself, in milliseconds. Default: 30,000.
+    /// How long a request and its response may take of which neither the guest nor its manifest says it, in milliseconds. Default: 30,000.
     pub timeout_ms: u64,
     /// How long the body of a response may be, in bytes. Default: 16 MiB.
     pub response_max_bytes: u64,
+    /// Requests that may be under way at the same time, each with its socket; of one deployment half as many. Others wait for their turn,
+    /// within their time. Default: 512.
+    pub requests_max: u32,
 }
 
 impl Default for OutboundConfig {
@@ -61,6 +51,7 @@ impl Default for OutboundConfig {
             timeout_max_ms: 300_000,
             timeout_ms: 30_000,
             response_max_bytes: 16 << 20,
+            requests_max: 512,
         }
     }
 }
@@ -83,6 +74,7 @@ struct Inner {
     secrets: Secrets,
     /// Where connections live: they outlast the guest that they were made for.
     io: Handle,
+    places: Arc<Semaphore>,
     public: Client<Connector, Body>,
     /// Apart from the other one, so that a connection to a private address is never handed to who may not have it.
     private: Client<Connector, Body>,
@@ -93,12 +85,18 @@ struct Inner {
 pub struct Sending {
     /// When the whole of it must be over.
     pub deadline: Instant,
+    /// How long it may take until a connection stands. None: within all of its time.
+    pub connect_max: Option<Duration>,
+    /// How long the response's body may take from one piece to the next. None: within all of its time.
+    pub between_max: Option<Duration>,
     /// How long the body of the response may be, in bytes.
     pub response_max_bytes: u64,
-    /// Set once the step that sends it is over.
-    pub is_over: Arc<AtomicBool>,
+    /// The end of the step that sends it, with which it ends as well.
+    pub over: StepOver,
     /// Kept until the response has been read or dropped, for who counts requests under way.
     pub permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Places for requests of its deployment.
+    share: Arc<Semaphore>,
 }
 
 impl Outbound {
@@ -113,6 +111,7 @@ impl Outbound {
     ) -> Result<Outbound, OutboundError> {
         Ok(Outbound {
             inner: Arc::new(Inner {
+                places: Arc::new(Semaphore::new(places(config.requests_max))),
                 config,
                 secrets,
                 io,
@@ -136,14 +135,12 @@ impl Outbound {
         grants: &Grants,
         timeout: Option<Duration>,
         response_max_bytes: Option<u64>,
-        is_over: &Arc<AtomicBool>,
+        over: &StepOver,
     ) -> Sending {
         let config = &self.inner.config;
-        let max_ms = grants
-            .http
-            .timeout_ms
-            .map_or(config.timeout_max_ms, |ms| ms.min(config.timeout_max_ms));
-        let asked_ms = timeout.map_or(config.timeout_ms, |timeout| {
+        let own_ms = grants.http.timeout_ms;
+        let max_ms = own_ms.map_or(config.timeout_max_ms, |ms| ms.min(config.timeout_max_ms));
+        let asked_ms = timeout.map_or(own_ms.unwrap_or(config.timeout_ms), |timeout| {
             u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
         });
         let wanted = [
@@ -154,12 +151,20 @@ impl Outbound {
         Sending {
             deadline: Instant::now() + Duration::from_millis(asked_ms.min(max_ms)),
             response_max_bytes: wanted.into_iter().flatten().min().unwrap_or(0),
-            is_over: Arc::clone(is_over),
+            connect_max: None,
+            between_max: None,
+            over: over.clone(),
             permit: None,
+            share: grants.share(self.share_places()),
         }
     }
 
-    /// The headers of a request as they are sent: with secrets in the places of their placeholders.
+    fn share_places(&self) -> usize {
+        places(self.inner.config.requests_max / 2)
+    }
+
+    /// The headers of a request as they are sent: with secrets in the places of their placeholders. From now on none of the deployment's
+    /// secrets is shown in what comes back.
     ///
     /// # Errors
     /// A secret is not granted for the host, or not there.
@@ -169,11 +174,11 @@ impl Outbound {
         grants: &Grants,
         target: &Target,
     ) -> Result<(), Refused> {
+        grants.remember_all(self.secrets());
         for value in headers.values_mut() {
-            let Ok(text) = value.to_str() else { continue };
-            let filled = grants.fill(text, target, self.secrets())?;
+            let filled = grants.fill(value.as_bytes(), target, self.secrets())?;
             if let std::borrow::Cow::Owned(filled) = filled {
-                let mut sent = HeaderValue::from_str(&filled).map_err(|_| {
+                let mut sent = HeaderValue::from_bytes(&filled).map_err(|_| {
                     Refused::new(
                         BAD_REQUEST,
                         "a header with a secret in it is none that HTTP can carry",
@@ -210,15 +215,35 @@ impl Outbound {
             self.inner.public.clone()
         };
         let host = target.host.clone();
-        let deadline = sending.deadline;
-        let request =
-            async move { tokio::time::timeout_at(deadline, client.request(request)).await };
+        let places = self.places(&host, &sending).await?;
+        let over = sending.over.clone();
+        let mut request = request.map(|body| UntilOver::new(body, over.clone()).boxed_unsync());
+        let connected = capture_connection(&mut request);
+        let (deadline, connect_max) = (sending.deadline, sending.connect_max);
+        let request = async move {
+            tokio::select! {
+                biased;
+                () = over.wait() => Err(Unsent::StepOver),
+                sent = tokio::time::timeout_at(deadline, client.request(request)) => match sent {
+                    Ok(Ok(response)) => Ok(response),
+                    Ok(Err(_)) if over.is_set() => Err(Unsent::StepOver),
+                    Ok(Err(error)) => Err(Unsent::Failed(error)),
+                    Err(_elapsed) => Err(Unsent::TooSlow),
+                },
+                () = connects_too_slowly(connected, connect_max) => Err(Unsent::NotConnected),
+            }
+        };
         // A task goes on when its handle is dropped.
         let sent = AbortOnDrop(self.inner.io.spawn(request));
         let response = match sent.wait().await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(error))) => return Err(unreachable(&host, &error)),
-            Ok(Err(_elapsed)) => return Err(too_slow(&host)),
+            Ok(Ok(response)) => response,
+            Ok(Err(Unsent::Failed(error))) => return Err(unreachable(&host, &error)),
+            Ok(Err(Unsent::TooSlow)) => return Err(too_slow(&host)),
+            Ok(Err(Unsent::NotConnected)) => {
+                let message = format!("no connection to {host} stood in time");
+                return Err(retryable(TOO_SLOW, message));
+            }
+            Ok(Err(Unsent::StepOver)) => return Err(broken_off(&host, &BodyError::StepOver)),
             Err(_) => {
                 return Err(retryable(
                     UNREACHABLE,
@@ -226,11 +251,41 @@ impl Outbound {
                 ));
             }
         };
-        if sending.is_over.load(Ordering::Relaxed) {
+        if sending.over.is_set() {
             return Err(broken_off(&host, &BodyError::StepOver));
         }
-        let limited = |body| Limited::new(body, sending).boxed_unsync();
+        let limited = |body| Limited::new(body, sending, places).boxed_unsync();
         Ok(response.map(limited))
+    }
+
+    /// Waits for a place among the deployment's requests, and one among all of them.
+    async fn places(
+        &self,
+        host: &str,
+        sending: &Sending,
+    ) -> Result<Vec<Arc<OwnedSemaphorePermit>>, Failure> {
+        let wait = async {
+            let share = Arc::clone(&sending.share).acquire_owned().await?;
+            let place = Arc::clone(&self.inner.places).acquire_owned().await?;
+            Ok::<_, tokio::sync::AcquireError>(vec![Arc::new(share), Arc::new(place)])
+        };
+        let crowded = || {
+            let (share, all) = (self.share_places(), self.inner.config.requests_max);
+            let message = format!(
+                "the request to {host} did not get its turn in time: {share} of its deployment, or {all} of the worker, are under way, as \
+                 many as may be (http-requests-max)"
+            );
+            retryable(TOO_SLOW, message)
+        };
+        tokio::select! {
+            biased;
+            () = sending.over.wait() => Err(broken_off(host, &BodyError::StepOver)),
+            places = tokio::time::timeout_at(sending.deadline, wait) => match places {
+                Ok(Ok(places)) => Ok(places),
+                // Nobody closes them.
+                Ok(Err(_)) | Err(_) => Err(crowded()),
+            },
+        }
     }
 }
 
@@ -240,6 +295,33 @@ impl std::fmt::Debug for Outbound {
             .field("config", &self.inner.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Why there is no response.
+enum Unsent {
+    Failed(legacy::Error),
+    TooSlow,
+    NotConnected,
+    StepOver,
+}
+
+/// Returns when a connection would have had to stand, and does not.
+async fn connects_too_slowly(mut connected: CaptureConnection, max: Option<Duration>) {
+    if let Some(max) = max {
+        let stands = async {
+            connected.wait_for_connection_metadata().await;
+        };
+        if tokio::time::timeout(max, stands).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+fn places(requests: u32) -> usize {
+    usize::try_from(requests)
+        .unwrap_or(usize::MAX)
+        .clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// A task that ends with whoever waits for it.
@@ -322,6 +404,7 @@ pub(crate) fn broken_off(host: &str, error: &BodyError) -> Failure {
             format!("the response of {host} is longer than {max} bytes"),
         ),
         BodyError::TooSlow => too_slow(host),
+        BodyError::Stalled => retryable(TOO_SLOW, format!("{host} stopped answering")),
         BodyError::StepOver => Failure::new(BAD_REQUEST, error.to_string()),
         BodyError::Broken(cause) => retryable(
             UNREACHABLE,

@@ -1,17 +1,18 @@
 //! A request and its response as plain data.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dacapo_model::{Failure, PLACEHOLDER_START};
+use dacapo_model::{CARRYING_HEADERS, Failure, PLACEHOLDER_START};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use memchr::memmem;
 
 use crate::body::Body;
-use crate::client::{AbortOnDrop, OURS, Outbound, Sending, broken_off};
+use crate::client::{AbortOnDrop, Outbound, Sending, broken_off};
 use crate::grants::{Grants, Refused, Target};
+use crate::over::StepOver;
 use crate::{BAD_REQUEST, TOO_LARGE};
 
 /// A request.
@@ -54,9 +55,9 @@ impl Outbound {
         &self,
         grants: &Arc<Grants>,
         request: FetchRequest,
-        is_over: &Arc<AtomicBool>,
+        over: &StepOver,
     ) -> Result<FetchResponse, Refused> {
-        let sending = self.sending(grants, request.timeout, request.response_max_bytes, is_over);
+        let sending = self.sending(grants, request.timeout, request.response_max_bytes, over);
         let (outbound, grants) = (self.clone(), Arc::clone(grants));
         let task = self
             .io()
@@ -116,7 +117,7 @@ async fn follow(
                 "{} led on more than {} times",
                 target.host, request.redirects_max
             );
-            return Err(Refused::new(BAD_REQUEST, message));
+            return Err(told(grants, Failure::new(BAD_REQUEST, message)));
         };
         left = fewer;
         let next = location
@@ -125,17 +126,25 @@ async fn follow(
             .and_then(|location| target.url.join(location).ok())
             .ok_or_else(|| {
                 let message = format!("{} leads on to something that is no URL", target.host);
-                Refused::new(BAD_REQUEST, message)
+                told(grants, Failure::new(BAD_REQUEST, message))
             })?;
+        // A URL in its normal form may not show a secret as it is known, but still tell it.
+        let tells = grants.hide(next.as_str()) != next.as_str()
+            || grants.hide_bytes(location.as_bytes().to_vec()) != location.as_bytes();
         let from = target;
         target = grants
             .find(next, method.as_str())
             .map_err(|refused| match refused {
                 Refused::Failure(failure) => {
-                    let message = format!("{} leads on: {}", from.host, failure.message);
-                    Refused::Failure(Failure { message, ..failure })
+                    let why = if tells {
+                        "that is refused, and where it leads is not told, since there is a secret in it"
+                    } else {
+                        failure.message.as_str()
+                    };
+                    let message = format!("{} leads on: {why}", from.host);
+                    told(grants, Failure { message, ..failure })
                 }
-                missing @ Refused::MissingSecret { .. } => missing,
+                other => other,
             })?;
         if target.url.origin() != from.url.origin() {
             drop_credentials(&mut headers);
@@ -149,9 +158,7 @@ fn drop_credentials(headers: &mut HeaderMap) {
         .iter()
         .filter(|(name, value)| {
             [header::AUTHORIZATION, header::COOKIE].contains(name)
-                || value
-                    .to_str()
-                    .is_ok_and(|text| text.contains(PLACEHOLDER_START))
+                || memmem::find(value.as_bytes(), PLACEHOLDER_START.as_bytes()).is_some()
         })
         .map(|(name, _)| name.clone())
         .collect();
@@ -182,7 +189,7 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Refused> {
         let parsed: HeaderName = name
             .parse()
             .map_err(|_| bad("the name of a header", name))?;
-        if OURS.contains(&parsed) {
+        if CARRYING_HEADERS.contains(&parsed.as_str()) {
             return Err(bad("none of those that say how a message is carried", name));
         }
         let value =

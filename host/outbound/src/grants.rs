@@ -2,36 +2,28 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use dacapo_model::{
-    Failure, HttpSettings, Manifest, PLACEHOLDER_END, PLACEHOLDER_START, SecretGrant, SecretName,
+    Failure, HttpSettings, Manifest, Otherwise, PLACEHOLDER_END, PLACEHOLDER_START, SecretGrant,
+    SecretName,
 };
 use http::Uri;
+use memchr::memmem;
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
+use crate::hide::{Hidden, text_of};
 use crate::secrets::Secrets;
 use crate::{BAD_REQUEST, NOT_GRANTED};
 
-/// The grants of one deployment. What has been used of its secrets is remembered, to be hidden in whatever comes back.
+/// The grants of one deployment. Its secrets are remembered once it sends requests, to be hidden in whatever comes back.
 #[derive(Debug, Default)]
 pub struct Grants {
     pub(crate) http: HttpSettings,
     secrets: BTreeMap<SecretName, SecretGrant>,
-    used: RwLock<Vec<Used>>,
-}
-
-/// A value that a guest must not see, in the forms in which it may come back.
-struct Used {
-    values: Vec<String>,
-    placeholder: String,
-}
-
-/// Nothing of the values.
-impl std::fmt::Debug for Used {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.placeholder)
-    }
+    hidden: RwLock<Hidden>,
+    share: OnceLock<Arc<Semaphore>>,
 }
 
 /// Why a request is not made.
@@ -39,6 +31,8 @@ impl std::fmt::Debug for Used {
 pub enum Refused {
     /// Something that the guest is told.
     Failure(Failure),
+    /// The manifest lacks something, and the run cannot go on with it; what, and what to do.
+    NotGranted(String),
     /// A secret is not there, and the run cannot go on here.
     MissingSecret {
         /// Which.
@@ -77,7 +71,8 @@ impl Grants {
         Grants {
             http: manifest.http.clone().unwrap_or_default(),
             secrets: manifest.secrets.clone(),
-            used: RwLock::default(),
+            hidden: RwLock::default(),
+            share: OnceLock::new(),
         }
     }
 
@@ -97,7 +92,21 @@ impl Grants {
                 format!("expected a URL such as https://api.example.com/orders, got one that cannot be read: {error}"),
             )
         })?;
-        self.find(url, method)
+        match self.find(url, method) {
+            // Where a response leads on is not the code's own wish.
+            Err(Refused::Failure(failure)) if failure.code == NOT_GRANTED => {
+                Err(self.lack(failure.message))
+            }
+            found => found,
+        }
+    }
+
+    /// What comes of it that the manifest lacks something which the code wants.
+    fn lack(&self, message: String) -> Refused {
+        match self.http.otherwise {
+            Otherwise::Block => Refused::NotGranted(message),
+            Otherwise::Fail => Refused::new(NOT_GRANTED, message),
+        }
     }
 
     pub(crate) fn find(&self, mut url: Url, method: &str) -> Result<Target, Refused> {
@@ -143,24 +152,30 @@ impl Grants {
     /// The value of a header with what its placeholders stand for. Only requests to hosts that a secret is granted for carry it.
     pub(crate) fn fill<'a>(
         &self,
-        value: &'a str,
+        value: &'a [u8],
         target: &Target,
         secrets: &Secrets,
-    ) -> Result<Cow<'a, str>, Refused> {
-        if !value.contains(PLACEHOLDER_START) {
+    ) -> Result<Cow<'a, [u8]>, Refused> {
+        let Some(mut start) = memmem::find(value, PLACEHOLDER_START.as_bytes()) else {
             return Ok(Cow::Borrowed(value));
-        }
-        let mut filled = String::new();
+        };
+        let mut filled = Vec::new();
         let mut rest = value;
-        while let Some((before, behind)) = rest.split_once(PLACEHOLDER_START) {
-            let Some((name, behind)) = behind.split_once(PLACEHOLDER_END) else {
+        loop {
+            let behind = &rest[start + PLACEHOLDER_START.len()..];
+            let Some(end) = memmem::find(behind, PLACEHOLDER_END.as_bytes()) else {
                 break;
             };
-            filled.push_str(before);
-            filled.push_str(&self.secret_for(name, target, secrets)?);
-            rest = behind;
+            filled.extend_from_slice(&rest[..start]);
+            let name = String::from_utf8_lossy(&behind[..end]);
+            filled.extend_from_slice(self.secret_for(&name, target, secrets)?.as_bytes());
+            rest = &behind[end + PLACEHOLDER_END.len()..];
+            match memmem::find(rest, PLACEHOLDER_START.as_bytes()) {
+                Some(next) => start = next,
+                None => break,
+            }
         }
-        filled.push_str(rest);
+        filled.extend_from_slice(rest);
         Ok(Cow::Owned(filled))
     }
 
@@ -176,15 +191,15 @@ impl Grants {
             .ok()
             .and_then(|name| self.secrets.get_key_value(&name))
         else {
-            return refuse(format!(
+            return Err(self.lack(format!(
                 "secret `{name}` is not granted: add it under [secrets] in dacapo.toml, with \"{host}\" among its hosts, and deploy again"
-            ));
+            )));
         };
         if !grant.hosts.iter().any(|pattern| pattern.fits(host)) {
-            return refuse(format!(
+            return Err(self.lack(format!(
                 "secret `{name}` is not granted for requests to {host}: add \"{host}\" to its hosts under [secrets] in dacapo.toml and \
                  deploy again"
-            ));
+            )));
         }
         if target.url.scheme() != "https" && !target.may_be_private {
             return refuse(format!(
@@ -205,88 +220,72 @@ impl Grants {
             .and_then(|name| self.secrets.get_key_value(&name));
         match known {
             Some((name, grant)) if grant.reveal => found(name, secrets),
-            _ => Err(Refused::new(
-                NOT_GRANTED,
-                format!(
-                    "secret `{name}` is not granted to be revealed: send its placeholder in a header, or write `reveal = true` for it under \
-                     [secrets] in dacapo.toml and deploy again"
-                ),
-            )),
+            _ => Err(self.lack(format!(
+                "secret `{name}` is not granted to be revealed: send its placeholder in a header, or write `reveal = true` for it under \
+                 [secrets] in dacapo.toml and deploy again"
+            ))),
+        }
+    }
+
+    /// Remembers all secrets that may be sent and must not be seen: whoever sent one before, here or elsewhere, it may come back with any
+    /// response. Those that are not there are not asked for.
+    pub(crate) fn remember_all(&self, secrets: &Secrets) {
+        for (name, _) in self.secrets.iter().filter(|(_, grant)| !grant.reveal) {
+            if let Ok(value) = secrets.get(name) {
+                self.remember(name, &value);
+            }
         }
     }
 
     fn remember(&self, name: &SecretName, value: &str) {
         let placeholder = name.placeholder();
-        let has = |used: &Vec<Used>| {
-            used.iter()
-                .any(|used| used.placeholder == placeholder && used.values[0] == value)
-        };
-        if has(&self.used.read().unwrap_or_else(PoisonError::into_inner)) {
+        if self.hidden().has(value, &placeholder) {
             return;
         }
-        let mut values = vec![value.to_owned()];
-        // As it would stand within JSON.
-        let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-        if quoted != value {
-            values.push(quoted);
-        }
-        let mut used = self.used.write().unwrap_or_else(PoisonError::into_inner);
-        if !has(&used) {
-            used.push(Used {
-                values,
-                placeholder,
-            });
+        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        if !hidden.has(value, &placeholder) {
+            hidden.add(value, placeholder);
         }
     }
 
-    /// A text without the secrets that have been used, their placeholders in their places.
+    fn hidden(&self) -> RwLockReadGuard<'_, Hidden> {
+        self.hidden.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A text without the secrets that may be in it, their placeholders in their places.
     pub fn hide<'a>(&self, text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
-        let mut text = text.into();
-        for used in &*self.used.read().unwrap_or_else(PoisonError::into_inner) {
-            for value in &used.values {
-                if text.contains(value.as_str()) {
-                    text = Cow::Owned(text.replace(value.as_str(), &used.placeholder));
-                }
-            }
+        let text = text.into();
+        match self.hidden().replace(text.as_bytes(), true).0 {
+            Some(shown) => Cow::Owned(text_of(shown)),
+            None => text,
         }
-        text
+    }
+
+    /// The same for JSON, which it stays.
+    pub fn hide_in_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
+        let shown = self.hidden().replace_in_json(json);
+        shown.map_or(Cow::Borrowed(json), Cow::Owned)
     }
 
     /// The same for bytes that need not be text.
     pub(crate) fn hide_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let mut bytes = bytes;
-        for used in &*self.used.read().unwrap_or_else(PoisonError::into_inner) {
-            for value in &used.values {
-                let finder = memchr::memmem::Finder::new(value.as_bytes());
-                let mut kept = Vec::new();
-                let mut from = 0;
-                for at in finder.find_iter(&bytes) {
-                    kept.extend_from_slice(&bytes[from..at]);
-                    kept.extend_from_slice(used.placeholder.as_bytes());
-                    from = at + value.len();
-                }
-                if from > 0 {
-                    kept.extend_from_slice(&bytes[from..]);
-                    bytes = kept;
-                }
-            }
-        }
-        bytes
+        let shown = self.hidden().replace(&bytes, true).0;
+        shown.unwrap_or(bytes)
     }
 
-    /// The length of the longest text that is hidden, in bytes.
-    pub(crate) fn longest_used(&self) -> usize {
-        let used = self.used.read().unwrap_or_else(PoisonError::into_inner);
-        let values = used.iter().flat_map(|used| &used.values);
-        values.map(String::len).max().unwrap_or(0)
+    /// The same for the beginning of what comes: as far as it can be told, and how many bytes that were.
+    pub(crate) fn hide_beginning(&self, bytes: &[u8]) -> (Option<Vec<u8>>, usize) {
+        self.hidden().replace(bytes, false)
+    }
+
+    /// Places for the deployment's requests that are under way, of which there are this many.
+    pub(crate) fn share(&self, places: usize) -> Arc<Semaphore> {
+        Arc::clone(self.share.get_or_init(|| Arc::new(Semaphore::new(places))))
     }
 
     /// Whether there is nothing to hide.
     pub fn hides_nothing(&self) -> bool {
-        self.used
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        self.hidden().is_empty()
     }
 }
 
@@ -332,13 +331,16 @@ pub(crate) mod tests {
         let grants = grants();
         let target = grants.target("https://api.example.com", "GET").unwrap();
         let placeholder = "{{dacapo.secret.key}}";
-        grants.fill(placeholder, &target, &secrets()).unwrap();
+        grants
+            .fill(placeholder.as_bytes(), &target, &secrets())
+            .unwrap();
         grants
     }
 
     fn said(refused: Refused) -> (String, String) {
         match refused {
             Refused::Failure(failure) => (failure.code, failure.message),
+            Refused::NotGranted(message) => (NOT_GRANTED.to_owned(), message),
             Refused::MissingSecret { message, .. } => ("missing".to_owned(), message),
         }
     }
@@ -376,9 +378,10 @@ pub(crate) mod tests {
     #[test]
     fn a_placeholder_is_filled_for_its_hosts_alone_and_never_in_the_clear() {
         let (grants, secrets) = (grants(), secrets());
-        let fill = |url: &str, value: &str| {
+        let fill = |url: &str, value: &str| -> Result<String, Refused> {
             let target = grants.target(url, "GET").unwrap();
-            grants.fill(value, &target, &secrets).map(Cow::into_owned)
+            let filled = grants.fill(value.as_bytes(), &target, &secrets)?;
+            Ok(String::from_utf8(filled.into_owned()).unwrap())
         };
         let bearer = "Bearer {{dacapo.secret.key}}";
         assert_eq!(
@@ -390,6 +393,10 @@ pub(crate) mod tests {
             "{{dacapo.secret.key"
         );
         assert_eq!(fill("https://a.example.org", "plain").unwrap(), "plain");
+        assert_eq!(
+            fill("https://api.example.com", "é {{dacapo.secret.key}} é").unwrap(),
+            "é s3cr\"t-value é"
+        );
         for (url, value, part) in [
             (
                 "https://a.example.org",
@@ -413,7 +420,7 @@ pub(crate) mod tests {
         }
         let target = grants.target("https://api.example.com", "GET").unwrap();
         let missing = grants
-            .fill(bearer, &target, &Secrets::default())
+            .fill(bearer.as_bytes(), &target, &Secrets::default())
             .unwrap_err();
         assert!(matches!(missing, Refused::MissingSecret { .. }));
     }
@@ -425,7 +432,7 @@ pub(crate) mod tests {
         assert_eq!(grants.hide("s3cr\"t-value"), "s3cr\"t-value");
         let target = grants.target("https://api.example.com", "GET").unwrap();
         grants
-            .fill("{{dacapo.secret.key}}", &target, &secrets)
+            .fill(b"{{dacapo.secret.key}}", &target, &secrets)
             .unwrap();
         assert_eq!(
             grants.hide("a s3cr\"t-value b"),
@@ -440,6 +447,22 @@ pub(crate) mod tests {
             b"\xff{{dacapo.secret.key}}\xff"
         );
         assert!(!format!("{grants:?}").contains("s3cr"));
+    }
+
+    #[test]
+    fn all_secrets_are_hidden_that_are_there_and_not_revealed() {
+        let (mut grants, secrets) = (grants(), secrets());
+        grants.remember_all(&secrets);
+        assert_eq!(grants.hide("s3cr\"t-value"), "{{dacapo.secret.key}}");
+        grants = self::grants();
+        grants.remember_all(&Secrets::default());
+        assert!(grants.hides_nothing());
+        grants
+            .secrets
+            .values_mut()
+            .for_each(|grant| grant.reveal = true);
+        grants.remember_all(&secrets);
+        assert!(grants.hides_nothing());
     }
 
     #[test]

@@ -9,12 +9,17 @@ mod body;
 mod client;
 mod fetch;
 mod grants;
+mod hide;
+mod over;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 pub use body::{Body, BodyError, hide_response};
 pub use client::{Outbound, OutboundConfig, OutboundError, Sending};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use grants::{Grants, Refused, Target};
+pub use over::StepOver;
 pub use secrets::Secrets;
 
 /// Code of a failure for what the manifest does not grant.

@@ -1,11 +1,10 @@
 //! Attempts at a step: what happens when one fails.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
+use dacapo_outbound::StepOver;
 
 use crate::guest::{Guest, OpenRow, Slot, hide_failure};
 use crate::host::wasi::Scratch;
@@ -35,18 +34,18 @@ pub(crate) struct OpenAttempt {
 
 /// Says that an attempt is over, which it is when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Over(Arc<AtomicBool>);
+pub(crate) struct Over(StepOver);
 
 impl Over {
     /// Set once the attempt is over.
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+    pub(crate) fn flag(&self) -> StepOver {
+        self.0.clone()
     }
 }
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.set();
     }
 }
 

@@ -117,7 +117,7 @@ impl Console {
     }
 
     /// Whether the guest has to wait before it writes more.
-    pub(crate) fn is_congested(&self) -> bool {
+    fn is_congested(&self) -> bool {
         self.lock().in_flight_bytes > IN_FLIGHT_MAX_BYTES
     }
 

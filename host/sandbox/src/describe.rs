@@ -12,8 +12,8 @@ use dacapo_model::{Case, Descriptor, Param, Type, Workflow};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{
-    Function, FunctionKind, Interface, PackageName, Resolve, Type as WitType, TypeDefKind, World,
-    WorldId, WorldItem, WorldKey,
+    Function, FunctionKind, Interface, InterfaceId, PackageId, PackageName, Resolve,
+    Type as WitType, TypeDefKind, World, WorldId, WorldItem, WorldKey,
 };
 
 use crate::host::typed_children::is_foreign;
@@ -41,6 +41,69 @@ pub struct Described {
 /// # Errors
 /// The bytes are not a component that can be deployed; the text says what to do about it.
 pub fn describe(bytes: &[u8]) -> Result<Described, DescribeError> {
+    let (component, resolve, world) = decode(bytes)?;
+    let descriptor = descriptor(&resolve, world)?;
+    Ok(Described {
+        digest: sha256_hex(&component),
+        component,
+        descriptor,
+    })
+}
+
+/// The WIT of a component that [`describe`] takes: all packages, and the component's own world.
+///
+/// # Errors
+/// As for [`describe`], of which this is the first half.
+pub fn wit_of(bytes: &[u8]) -> Result<(Resolve, WorldId), DescribeError> {
+    let (_, resolve, world) = decode(bytes)?;
+    Ok((resolve, world))
+}
+
+/// What a component would say of itself that exports these interfaces of the package: for workflows that are not built yet, or not by
+/// whoever asks.
+///
+/// # Errors
+/// A function cannot be a workflow.
+pub fn describe_interfaces(
+    resolve: &Resolve,
+    package: PackageId,
+    interfaces: impl IntoIterator<Item = InterfaceId>,
+) -> Result<Descriptor, DescribeError> {
+    let package = &resolve.packages[package].name;
+    let mut workflows = Vec::new();
+    for id in interfaces {
+        let interface = &resolve.interfaces[id];
+        let (Some(name), Some(owner)) = (&interface.name, interface.package) else {
+            return Err(DescribeError::UnnamedInterface {
+                name: interface.name.clone().unwrap_or_default(),
+            });
+        };
+        let owner = &resolve.packages[owner].name;
+        if interface.functions.is_empty() {
+            continue;
+        }
+        if owner != package {
+            return Err(DescribeError::TwoPackages {
+                first: package.to_string(),
+                second: owner.to_string(),
+            });
+        }
+        let full_name = format!("{}:{}/{name}", owner.namespace, owner.name);
+        add_workflows(resolve, interface, &full_name, &mut workflows)?;
+    }
+    if workflows.is_empty() {
+        return Err(DescribeError::NoWorkflows);
+    }
+    Ok(Descriptor {
+        package: format!("{}:{}", package.namespace, package.name),
+        version: package.version.as_ref().map(ToString::to_string),
+        workflows,
+        imports: Vec::new(),
+        children: Vec::new(),
+    })
+}
+
+fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Resolve, WorldId), DescribeError> {
     if bytes.len() > COMPONENT_MAX_BYTES {
         return Err(DescribeError::TooLarge { bytes: bytes.len() });
     }
@@ -55,16 +118,10 @@ pub fn describe(bytes: &[u8]) -> Result<Described, DescribeError> {
     let decoded = wit_component::decode(&component).map_err(|error| DescribeError::Invalid {
         message: format!("{error:#}"),
     })?;
-    let (resolve, world) = match decoded {
-        DecodedWasm::Component(resolve, world) => (resolve, world),
-        DecodedWasm::WitPackage(..) => return Err(DescribeError::WitPackage),
-    };
-    let descriptor = descriptor(&resolve, world)?;
-    Ok(Described {
-        digest: sha256_hex(&component),
-        component,
-        descriptor,
-    })
+    match decoded {
+        DecodedWasm::Component(resolve, world) => Ok((component, resolve, world)),
+        DecodedWasm::WitPackage(..) => Err(DescribeError::WitPackage),
+    }
 }
 
 fn encoding(bytes: &[u8]) -> Result<Encoding, DescribeError> {

@@ -78,6 +78,8 @@ pub enum BlockCode {
     JournalLimit,
     /// The workflow of a child is not deployed.
     UnknownWorkflow,
+    /// A step sends a request, or wants a secret, that its deployment is not granted.
+    NotGranted,
     /// A step uses SQL, which its deployment is not granted.
     SqlNotGranted,
     /// The database that a step is granted cannot be used as it is.
@@ -97,6 +99,7 @@ impl BlockCode {
             BlockCode::Input => "input",
             BlockCode::JournalLimit => "journal-limit",
             BlockCode::UnknownWorkflow => "unknown-workflow",
+            BlockCode::NotGranted => "not-granted",
             BlockCode::SqlNotGranted => "sql-not-granted",
             BlockCode::SqlDatabase => "sql-database",
             BlockCode::MissingSecret => "missing-secret",

@@ -507,7 +507,7 @@ fn without_secrets(mut write: RecordWrite, grants: &Grants) -> RecordWrite {
 
 /// A payload in which secrets that were used are replaced by their placeholders.
 pub(crate) fn hide_payload(payload: Payload, grants: &Grants) -> Payload {
-    match grants.hide(payload.as_str()) {
+    match grants.hide_in_json(payload.as_str()) {
         Cow::Borrowed(_) => payload,
         Cow::Owned(text) => Payload::from_trusted(text),
     }

@@ -41,7 +41,7 @@ mod ticker;
 mod value;
 
 pub use config::SandboxConfig;
-pub use describe::{DescribeError, Described, describe};
+pub use describe::{DescribeError, Described, describe, describe_interfaces, wit_of};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
 pub use journal::{
     ChildStart, ChildState, ChildWorkflow, Event, Journal, Level, LogLine, LogSource, RecordWrite,

@@ -40,6 +40,12 @@ pub struct WorkerConfig {
     pub sql: BTreeMap<String, SqlUrl>,
     /// Connections to each of them, at most: so many SQL steps can be under way. Default 8.
     pub sql_connections_max: u32,
+    /// Rows that one statement of a SQL step may answer, whatever is granted. Default 100,000.
+    pub sql_rows_max: u32,
+    /// What the values that one such statement answers may hold together, in bytes, whatever is granted. Default 16 MiB.
+    pub sql_bytes_max: u32,
+    /// How long the session of a SQL step may wait for the step's body before it is ended. Default 60 s.
+    pub sql_idle_max: Duration,
     /// Limits of the sandbox.
     pub sandbox: SandboxConfig,
     /// Limits of the requests that steps send.
@@ -64,6 +70,9 @@ impl Default for WorkerConfig {
             queues: None,
             sql: BTreeMap::new(),
             sql_connections_max: 8,
+            sql_rows_max: 100_000,
+            sql_bytes_max: 16 << 20,
+            sql_idle_max: Duration::from_secs(60),
             sandbox: SandboxConfig::default(),
             outbound: OutboundConfig::default(),
             secrets: Secrets::default(),
@@ -115,9 +124,12 @@ impl WorkerConfig {
             ("takeovers-max", u64::from(self.takeovers_max)),
             ("guest-threads", self.guest_threads as u64),
             ("sql-connections-max", u64::from(self.sql_connections_max)),
+            ("sql-rows-max", u64::from(self.sql_rows_max)),
+            ("sql-bytes-max", u64::from(self.sql_bytes_max)),
             ("deployments-max", u64::from(self.deployments_max)),
             ("http-timeout-max", self.outbound.timeout_max_ms),
             ("http-response-max", self.outbound.response_max_bytes),
+            ("http-requests-max", u64::from(self.outbound.requests_max)),
         ];
         for (name, got) in at_least_one {
             if got == 0 {
@@ -127,6 +139,11 @@ impl WorkerConfig {
                     got: got.to_string(),
                 });
             }
+        }
+        let idle_max = Duration::from_millis(1)..=Duration::from_secs(24 * 3_600);
+        if !idle_max.contains(&self.sql_idle_max) {
+            let got = format!("{:?}", self.sql_idle_max);
+            return Err(ConfigError::new("sql-idle-max", "1 ms to 24 hours", got));
         }
         if self.lease < Duration::from_millis(200) {
             return Err(ConfigError {

@@ -3,7 +3,7 @@
 //! [`Coordinator::tick`] does whatever is due now and says how long it may rest; [`Coordinator::run`] only waits in between.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,10 @@ const VACUUM_PAUSE: Duration = Duration::from_secs(3);
 /// Claims read the queue from the last claimed row on; every so often from the very beginning, for rows that were committed late.
 const FLOOR_RESET: Duration = Duration::from_secs(1);
 
+/// Runs and queues that are remembered by name until the control loop takes them in, at most; with more it looks at all. Anybody who may
+/// notify can name any number of them.
+const NAMED_MAX: usize = 10_000;
+
 /// What others tell the control loop.
 #[derive(Default)]
 pub(crate) struct Inbox {
@@ -54,13 +58,15 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Told {
     ready: bool,
-    look_at: Vec<RunId>,
+    look_at: HashSet<RunId>,
+    /// More runs than that.
+    look_at_all: bool,
     hand_back: Vec<RunId>,
     finished: Vec<RunId>,
     due: Option<Timestamp>,
     /// Runs may be ready in front of the place where the last claim looked.
     first: bool,
-    held: Vec<i32>,
+    held: BTreeSet<i32>,
     /// Queues, or what is paused, were changed.
     changed: bool,
 }
@@ -86,7 +92,13 @@ impl Inbox {
 
     /// Runs wait for their turn in these queues.
     pub(crate) fn held(&self, queues: &[i32]) {
-        self.tell(|told| told.held.extend(queues));
+        self.tell(|told| {
+            told.held.extend(queues);
+            if told.held.len() > NAMED_MAX {
+                told.held.clear();
+                told.changed = true;
+            }
+        });
     }
 
     /// Queues, or what is paused, were changed.
@@ -96,7 +108,15 @@ impl Inbox {
 
     /// A run has a signal.
     pub(crate) fn look_at(&self, run: RunId) {
-        self.tell(|told| told.look_at.push(run));
+        self.tell(|told| {
+            if !told.look_at_all {
+                told.look_at.insert(run);
+            }
+            if told.look_at.len() > NAMED_MAX {
+                told.look_at.clear();
+                told.look_at_all = true;
+            }
+        });
     }
 
     /// A run was suspended until this time.
@@ -372,7 +392,12 @@ impl Coordinator {
             // A place is free.
             self.want_claim |= self.more_ready;
         }
-        for run in told.look_at {
+        let look_at = if told.look_at_all {
+            self.playing.keys().copied().collect()
+        } else {
+            told.look_at
+        };
+        for run in look_at {
             self.look(run).await?;
         }
         if !self.hand_back.is_empty() {
@@ -703,5 +728,34 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.inbox.played(self.run, self.left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_and_queues_that_are_told_are_named_once_and_beyond_a_number_not_by_name() {
+        let inbox = Inbox::default();
+        let tell = |number: u32| {
+            inbox.look_at(RunId(uuid::Uuid::from_u128(number.into())));
+            inbox.held(&[i32::try_from(number).unwrap()]);
+        };
+        let told = || inbox.told.lock().unwrap();
+        for number in (1..=5).chain(1..=5) {
+            tell(number);
+        }
+        assert_eq!(told().look_at.len(), 5);
+        assert_eq!(told().held.len(), 5);
+        assert!(!told().look_at_all);
+        assert!(!told().changed);
+        for number in 0..100_000 {
+            tell(number);
+        }
+        assert!(told().look_at_all);
+        assert!(told().changed);
+        assert!(told().look_at.len() <= NAMED_MAX);
+        assert!(told().held.len() <= NAMED_MAX);
     }
 }

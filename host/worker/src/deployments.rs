@@ -1,6 +1,6 @@
 //! Deployments, loaded and compiled once for each worker process, and forgotten again when others are wanted more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,13 +8,16 @@ use std::time::Duration;
 use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
 use dacapo_sandbox::{Described, PrepareError, Prepared, Sandbox, Terms};
 use dacapo_store::{DeploymentRow, Store, StoreError};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit};
 
 /// When many workers hear of a deployment, each fetches it at some time within this.
 const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
 /// A component that takes longer than this to compile is spoken of.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// Deployments that are to be fetched before their first runs, at most. Anybody who may notify can name any number of them.
+const WANTED_MAX: usize = 64;
 
 /// A deployment that can be run.
 pub(crate) struct Deployed {
@@ -84,6 +87,29 @@ pub(crate) struct Deployments {
     /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
     io: tokio::runtime::Handle,
     loaded: Recent<DeploymentId, Deployed>,
+    wanted: Wanted,
+}
+
+/// Deployments to fetch before their first runs come, each once however often it is named.
+#[derive(Default)]
+struct Wanted {
+    ids: Mutex<BTreeSet<DeploymentId>>,
+    bell: Notify,
+}
+
+impl Wanted {
+    /// One more, if there are not too many: a run that comes waits for its deployment as ever.
+    fn add(&self, id: DeploymentId) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() < WANTED_MAX {
+            ids.insert(id);
+            self.bell.notify_one();
+        }
+    }
+
+    fn take(&self) -> BTreeSet<DeploymentId> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What loading takes.
@@ -111,6 +137,7 @@ impl Deployments {
             },
             io: tokio::runtime::Handle::current(),
             loaded: Recent::new(kept_max),
+            wanted: Wanted::default(),
         }
     }
 
@@ -130,12 +157,25 @@ impl Deployments {
         cell.get_or_try_init(load).await.map(Arc::clone)
     }
 
-    /// Loads a deployment that was activated before its first run comes; if that fails, the run will say why. Not at once: all workers hear
-    /// of it at the same time.
-    pub(crate) async fn prefetch(&self, id: DeploymentId) {
+    /// A deployment was activated, it is said.
+    pub(crate) fn want(&self, id: DeploymentId) {
+        self.wanted.add(id);
+    }
+
+    /// Loads deployments that were activated before their first runs come, one after the other; if that fails, the run will say why. Not
+    /// at once: all workers hear of it at the same time.
+    pub(crate) async fn prefetch(&self) {
         let spread = u64::try_from(PREFETCH_WITHIN.as_millis()).unwrap_or(u64::MAX);
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..=spread))).await;
-        drop(self.get(id).await);
+        loop {
+            self.wanted.bell.notified().await;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..=spread))).await;
+            for id in self.wanted.take() {
+                // One that is not there would take the place of one that is used.
+                if let Ok(Some(_)) = dacapo_store::deployment(&self.loader.store, id).await {
+                    drop(self.get(id).await);
+                }
+            }
+        }
     }
 }
 
@@ -424,6 +464,19 @@ impl<K: Eq + std::hash::Hash + Clone, V> Recent<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_fetched_ahead_is_bounded_and_named_once() {
+        let wanted = Wanted::default();
+        for id in (1..=10_000).chain(1..=10_000) {
+            wanted.add(DeploymentId(id));
+        }
+        let expected: BTreeSet<DeploymentId> = (1..).take(WANTED_MAX).map(DeploymentId).collect();
+        assert_eq!(wanted.take(), expected);
+        wanted.add(DeploymentId(7));
+        wanted.add(DeploymentId(7));
+        assert_eq!(wanted.take(), BTreeSet::from([DeploymentId(7)]));
+    }
 
     #[test]
     fn what_was_used_longest_ago_is_forgotten_first() {

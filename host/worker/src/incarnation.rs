@@ -147,6 +147,14 @@ impl Incarnation {
         self.io.spawn(work);
     }
 
+    /// Does something on that runtime until it is told to stop.
+    pub(crate) fn spawn(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        self.io.spawn(work)
+    }
+
     /// Whether there is a queue of this name that a child of a run can wait in. May be called from the guests' threads.
     pub(crate) async fn has_queue(&self, run: RunId, name: &str) -> Result<bool, StoreError> {
         let (store, name) = (self.store.clone(), name.to_owned());

@@ -117,7 +117,7 @@ impl Worker {
             ..config.sandbox.clone()
         };
         let sandbox = Sandbox::with_outbound(sandbox, outbound)?;
-        let sql = SqlDatabases::new(&config.sql, config.sql_connections_max)?;
+        let sql = SqlDatabases::new(&config)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             // One more than may compute: a run that can go on finds a thread, whoever computes.
             .worker_threads(config.guest_threads.saturating_add(1))
@@ -210,6 +210,10 @@ async fn work(
         Arc::clone(&inbox),
         Arc::clone(&stage),
     )));
+    let prefetching = Arc::clone(&stage);
+    let _prefetching = AbortOnDrop(tokio::spawn(async move {
+        prefetching.deployments.prefetch().await;
+    }));
     let scheduler = Scheduler::new(
         store.clone(),
         Arc::clone(&inbox.agenda),
@@ -402,10 +406,7 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
                 Notice::Queue => inbox.queues_changed(),
                 Notice::Schedule => inbox.agenda.look(),
                 Notice::Children => inbox.relatives.notify_one(),
-                Notice::Deployment(id) => {
-                    let stage = Arc::clone(&stage);
-                    tokio::spawn(async move { stage.deployments.prefetch(id).await });
-                }
+                Notice::Deployment(id) => stage.deployments.want(id),
                 Notice::Finished(_) => {}
             }
         }

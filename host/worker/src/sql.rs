@@ -5,7 +5,8 @@
 //! commit takes it back, which waits for the commit or keeps it from happening.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{
@@ -14,15 +15,20 @@ use dacapo_model::{
 };
 use dacapo_sandbox::{BlockCode, SqlRefusal, SqlStep, SqlTransaction, Stop};
 use dacapo_store::{
-    BegunSqlStep, FinishedSqlStep, SqlConnection, SqlRole, SqlRoleError, SqlToken, StoreError,
-    TakenBackSqlStep,
+    BegunSqlStep, FinishedSqlStep, SqlCaps, SqlConnection, SqlRole, SqlRoleError, SqlToken,
+    SqlTransactionId, StoreError, TakenBackSqlStep,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use crate::AbortOnDrop;
 use crate::backoff::Backoff;
-use crate::config::{ConfigError, SqlUrl};
+use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
+
+/// How often it is tried to end a session: within a minute or so the server either answers or has long lost that session.
+const ENDINGS_MAX: u32 = 20;
 
 /// The databases that deployments may be granted, by their names.
 #[derive(Debug)]
@@ -31,17 +37,15 @@ pub(crate) struct SqlDatabases(BTreeMap<String, Arc<Database>>);
 #[derive(Debug)]
 struct Database {
     role: SqlRole,
+    caps: SqlCaps,
     /// One for each transaction that may be open at the same time.
     places: Arc<Semaphore>,
     idle: Mutex<Vec<SqlConnection>>,
 }
 
 impl SqlDatabases {
-    /// The roles that these URLs name, each with at most so many connections.
-    pub(crate) fn new(
-        urls: &BTreeMap<String, SqlUrl>,
-        connections_max: u32,
-    ) -> Result<Self, ConfigError> {
+    /// The roles that the URLs of a worker name, each with at most so many connections.
+    pub(crate) fn new(config: &WorkerConfig) -> Result<Self, ConfigError> {
         let database = |(name, url): (&String, &SqlUrl)| {
             // What came is not repeated: it holds a password.
             let role = SqlRole::new(&url.0).map_err(|_| {
@@ -53,12 +57,19 @@ impl SqlDatabases {
             })?;
             let database = Database {
                 role,
-                places: Arc::new(Semaphore::new(connections_max as usize)),
+                caps: SqlCaps {
+                    rows_max: config.sql_rows_max,
+                    bytes_max: config.sql_bytes_max,
+                    idle_max: config.sql_idle_max,
+                },
+                places: Arc::new(Semaphore::new(config.sql_connections_max as usize)),
                 idle: Mutex::default(),
             };
             Ok((name.clone(), Arc::new(database)))
         };
-        Ok(Self(urls.iter().map(database).collect::<Result<_, _>>()?))
+        Ok(Self(
+            config.sql.iter().map(database).collect::<Result<_, _>>()?,
+        ))
     }
 }
 
@@ -84,7 +95,7 @@ impl Database {
         grant: &SqlGrant,
     ) -> Result<dacapo_store::SqlTransaction, SqlRoleError> {
         while let Some(idle) = self.take_idle() {
-            match idle.begin(grant).await {
+            match idle.begin(grant, &self.caps).await {
                 Ok(transaction) => return Ok(transaction),
                 // It may have been cut since; the next one may not, and in the end there is a new one.
                 Err(error) => tracing::debug!(%error, "a connection for SQL steps was lost"),
@@ -94,8 +105,99 @@ impl Database {
         let connect = async move { Ok(role.connect(&store).await) };
         let connected = incarnation.ask(connect).await;
         let connection = connected.map_err(SqlRoleError::Store)??;
-        Ok(connection.begin(grant).await?)
+        Ok(connection.begin(grant, &self.caps).await?)
     }
+
+    /// Ends a session that nobody is to use any more, whatever it does.
+    async fn end(&self, of: &SqlTransactionId) {
+        let mut backoff = Backoff::default();
+        for _ in 0..ENDINGS_MAX {
+            match self.role.end(of).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "the session of a SQL step is not ended yet"),
+            }
+            backoff.wait().await;
+        }
+        tracing::warn!(
+            "the session of a SQL step could not be ended; the server is to end it by its time-out"
+        );
+    }
+}
+
+/// An open session with the place that it takes up. Dropped before it is closed it is ended, and only then its place is free: so there are
+/// never more than the worker may have, whatever their statements do.
+struct Session {
+    incarnation: Arc<Incarnation>,
+    database: Arc<Database>,
+    of: SqlTransactionId,
+    /// None: somebody is finishing it.
+    transaction: Option<dacapo_store::SqlTransaction>,
+    /// None: it is closed.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Session {
+    /// It needs no ending.
+    fn close(mut self: Box<Self>) {
+        self.place = None;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        // The server notices by itself that nobody is there, but not in the middle of every statement.
+        self.transaction = None;
+        let (database, of) = (Arc::clone(&self.database), self.of.clone());
+        self.incarnation.in_background(async move {
+            database.end(&of).await;
+            drop(place);
+        });
+    }
+}
+
+/// A session between two statements.
+#[derive(Default)]
+enum Open {
+    /// It waits for the guest, since then.
+    Waiting(Box<Session>, Instant),
+    /// A statement is under way, or the transaction is over.
+    #[default]
+    Away,
+    /// It has waited for too long, and was ended.
+    Ended,
+}
+
+/// Ends a session that waits for its guest for longer than this.
+async fn watch(open: Arc<Mutex<Open>>, idle_max: Duration) {
+    let mut next = Some(Instant::now() + idle_max);
+    while let Some(at) = next {
+        tokio::time::sleep_until(at).await;
+        next = look(&open, idle_max);
+    }
+}
+
+/// Ends it if it has waited for too long. Answers when to look again.
+fn look(open: &Mutex<Open>, idle_max: Duration) -> Option<Instant> {
+    let mut open = locked(open);
+    let now = Instant::now();
+    let until = match &*open {
+        Open::Waiting(_, since) => *since + idle_max,
+        Open::Away => now + idle_max,
+        Open::Ended => return None,
+    };
+    if until > now {
+        return Some(until);
+    }
+    *open = Open::Ended;
+    None
+}
+
+fn locked(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the steps of a run may use.
@@ -145,74 +247,112 @@ impl SqlAccess {
                 return Err(SqlRefusal::Failed(dacapo_store::sql_failure(&error)));
             }
         };
-        let mut begun = Begun {
+        let mut session = Box::new(Session {
+            incarnation: Arc::clone(incarnation),
+            database: Arc::clone(database),
+            of: transaction.id(),
+            transaction: Some(transaction),
+            place: Some(place),
+        });
+        let token = SqlToken::new();
+        note(&mut session, run, &step, &token).await?;
+        let (open, idle_max) = (Arc::<Mutex<Open>>::default(), database.caps.idle_max);
+        let watch = incarnation.spawn(watch(Arc::clone(&open), idle_max));
+        let begun = Begun {
             incarnation: Arc::clone(incarnation),
             database: Arc::clone(database),
             run,
             key: step.key,
-            token: SqlToken::new(),
-            transaction: Some(transaction),
-            _place: place,
+            token,
+            open,
+            _watch: AbortOnDrop(watch),
         };
-        begun.note(step.position, step.started_at).await?;
+        begun.put_back(session);
         Ok(Box::new(begun))
     }
 }
 
-/// A transaction whose token is noted.
+/// Notes the token before the first statement.
+async fn note(
+    session: &mut Session,
+    run: RunId,
+    step: &SqlStep,
+    token: &SqlToken,
+) -> Result<(), SqlRefusal> {
+    let begun = session
+        .incarnation
+        .begin_sql_step(
+            run,
+            &step.key,
+            step.position,
+            step.started_at,
+            token,
+            session.of.clone(),
+        )
+        .await;
+    let earlier = match begun {
+        Ok(BegunSqlStep::Begun(earlier)) => earlier,
+        Ok(BegunSqlStep::Recorded) => return Err(SqlRefusal::Stopped(Stop::Again)),
+        Ok(BegunSqlStep::Fenced) => {
+            session.incarnation.end();
+            return Err(SqlRefusal::Stopped(Stop::LeaseLost));
+        }
+        Ok(BegunSqlStep::NotLeased) => return Err(SqlRefusal::Stopped(Stop::LeaseLost)),
+        Err(error) => {
+            tracing::warn!(%run, cause = error.reason(), "cannot note a SQL step");
+            return Err(match error.is_transient() {
+                true => SqlRefusal::Stopped(Stop::Unavailable),
+                // Played again at once it would be refused again, and again.
+                false => SqlRefusal::Failed(dacapo_store::sql_failure(&error)),
+            });
+        }
+    };
+    if let Some(earlier) = earlier
+        && let Some(transaction) = &mut session.transaction
+        && let Err(error) = transaction.end_earlier(&earlier).await
+    {
+        return Err(SqlRefusal::Failed(dacapo_store::sql_failure(&error)));
+    }
+    Failpoint::SqlBegun.reach();
+    Ok(())
+}
+
+/// A transaction whose token is noted. Should it be dropped in the middle of something, the token stays, so that the next attempt knows whose
+/// locks may be in its way.
 struct Begun {
     incarnation: Arc<Incarnation>,
     database: Arc<Database>,
     run: RunId,
     key: StepKey,
     token: SqlToken,
-    /// None: it is over, or somebody is ending it. Dropped in the middle of whatever it does, the server rolls it back when it finds that
-    /// nobody is there any more; the token stays, so that the next attempt knows whose locks may be in its way.
-    transaction: Option<dacapo_store::SqlTransaction>,
-    _place: OwnedSemaphorePermit,
+    open: Arc<Mutex<Open>>,
+    _watch: AbortOnDrop,
 }
 
 impl Begun {
-    /// Notes the token before the first statement.
-    async fn note(&mut self, position: u32, started_at: Timestamp) -> Result<(), SqlRefusal> {
-        let Some(transaction) = &mut self.transaction else {
-            return Ok(());
-        };
-        let begun = self
-            .incarnation
-            .begin_sql_step(
-                self.run,
-                &self.key,
-                position,
-                started_at,
-                &self.token,
-                transaction.id(),
-            )
-            .await;
-        let earlier = match begun {
-            Ok(BegunSqlStep::Begun(earlier)) => earlier,
-            Ok(BegunSqlStep::Recorded) => return Err(SqlRefusal::Stopped(Stop::Again)),
-            Ok(BegunSqlStep::Fenced) => {
-                self.incarnation.end();
-                return Err(SqlRefusal::Stopped(Stop::LeaseLost));
+    /// The session, for one statement or to finish it.
+    fn take(&self) -> Result<Box<Session>, Failure> {
+        let mut open = locked(&self.open);
+        match std::mem::take(&mut *open) {
+            Open::Waiting(session, _) => Ok(session),
+            Open::Away => Err(over()),
+            Open::Ended => {
+                *open = Open::Ended;
+                let message = format!(
+                    "the step's session has waited for its body for longer than {:?} and was ended: do slow work before the first \
+                     statement or in a step of its own (a worker's --sql-idle-max says how long it may)",
+                    self.database.caps.idle_max
+                );
+                Err(Failure {
+                    retryable: true,
+                    ..Failure::new(SQL_LOST, message)
+                })
             }
-            Ok(BegunSqlStep::NotLeased) => return Err(SqlRefusal::Stopped(Stop::LeaseLost)),
-            Err(error) => {
-                tracing::warn!(run = %self.run, cause = error.reason(), "cannot note a SQL step");
-                return Err(match error.is_transient() {
-                    true => SqlRefusal::Stopped(Stop::Unavailable),
-                    // Played again at once it would be refused again, and again.
-                    false => SqlRefusal::Failed(dacapo_store::sql_failure(&error)),
-                });
-            }
-        };
-        if let Some(earlier) = earlier
-            && let Err(error) = transaction.end_earlier(&earlier).await
-        {
-            return Err(SqlRefusal::Failed(dacapo_store::sql_failure(&error)));
         }
-        Failpoint::SqlBegun.reach();
-        Ok(())
+    }
+
+    fn put_back(&self, session: Box<Session>) {
+        *locked(&self.open) = Open::Waiting(session, Instant::now());
     }
 
     /// What became of a commit that nobody has acknowledged.
@@ -269,26 +409,31 @@ impl SqlTransaction for Begun {
         statement: String,
         params: Vec<SqlValue>,
     ) -> Result<SqlRows, Failure> {
-        let transaction = self.transaction.as_mut().ok_or_else(over)?;
+        let mut session = self.take()?;
+        let transaction = session.transaction.as_mut().ok_or_else(over)?;
         let answer = transaction.query(&statement, params).await;
+        self.put_back(session);
         Failpoint::SqlStatement.reach();
         answer
     }
 
     async fn execute(&mut self, statement: String, params: Vec<SqlValue>) -> Result<u64, Failure> {
-        let transaction = self.transaction.as_mut().ok_or_else(over)?;
+        let mut session = self.take()?;
+        let transaction = session.transaction.as_mut().ok_or_else(over)?;
         let answer = transaction.execute(&statement, params).await;
+        self.put_back(session);
         Failpoint::SqlStatement.reach();
         answer
     }
 
     async fn commit(
-        mut self: Box<Self>,
+        self: Box<Self>,
         outcome: &Payload,
         finished_at: Timestamp,
     ) -> Result<(), SqlRefusal> {
         Failpoint::AfterBody.reach();
-        let Some(mut transaction) = self.transaction.take() else {
+        let mut session = self.take().map_err(SqlRefusal::Failed)?;
+        let Some(mut transaction) = session.transaction.take() else {
             return Err(SqlRefusal::Failed(over()));
         };
         if let Some(broken) = transaction.broken() {
@@ -300,8 +445,8 @@ impl SqlTransaction for Begun {
                 message,
                 ..broken.clone()
             };
-            self.transaction = Some(transaction);
-            self.roll_back().await;
+            session.transaction = Some(transaction);
+            self.undo(session).await;
             return Err(SqlRefusal::Failed(failure));
         }
         let finished = transaction
@@ -319,13 +464,14 @@ impl SqlTransaction for Begun {
                 "the transaction in which the step began was ended before the step; its outcome was not recorded",
             ))),
             Err(error) => {
-                drop(transaction);
+                // Nobody has told it to commit.
+                drop((transaction, session));
                 return self.rolled_back(&error).await;
             }
         };
         if let Some(refusal) = refusal {
-            self.transaction = Some(transaction);
-            self.roll_back().await;
+            session.transaction = Some(transaction);
+            self.undo(session).await;
             return Err(refusal);
         }
         Failpoint::SqlFinished.reach();
@@ -343,15 +489,25 @@ impl SqlTransaction for Begun {
         match transaction.commit().await {
             Ok(connection) => {
                 Failpoint::SqlCommitted.reach();
+                session.close();
                 self.recycle(connection);
                 Ok(())
             }
+            // The session is ended, if need be, once it is known.
             Err(error) => self.rolled_back(&error).await,
         }
     }
 
-    async fn roll_back(mut self: Box<Self>) {
-        let Some(transaction) = self.transaction.take() else {
+    async fn roll_back(self: Box<Self>) {
+        if let Ok(session) = self.take() {
+            self.undo(session).await;
+        }
+    }
+}
+
+impl Begun {
+    async fn undo(&self, mut session: Box<Session>) {
+        let Some(transaction) = session.transaction.take() else {
             return;
         };
         // What is still to be read of an endless answer is not worth it.
@@ -359,13 +515,12 @@ impl SqlTransaction for Begun {
             .broken()
             .is_some_and(|broken| [SQL_LIMIT, SQL_LOST].contains(&broken.code.as_str()));
         if !is_lost && let Ok(connection) = transaction.roll_back().await {
+            session.close();
             self.recycle(connection);
             self.forget();
         }
     }
-}
 
-impl Begun {
     /// The transaction is over, and its token of no use. If it cannot be taken back now, the next attempt replaces it.
     fn forget(&self) {
         let (incarnation, run, key, token) = (

@@ -48,6 +48,8 @@ findings (code, what, why, advice, count, which) as (
                 'deploy the component that exports it with `dacapo deploy FILE.wasm`: they go on by themselves'),
             ('unknown-queue', 'they want to start a child in a queue that is not there',
                 'make it with `dacapo queue set NAME`: they go on by themselves'),
+            ('not-granted', 'a step of theirs sends a request, or wants a secret, that their deployment is not granted',
+                'grant it in dacapo.toml, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
             ('sql-not-granted', 'a step of theirs uses SQL that their deployment is not granted',
                 'grant it in dacapo.toml, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
             ('sql-database', 'the database that a step of theirs is granted cannot be used',

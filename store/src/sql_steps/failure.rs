@@ -13,13 +13,31 @@ pub(super) fn retryable(code: &str, message: impl Into<String>) -> Failure {
     }
 }
 
-pub(super) fn too_much(max_rows: usize, max_bytes: usize) -> Failure {
-    Failure::new(
-        SQL_LIMIT,
-        format!(
-            "a statement answered more than its deployment is granted: at most {max_rows} rows (max-rows) and {max_bytes} bytes (max-bytes)"
-        ),
-    )
+/// What a statement may answer, and who says so.
+#[derive(Debug)]
+pub(super) struct AnswerMax {
+    pub(super) rows: u32,
+    pub(super) bytes: u32,
+    /// Whether it is the worker and not the grant that allows no more rows, or bytes.
+    pub(super) by_worker: (bool, bool),
+}
+
+impl AnswerMax {
+    pub(super) fn too_much(&self) -> Failure {
+        let name = |by_worker, granted, of_worker| if by_worker { of_worker } else { granted };
+        let message = format!(
+            "a statement answered more than it may: at most {} rows ({}) and {} bytes ({})",
+            self.rows,
+            name(self.by_worker.0, "max-rows", "the worker's --sql-rows-max"),
+            self.bytes,
+            name(
+                self.by_worker.1,
+                "max-bytes",
+                "the worker's --sql-bytes-max"
+            ),
+        );
+        Failure::new(SQL_LIMIT, message)
+    }
 }
 
 /// What is said to a statement that comes after one that has failed.
@@ -57,6 +75,8 @@ pub fn sql_failure(error: &StoreError) -> Failure {
     let state = said.code().unwrap_or_default().into_owned();
     let code = match state.as_str() {
         "57014" => SQL_LIMIT,
+        // A protocol violation, such as too few parameters: the session lives on, and another try would be the same.
+        "08P01" => SQL,
         state if state.starts_with("08") || state.starts_with("57P") || state == "25P03" => {
             SQL_LOST
         }

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use thiserror::Error;
 
-use super::transaction::SqlConnection;
+use super::transaction::{COMMIT_TIMEOUT, SqlConnection, SqlTransactionId, too_slow};
 use crate::{Store, StoreError};
 
 /// A role on Dacapo's own database whose connections steps may use.
@@ -51,6 +51,27 @@ impl SqlRole {
         Ok(Self { options })
     }
 
+    /// Ends the session of a transaction that nobody is to use any more, on a connection of its own. False: it is still there.
+    pub async fn end(&self, of: &SqlTransactionId) -> Result<bool, StoreError> {
+        let end = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let is_gone: bool = sqlx::query_scalar(
+                "select coalesce(pg_catalog.bool_and(pg_catalog.pg_terminate_backend(pid, 5000)), true)
+                from pg_catalog.pg_stat_activity
+                where pid = $1 and backend_xid = ($2::pg_catalog.xid8)::pg_catalog.xid",
+            )
+            .bind(of.backend)
+            .bind(&of.transaction)
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await?;
+            connection.close().await?;
+            Ok::<_, sqlx::Error>(is_gone)
+        };
+        let ended = tokio::time::timeout(COMMIT_TIMEOUT, end).await;
+        Ok(ended.map_err(|_| too_slow())??)
+    }
+
     /// A new connection, if it is good for steps: to the database of `store`, in a role that can do nothing to Dacapo but hand in outcomes.
     pub async fn connect(&self, store: &Store) -> Result<SqlConnection, SqlRoleError> {
         let connected = PgConnection::connect_with(&self.options).await;
@@ -72,14 +93,21 @@ impl SqlRole {
                 "{role} is Dacapo's own role, which may do anything to its tables; make another one for steps"
             )));
         }
-        if here.is_superuser || here.has_changed_role {
+        if here.has_changed_role {
             return Err(SqlRoleError::Unsuitable(format!(
-                "{role} is a superuser, or its sessions begin in another role; make a role for steps that may do no more than they need"
+                "sessions of {role} begin in another role; make a role for steps that may do no more than they need"
             )));
         }
-        if here.may_touch_tables {
+        if let Some(mighty) = &here.mighty {
             return Err(SqlRoleError::Unsuitable(format!(
-                "{role} may read or change Dacapo's own tables, or act as their owner; make a role for steps that has no part in them"
+                "{role} is a superuser, or may do as much by another way: {}; make a role for steps that may do no more than they need",
+                by_way_of(role, mighty)
+            )));
+        }
+        if let Some(touching) = &here.touching {
+            return Err(SqlRoleError::Unsuitable(format!(
+                "{role} may read or change Dacapo's own tables, or act as their owner: {}; make a role for steps that has no part in them",
+                by_way_of(role, touching)
             )));
         }
         if !here.may_finish {
@@ -97,6 +125,15 @@ impl SqlRole {
             connection,
             role: here.role,
         })
+    }
+}
+
+/// Which role it is that may do too much.
+fn by_way_of(role: &str, other: &str) -> String {
+    if role == other {
+        "that was granted to itself".to_owned()
+    } else {
+        format!("it is a member of {other}, and so may become that")
     }
 }
 
@@ -119,9 +156,11 @@ struct Here {
     database: String,
     database_name: String,
     role: String,
-    is_superuser: bool,
     has_changed_role: bool,
-    may_touch_tables: bool,
+    /// A role that it is or may become, and that may do anything or nearly so.
+    mighty: Option<String>,
+    /// A role that it is or may become, and that may do something to Dacapo's tables.
+    touching: Option<String>,
     may_finish: bool,
     is_read_only: bool,
 }
@@ -132,17 +171,35 @@ async fn here(connection: &mut PgConnection) -> Result<Here, StoreError> {
             format('%s %s', pg_catalog.pg_postmaster_start_time(), database.oid) as database,
             database.datname::text as database_name,
             session_user::text as role,
-            role.rolsuper as is_superuser,
             session_user <> current_user as has_changed_role,
-            coalesce(
-                pg_catalog.pg_has_role(session_user, schema.nspowner, 'member')
-                or exists (
-                    select from pg_catalog.pg_class as relation
-                    where relation.relnamespace = schema.oid and relation.relkind in ('r', 'p', 'v', 'm', 'f')
-                        and pg_catalog.has_table_privilege(session_user, relation.oid, 'select, insert, update, delete, truncate')
-                ),
-                false
-            ) as may_touch_tables,
+            (
+                select min(role.rolname::text) from pg_catalog.pg_roles as role
+                where pg_catalog.pg_has_role(session_user, role.oid, 'member')
+                    and (
+                        role.rolsuper or role.rolcreaterole or role.rolreplication
+                        or role.rolname in (
+                            'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_signal_backend', 'pg_maintain'
+                        )
+                    )
+            ) as mighty,
+            (
+                select min(role.rolname::text) from pg_catalog.pg_roles as role
+                where pg_catalog.pg_has_role(session_user, role.oid, 'member')
+                    and (
+                        role.oid = schema.nspowner
+                        or exists (
+                            select from pg_catalog.pg_class as relation
+                            where relation.relnamespace = schema.oid and relation.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+                                and (
+                                    relation.relowner = role.oid
+                                    or pg_catalog.has_table_privilege(
+                                        role.oid, relation.oid, 'select, insert, update, delete, truncate, references, trigger'
+                                    )
+                                    or pg_catalog.has_any_column_privilege(role.oid, relation.oid, 'select, insert, update, references')
+                                )
+                        )
+                    )
+            ) as touching,
             coalesce(
                 pg_catalog.has_schema_privilege(session_user, schema.oid, 'usage')
                 and pg_catalog.has_function_privilege(session_user, function.oid, 'execute'),
@@ -150,9 +207,10 @@ async fn here(connection: &mut PgConnection) -> Result<Here, StoreError> {
             ) as may_finish,
             pg_catalog.current_setting('transaction_read_only') = 'on' as is_read_only
         from pg_catalog.pg_database as database
-        join pg_catalog.pg_roles as role on role.rolname = session_user
         left join pg_catalog.pg_namespace as schema on schema.nspname = 'dacapo'
         left join pg_catalog.pg_proc as function on function.pronamespace = schema.oid and function.proname = 'finish_sql_step'
+            -- That of uuid, bytea, text, bytea, timestamptz.
+            and function.proargtypes = '2950 17 25 17 1184'::pg_catalog.oidvector
         where database.datname = pg_catalog.current_database()",
     )
     .persistent(false)

@@ -9,6 +9,12 @@ const STATEMENTS: [&str; 10] = [
 
 /// Whether a step may use such a statement.
 pub(super) fn check_statement(statement: &str) -> Result<(), Failure> {
+    if let Some(place) = statement.find('\0') {
+        let message = format!(
+            "expected a statement without NUL characters, which end it for the database; got one behind {place} bytes"
+        );
+        return Err(Failure::new(SQL_STATEMENT, message));
+    }
     let word = first_word(statement).to_ascii_lowercase();
     if STATEMENTS.contains(&word.as_str()) {
         return Ok(());
@@ -116,6 +122,8 @@ mod tests {
             "fetch c",
             "execute p",
             "/* select */ commit",
+            "select 1\0",
+            "select '\0'",
             "",
         ] {
             let failure = check_statement(statement).unwrap_err();

@@ -9,9 +9,9 @@ use dacapo_model::{
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column, Executor, Row};
 
-use super::failure::{after, refused, retryable, too_much};
+use super::failure::{AnswerMax, after, refused, retryable};
 use super::statement::check_statement;
-use super::value::{arguments, raw, value};
+use super::value::{arguments, size, value};
 use super::{EarlierTransaction, FinishedSqlStep, SqlToken, unknown};
 use crate::{StoreError, Time};
 
@@ -22,7 +22,21 @@ const STATEMENTS_MAX: u32 = 10_000;
 const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
 
 /// What finishing and committing may take each; the server ends what takes longer.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much longer than the worker the server lets a session wait: it comes into play if the worker hangs.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+
+/// What a worker allows at most, whatever its deployments are granted.
+#[derive(Debug, Clone)]
+pub struct SqlCaps {
+    /// Rows that one statement may answer.
+    pub rows_max: u32,
+    /// What the values that one statement answers may hold together, in bytes.
+    pub bytes_max: u32,
+    /// How long a session may wait for its guest.
+    pub idle_max: Duration,
+}
 
 /// A connection of a granted role, with no transaction.
 #[derive(Debug)]
@@ -39,7 +53,10 @@ pub struct SqlTransaction {
     backend: i32,
     /// Its id, as text.
     transaction: String,
-    grant: SqlGrant,
+    statement_timeout: Duration,
+    answer_max: AnswerMax,
+    /// Sets the limits that the server holds.
+    limits: String,
     /// Those that were sent.
     statements: u32,
     /// Why it can only be rolled back.
@@ -56,22 +73,29 @@ pub struct SqlTransactionId {
 
 impl SqlConnection {
     /// Begins a transaction, with all settings as the grant says whatever was left behind.
-    pub async fn begin(mut self, grant: &SqlGrant) -> Result<SqlTransaction, StoreError> {
+    pub async fn begin(
+        mut self,
+        grant: &SqlGrant,
+        caps: &SqlCaps,
+    ) -> Result<SqlTransaction, StoreError> {
+        let limits = format!(
+            "set local statement_timeout = {}; set local idle_in_transaction_session_timeout = {}; \
+             set local client_connection_check_interval = 2000",
+            grant.statement_timeout_ms,
+            (caps.idle_max + IDLE_GRACE)
+                .as_millis()
+                .min(i32::MAX as u128),
+        );
         let begin = async {
+            let begin = format!("begin isolation level read committed read write; {limits}");
             self.connection
-                .execute("begin isolation level read committed read write")
+                .execute(sqlx::raw_sql(AssertSqlSafe(begin)))
                 .await?;
             // It has an id from here on, so that it can be told whether it is still the same one when it ends.
             let (backend, transaction, _): (i32, String, String) = sqlx::query_as(
-                "select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::text, concat(
-                    pg_catalog.set_config('search_path', $1, true),
-                    pg_catalog.set_config('statement_timeout', $2, true),
-                    pg_catalog.set_config('idle_in_transaction_session_timeout', '60000', true),
-                    pg_catalog.set_config('client_connection_check_interval', '2000', true)
-                )",
+                "select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::text, pg_catalog.set_config('search_path', $1, true)",
             )
             .bind(search_path(&grant.search_path))
-            .bind(grant.statement_timeout_ms.to_string())
             .persistent(false)
             .fetch_one(&mut self.connection)
             .await?;
@@ -84,7 +108,16 @@ impl SqlConnection {
             role: self.role,
             backend,
             transaction,
-            grant: grant.clone(),
+            statement_timeout: Duration::from_millis(grant.statement_timeout_ms),
+            answer_max: AnswerMax {
+                rows: grant.max_rows.min(caps.rows_max),
+                bytes: grant.max_bytes.min(caps.bytes_max),
+                by_worker: (
+                    caps.rows_max < grant.max_rows,
+                    caps.bytes_max < grant.max_bytes,
+                ),
+            },
+            limits,
             statements: 0,
             broken: None,
         })
@@ -99,7 +132,7 @@ impl SqlConnection {
     }
 }
 
-fn too_slow() -> StoreError {
+pub(super) fn too_slow() -> StoreError {
     StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
 }
 
@@ -174,7 +207,7 @@ impl SqlTransaction {
     ) -> Result<u64, Failure> {
         self.carry_out(statement, params, |row, answer_bytes| {
             for index in 0..row.len() {
-                *answer_bytes += raw(row, index).map_or(0, <[u8]>::len);
+                *answer_bytes += size(row, index);
             }
             Ok(())
         })
@@ -200,27 +233,31 @@ impl SqlTransaction {
             return Err(Failure::new(SQL_LIMIT, message));
         }
         let arguments = arguments(params)?;
-        let (max_rows, max_bytes) = (self.grant.max_rows as usize, self.grant.max_bytes as usize);
-        let limit = Duration::from_millis(self.grant.statement_timeout_ms) + TIMEOUT_GRACE;
-        let connection = &mut self.connection;
+        let limit = self.statement_timeout + TIMEOUT_GRACE;
+        let (connection, answer_max, limits) =
+            (&mut self.connection, &self.answer_max, &self.limits);
         let work = async {
             use futures_util::TryStreamExt as _;
             // With a name of its own: an unnamed one is lost when the driver asks what an unknown type is.
             let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
-            let mut answers = connection.fetch_many(query.persistent(true));
-            let (mut touched, mut rows, mut bytes) = (0, 0, 0);
+            let mut answers = (&mut *connection).fetch_many(query.persistent(true));
+            let (mut touched, mut rows, mut bytes) = (0, 0_u32, 0);
             while let Some(answer) = answers.try_next().await.map_err(refused)? {
                 match answer {
                     sqlx::Either::Left(done) => touched += done.rows_affected(),
                     sqlx::Either::Right(row) => {
                         rows += 1;
                         take(&row, &mut bytes)?;
-                        if rows > max_rows || bytes > max_bytes {
-                            return Err(too_much(max_rows, max_bytes));
+                        if rows > answer_max.rows || bytes > answer_max.bytes as usize {
+                            return Err(answer_max.too_much());
                         }
                     }
                 }
             }
+            drop(answers);
+            // Once more, since the statement may have changed them: for the next one, and while the session waits for it.
+            let limits = sqlx::raw_sql(AssertSqlSafe(limits.clone()));
+            connection.execute(limits).await.map_err(refused)?;
             Ok(touched)
         };
         let worked = tokio::time::timeout(limit, work).await;
@@ -243,14 +280,14 @@ impl SqlTransaction {
         payload: &Payload,
         finished_at: Timestamp,
     ) -> Result<FinishedSqlStep, StoreError> {
-        // With its name in full and parameters of known types, so that nothing that the statements have set can lead it astray; and the
-        // token is no part of the text, which others of the role could read.
+        // With its name in full and parameters of known types, so that nothing that the statements have set can lead it astray, be it the
+        // encoding of texts; and the token is no part of the statement, which others of the role could read.
         let finish =
             sqlx::query_scalar::<_, String>("select dacapo.finish_sql_step($1, $2, $3, $4, $5)")
                 .bind(run.0)
-                .bind(key.as_str())
+                .bind(key.as_str().as_bytes())
                 .bind(&token.0)
-                .bind(payload.as_str())
+                .bind(payload.as_str().as_bytes())
                 .bind(Time(finished_at))
                 .persistent(false)
                 .fetch_one(&mut self.connection);

@@ -103,8 +103,13 @@ mod oid {
     pub(super) const JSONB: u32 = 3802;
 }
 
+/// What a value counts for: what it holds, and what it takes to hold it, be it null.
+pub(super) fn size(row: &PgRow, index: usize) -> usize {
+    size_of::<SqlValue>() + raw(row, index).map_or(0, <[u8]>::len)
+}
+
 /// The bytes of a value as they came; none: null.
-pub(super) fn raw(row: &PgRow, index: usize) -> Option<&[u8]> {
+fn raw(row: &PgRow, index: usize) -> Option<&[u8]> {
     let value = row.try_get_raw(index).ok()?;
     if value.is_null() {
         return None;
@@ -117,10 +122,10 @@ pub(super) fn raw(row: &PgRow, index: usize) -> Option<&[u8]> {
 pub(super) fn value(row: &PgRow, index: usize, bytes: &mut usize) -> Result<SqlValue, Failure> {
     let column = row.column(index);
     let ty = column.type_info();
+    *bytes += size(row, index);
     let Some(raw) = raw(row, index) else {
         return Ok(SqlValue::Null);
     };
-    *bytes += raw.len();
     let text = || String::from_utf8(raw.to_vec()).ok().map(SqlValue::Text);
     let value = match ty.oid().map_or(0, |oid| oid.0) {
         oid::BOOL => raw.first().map(|byte| SqlValue::Boolean(*byte != 0)),

@@ -364,6 +364,7 @@ const REASONS: &[(&str, &str)] = &[
     ("journal-limit", "--steps-max"),
     ("unknown-workflow", "they go on by themselves"),
     ("unknown-queue", "they go on by themselves"),
+    ("not-granted", "--upgrade proven"),
     ("sql-not-granted", "--upgrade proven"),
     ("sql-database", "`dacapo resume RUN`"),
     ("missing-secret", "they go on by themselves"),

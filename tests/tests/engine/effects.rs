@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -10,11 +11,13 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use dacapo_model::{
-    HttpGrant, HttpSettings, LimitSettings, Manifest, RunId, SecretGrant, SecretName, Status,
+    HttpGrant, HttpSettings, LimitSettings, Manifest, Otherwise, RunId, SecretGrant, SecretName,
+    Status,
 };
 use dacapo_tests::{Database, database, guest};
-use dacapo_worker::{Secrets, Worker, WorkerConfig};
+use dacapo_worker::{OutboundConfig, Secrets, Worker, WorkerConfig};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::check::{effects, journal, sound, worker};
 use crate::command::{run, text};
@@ -87,7 +90,8 @@ impl Service {
     }
 }
 
-/// `/echo` says what came, `/bytes/7` answers so many, `/to?<url>` leads on, `/stuck` never answers, `/drip` never ends.
+/// `/echo` says what came, `/bytes/7` answers so many, `/to?<url>` leads on, `/stuck` never answers, `/drip` never ends, `/late` takes its
+/// time, `/account` tells the authorization that came first.
 async fn answer(
     State(seen): State<Arc<Mutex<Vec<Seen>>>>,
     method: Method,
@@ -106,6 +110,16 @@ async fn answer(
     match uri.path() {
         "/to" => (StatusCode::FOUND, [(header::LOCATION, query)]).into_response(),
         "/stuck" => std::future::pending().await,
+        "/late" => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            "late".into_response()
+        }
+        "/account" => {
+            let first = seen.lock().unwrap()[0]
+                .header("authorization")
+                .map(str::to_owned);
+            first.unwrap().into_response()
+        }
         "/drip" => {
             let drops = futures_util::stream::once(async { Ok::<_, std::io::Error>("drop") });
             let rest = futures_util::stream::pending();
@@ -138,6 +152,8 @@ fn granting(allow: Vec<HttpGrant>) -> Manifest {
     Manifest {
         http: Some(HttpSettings {
             allow,
+            // For guests that tell what they were told.
+            otherwise: Otherwise::Fail,
             ..HttpSettings::default()
         }),
         ..Manifest::default()
@@ -296,17 +312,65 @@ async fn a_deployment_without_a_manifest_reaches_nothing() {
     let (database, service) = (database().await, Service::start().await);
     deploy(&database, &Manifest::default()).await;
     let worker = worker(&database).await;
-    let said = output(&database, "fetch", &ask(&service.url("/echo"), json!({}))).await;
-    assert!(said.starts_with("not-granted: "), "{said}");
-    let said = output(
-        &database,
-        "wasi-fetch",
-        &ask(&service.url("/echo"), json!({})),
-    )
-    .await;
-    assert!(said.contains("HttpRequestDenied"), "{said}");
+    for workflow in BOTH {
+        let input = ask(&service.url("/echo"), json!({}));
+        let run = database.start(workflow, &input).await;
+        let why = blocked(&database, run).await;
+        assert_eq!(why["code"], "not-granted");
+        database.client.cancel(run).await.unwrap();
+        database.done(run).await;
+    }
     assert!(service.seen().is_empty());
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_lacks_a_grant_goes_on_when_a_deployment_that_has_it_takes_it_over() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &Manifest::default()).await;
+    let worker = worker(&database).await;
+    let run = database
+        .start("fetch", &ask(&service.url("/echo"), bearer()))
+        .await;
+    let why = blocked(&database, run).await;
+    let missing = format!("add \"127.0.0.1:{}\" to `allow`", service.port);
+    assert!(why["message"].as_str().unwrap().contains(&missing), "{why}");
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("dacapo.toml");
+    let gate = dacapo_tests::guest_path("gate").display().to_string();
+    let file = manifest.display().to_string();
+    let upgrade = async |text: String| {
+        std::fs::write(&manifest, text).unwrap();
+        let deploy = [
+            "deploy",
+            gate.as_str(),
+            "--manifest",
+            file.as_str(),
+            "--upgrade",
+            "proven",
+        ];
+        let output = crate::command::run(&database, &deploy).await;
+        let said = crate::command::text(&output.stdout);
+        assert!(said.contains("1 of them go on"), "{said}");
+    };
+    // The host alone is not all that it lacks.
+    let port = service.port;
+    upgrade(format!("[http]\nallow = [\"127.0.0.1:{port}\"]\n")).await;
+    let waits = "select count(*) = 1 from dacapo.task_suspended where blocked like '%secret `key` is not granted%'";
+    database.until("it is blocked for the secret", waits).await;
+    upgrade(format!(
+        "[http]\nallow = [\"127.0.0.1:{port}\"]\notherwise = \"fail\"\n"
+    ))
+    .await;
+    let done = database.done(run).await;
+    let said = done.output.unwrap();
+    assert!(
+        said.as_str().contains("not-granted: secret `key`"),
+        "{said:?}"
+    );
+    assert!(service.seen().is_empty());
+    worker.drain().await.unwrap();
+    sound(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,6 +567,79 @@ async fn a_service_that_does_not_answer_ends_by_a_time_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_the_time_that_its_guest_or_its_manifest_says() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let config = WorkerConfig {
+        outbound: OutboundConfig {
+            timeout_ms: 100,
+            ..OutboundConfig::default()
+        },
+        ..WorkerConfig::default()
+    };
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    let late = |more: Value| ask(&service.url("/late"), more);
+    let said = output(&database, "fetch", &late(json!({}))).await;
+    assert!(said.starts_with("http-timeout: "), "{said}");
+    let said = output(&database, "wasi-fetch", &late(json!({}))).await;
+    assert!(said.contains("HttpResponseTimeout"), "{said}");
+    for own in [
+        "connectTimeoutMs",
+        "firstByteTimeoutMs",
+        "betweenBytesTimeoutMs",
+    ] {
+        let said = output(&database, "wasi-fetch", &late(json!({ own: 60_000 }))).await;
+        assert_eq!(said, "200 late", "{own}");
+    }
+    let brief = ask(
+        &service.url("/drip"),
+        json!({ "firstByteTimeoutMs": 60_000, "betweenBytesTimeoutMs": 100 }),
+    );
+    let said = output(&database, "wasi-fetch", &brief).await;
+    assert!(said.contains("ConnectionReadTimeout"), "{said}");
+
+    let mut manifest = granting(vec![service.grant()]);
+    manifest.http.as_mut().unwrap().timeout_ms = Some(60_000);
+    deploy(&database, &manifest).await;
+    for workflow in BOTH {
+        let said = output(&database, workflow, &late(json!({}))).await;
+        assert_eq!(said, "200 late", "{workflow}");
+    }
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_not_sent_on_when_its_step_has_ended() {
+    let database = database().await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let grant = HttpGrant::parse(&address).unwrap();
+    deploy(&database, &granting(vec![grant])).await;
+    let worker = worker(&database).await;
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut came = Vec::new();
+        while !came.ends_with(b"one\r\n") {
+            came.push(stream.read_u8().await.unwrap());
+        }
+        // The head of a response that never ends.
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        // One that is reset is closed, too.
+        let _ = stream.read_to_end(&mut came).await;
+        String::from_utf8(came).unwrap()
+    });
+    let url = json!(format!("http://{address}/upload")).to_string();
+    output(&database, "wasi-lingers", &url).await;
+    let came = served.await.unwrap();
+    assert!(came.contains("one") && !came.contains("two"), "{came}");
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_has_only_so_many_requests_under_way() {
     let (database, service) = (database().await, Service::start().await);
     deploy(&database, &granting(vec![service.grant()])).await;
@@ -692,6 +829,29 @@ async fn a_secret_is_sent_to_hosts_that_it_is_granted_for_and_shows_nowhere() {
     assert!(!text.contains("s3cret"), "{text}");
     worker.drain().await.unwrap();
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_another_worker_has_sent_shows_nowhere() {
+    let (database, service) = (database().await, Service::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), SECRET).unwrap();
+    deploy(&database, &with_secret(&service, false)).await;
+    let worker = worker_with_secrets(&database, directory.path()).await;
+    output(&database, "fetch", &ask(&service.url("/echo"), bearer())).await;
+    worker.drain().await.unwrap();
+    let sent = service.seen()[0].header("authorization").map(str::to_owned);
+    assert_eq!(sent, Some(format!("Bearer {SECRET}")));
+
+    let worker = worker_with_secrets(&database, directory.path()).await;
+    let told = ask(&service.url("/account"), json!({}));
+    for workflow in BOTH {
+        let said = output(&database, workflow, &told).await;
+        assert_eq!(said, "200 Bearer {{dacapo.secret.key}}", "{workflow}");
+    }
+    let text = all_text(&database).await;
+    assert!(!text.contains("s3cret"), "{text}");
+    worker.drain().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

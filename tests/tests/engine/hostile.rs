@@ -295,7 +295,7 @@ fn requests(service: &Service) -> Vec<Attack> {
     vec![
         to(
             "http://169.254.169.254/latest/meta-data/",
-            Fails("error", "not-granted"),
+            Blocks("not-granted", "169.254.169.254 are not granted"),
         ),
         // Granted by its name, and private without being granted so: what a name that was rebound comes to.
         to(

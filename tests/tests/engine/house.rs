@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("dacapo-postgres", &[]),
     ("dacapo-store", &["dacapo-model", "sqlx"]),
-    ("dacapo-client-macros", &["wit-parser"]),
+    ("dacapo-client-codegen", &["wit-parser"]),
+    ("dacapo-client-macros", &["dacapo-client-codegen"]),
     (
         "dacapo-client",
         &[
@@ -46,6 +47,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dacapo-refs",
+        &["dacapo-client-codegen", "dacapo-model", "wit-parser"],
+    ),
+    (
         "dacapo-kits",
         &[
             "wit-bindgen-c",
@@ -66,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-kits",
             "dacapo-model",
             "dacapo-postgres",
+            "dacapo-refs",
             "dacapo-sandbox",
             "dacapo-server",
             "dacapo-store",

@@ -39,6 +39,7 @@ mod queues;
 #[path = "../../../model/tests/random/types.rs"]
 mod random;
 mod readme;
+mod refs;
 mod relatives;
 mod requests;
 mod retention;

@@ -9,7 +9,8 @@ use dacapo_model::{
     Failure, Manifest, Payload, RunId, SqlGrant, SqlValue, Status, StepKey, WorkerId,
 };
 use dacapo_store::{
-    BegunSqlStep, Claim, FinishedSqlStep, SqlRole, SqlToken, SqlTransaction, TakenBackSqlStep,
+    BegunSqlStep, Claim, FinishedSqlStep, SqlCaps, SqlRole, SqlRoleError, SqlToken, SqlTransaction,
+    TakenBackSqlStep,
 };
 use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{Failpoint, SqlUrl, Worker, WorkerConfig};
@@ -18,6 +19,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::check::{journal, sound};
+
+/// What a worker allows.
+const CAPS: SqlCaps = SqlCaps {
+    rows_max: 1_000,
+    bytes_max: 1 << 20,
+    idle_max: Duration::from_secs(60),
+};
 
 /// The accounts hold this much in the beginning.
 const CENTS: i64 = 1_000;
@@ -88,11 +96,15 @@ async fn granted() -> Database {
 
 /// A worker in this process that knows the bank by this URL.
 async fn worker_with(database: &Database, url: &str) -> Worker {
-    let config = WorkerConfig {
+    let config = config(url);
+    Worker::start(database.store.clone(), config).await.unwrap()
+}
+
+fn config(url: &str) -> WorkerConfig {
+    WorkerConfig {
         sql: [("bank".to_owned(), SqlUrl(url.to_owned()))].into(),
         ..WorkerConfig::default()
-    };
-    Worker::start(database.store.clone(), config).await.unwrap()
+    }
 }
 
 async fn worker(database: &Database) -> Worker {
@@ -346,8 +358,8 @@ async fn a_worker_that_was_stopped_in_the_middle_of_a_sql_step_writes_nothing() 
         .until(
             "the money is taken and nothing is committed",
             "select count(*) = 1 from pg_stat_activity
-            where application_name = 'dacapo-sql-step' and state = 'idle in transaction' and query like 'update account%'
-                and datname = current_database()",
+            where application_name = 'dacapo-sql-step' and state = 'idle in transaction'
+                and query like 'set local%' and datname = current_database()",
         )
         .await;
     stopped.signal(Signal::SIGSTOP);
@@ -376,7 +388,10 @@ async fn a_worker_that_was_stopped_in_the_middle_of_a_sql_step_writes_nothing() 
 async fn taken(database: &Database) -> SqlTransaction {
     let role = SqlRole::new(&url_of(database, &role(database))).unwrap();
     let connection = role.connect(&database.store).await.unwrap();
-    let mut transaction = connection.begin(&SqlGrant::new("bank")).await.unwrap();
+    let mut transaction = connection
+        .begin(&SqlGrant::new("bank"), &CAPS)
+        .await
+        .unwrap();
     let statement = "update account set cents = cents - $1 where id = 1";
     let params = vec![SqlValue::Integer(1)];
     assert_eq!(transaction.execute(statement, params).await, Ok(1));
@@ -424,12 +439,12 @@ async fn an_outcome_is_taken_only_with_the_token_in_its_transaction_and_while_th
     assert_eq!(finished.unwrap(), FinishedSqlStep::Gone);
     let role = SqlRole::new(&url_of(&database, &role(&database))).unwrap();
     let other = role.connect(&database.store).await.unwrap();
-    let mut other = other.begin(&SqlGrant::new("bank")).await.unwrap();
+    let mut other = other.begin(&SqlGrant::new("bank"), &CAPS).await.unwrap();
     let finished = other.finish(run, &key, &token, &one, at).await;
     assert_eq!(finished.unwrap(), FinishedSqlStep::OtherTransaction);
     // In another transaction of the same session.
     let again = second.roll_back().await.unwrap();
-    let mut again = again.begin(&SqlGrant::new("bank")).await.unwrap();
+    let mut again = again.begin(&SqlGrant::new("bank"), &CAPS).await.unwrap();
     let finished = again.finish(run, &key, &token, &one, at).await;
     assert_eq!(finished.unwrap(), FinishedSqlStep::OtherTransaction);
     assert_eq!(balances(&database).await, (CENTS, CENTS));
@@ -668,7 +683,7 @@ async fn values_of_each_type_come_back_as_they_went() {
 async fn answers_have_limits_and_statements_a_time() {
     let database = bank().await;
     let grant = SqlGrant {
-        statement_timeout_ms: 300,
+        statement_timeout_ms: 1_500,
         max_rows: 100,
         max_bytes: 10_000,
         ..SqlGrant::new("bank")
@@ -681,6 +696,11 @@ async fn answers_have_limits_and_statements_a_time() {
             "at most 100 rows (max-rows) and 10000 bytes (max-bytes)",
         ),
         ("select generate_series(1, 1000000000)", "at most 100 rows"),
+        // Nulls hold nothing, and take what they take.
+        (
+            "select null, null, null, null, null, null, null, null from generate_series(1, 100)",
+            "10000 bytes (max-bytes)",
+        ),
         (
             "select repeat('x', 10001)",
             "at most 100 rows (max-rows) and 10000 bytes (max-bytes)",
@@ -698,6 +718,357 @@ async fn answers_have_limits_and_statements_a_time() {
         .await;
     completed(&database, run).await;
     worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_allows_holds_where_more_is_granted() {
+    let database = granted().await;
+    let config = WorkerConfig {
+        sql_rows_max: 10,
+        sql_bytes_max: 5_000,
+        ..config(&url_of(&database, &role(&database)))
+    };
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    for statement in ["select generate_series(1, 11)", "select repeat('x', 5000)"] {
+        let input = serde_json::to_string(statement).unwrap();
+        let run = database.start("read", &input).await;
+        let failure = failed(&database, run).await;
+        assert_eq!(failure.code, "sql-limit", "{statement}: {failure}");
+        let says = "at most 10 rows (the worker's --sql-rows-max) and 5000 bytes (the worker's --sql-bytes-max)";
+        assert!(failure.message.contains(says), "{statement}: {failure}");
+    }
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_statements_is_limited_whatever_statements_before_have_set() {
+    let database = bank().await;
+    let grant = SqlGrant {
+        statement_timeout_ms: 300,
+        ..SqlGrant::new("bank")
+    };
+    deploy(&database, Some(grant)).await;
+    let worker = worker(&database).await;
+    let statements = [
+        "select set_config('statement_timeout', '0', false)",
+        "select set_config('idle_in_transaction_session_timeout', '0', true)",
+        "select set_config('client_connection_check_interval', '0', true), set_config('statement_timeout', '0', true)",
+        "select pg_sleep(60)",
+    ];
+    let input = serde_json::to_string(&statements).unwrap();
+    let run = database.start("hostile", &input).await;
+    let failure = failed(&database, run).await;
+    assert_eq!(failure.code, "sql-limit", "{failure}");
+    // The server says so itself.
+    let says = "canceling statement due to statement timeout";
+    assert!(failure.message.contains(says), "{failure}");
+    // And so it is with sessions that wait.
+    let mut transaction = taken(&database).await;
+    for statement in statements.iter().take(3) {
+        transaction.query(statement, Vec::new()).await.unwrap();
+    }
+    let statement = "select current_setting('statement_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')
+        || ' ' || current_setting('client_connection_check_interval')";
+    let rows = transaction.query(statement, Vec::new()).await.unwrap();
+    let expected = SqlValue::Text("10s 65s 2s".to_owned());
+    assert_eq!(rows.rows, [[expected]]);
+    transaction.roll_back().await.unwrap();
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_outlives_its_time_is_ended_with_its_session() {
+    let database = bank().await;
+    sql(
+        &database,
+        "create function stubborn() returns void language plpgsql as $$
+        begin
+            perform set_config('client_connection_check_interval', '0', true);
+            loop
+                begin
+                    perform pg_sleep(3600);
+                exception when query_canceled then
+                    null;
+                end;
+            end loop;
+        end $$",
+    )
+    .await;
+    let grant = SqlGrant {
+        statement_timeout_ms: 300,
+        ..SqlGrant::new("bank")
+    };
+    deploy(&database, Some(grant)).await;
+    let config = WorkerConfig {
+        sql_connections_max: 1,
+        ..config(&url_of(&database, &role(&database)))
+    };
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    let run = database.start("read", r#""select stubborn()""#).await;
+    let failure = failed(&database, run).await;
+    assert_eq!(failure.code, "sql-limit", "{failure}");
+    let says = "a statement took longer than 5300 ms";
+    assert!(failure.message.contains(says), "{failure}");
+    // Its place is free once it is gone.
+    let next = database.start("move-money", TRANSFER).await;
+    completed(&database, next).await;
+    database
+        .until(
+            "the session is gone",
+            "select count(*) = 0 from pg_stat_activity
+            where application_name = 'dacapo-sql-step' and query like '%stubborn%' and datname = current_database()",
+        )
+        .await;
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_waits_for_its_body_for_too_long_is_ended_and_its_place_is_free() {
+    let database = granted().await;
+    let config = WorkerConfig {
+        sql_connections_max: 1,
+        sql_idle_max: Duration::from_secs(1),
+        ..config(&url_of(&database, &role(&database)))
+    };
+    let worker = Worker::start(database.store.clone(), config).await.unwrap();
+    let stuck = database.start("stuck", "8000").await;
+    database
+        .until(
+            "it has its session",
+            "select count(*) = 1 from pg_stat_activity
+            where application_name = 'dacapo-sql-step' and datname = current_database()",
+        )
+        .await;
+    // There is one place, and the same row is needed.
+    let next = database.start("move-money", TRANSFER).await;
+    completed(&database, next).await;
+    let run = database.client.get(stuck).await.unwrap();
+    assert_eq!(run.status, Status::Running);
+    assert!(
+        run.steps.iter().all(|step| step.failed_attempts.is_empty()),
+        "{run:#?}"
+    );
+    database
+        .until(
+            "the stuck attempt has failed",
+            "select count(*) = 1 from dacapo.task_suspended where reason = 'retry'",
+        )
+        .await;
+    let run = database.client.get(stuck).await.unwrap();
+    let failure = &run.steps[0].failed_attempts[0].failure;
+    assert_eq!(
+        (failure.code.as_str(), failure.retryable),
+        ("sql-lost", true)
+    );
+    assert!(failure.message.contains("--sql-idle-max"), "{failure}");
+    database.client.cancel(stuck).await.unwrap();
+    assert_eq!(balances(&database).await, (993, 1_007));
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_recorded_as_it_was_whatever_encoding_a_statement_has_set() {
+    let database = granted().await;
+    let worker = worker(&database).await;
+    let statement = r#"select set_config('client_encoding', 'LATIN1', false) as "grüße""#;
+    let input = serde_json::to_string(statement).unwrap();
+    let run = database.start("read", &input).await;
+    let output = completed(&database, run).await;
+    assert!(output.contains("grüße"), "{output}");
+    let rows = journal(&database, run).await;
+    assert!(rows[0].contains("grüße"), "{rows:?}");
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_that_reach_dacapos_tables_by_whatever_way_are_refused() {
+    let database = bank().await;
+    let own = name(&database);
+    let (boss, reader) = (format!("boss_{own}"), format!("tables_{own}"));
+    sql(
+        &database,
+        &format!(
+            "create role {boss} superuser; create role {reader};
+            grant usage on schema dacapo to {reader}; grant select on dacapo.run to {reader}"
+        ),
+    )
+    .await;
+    let (mighty, touching) = (
+        "is a superuser, or may do as much by another way",
+        "may read or change Dacapo's own tables",
+    );
+    let member_of = |role: &str| format!("grant {role} to ROLE");
+    let cases = [
+        ("login", member_of(&boss), mighty),
+        ("login noinherit", member_of(&boss), mighty),
+        ("login noinherit", member_of(&reader), touching),
+        (
+            "login",
+            "grant select (payload) on dacapo.step to ROLE".to_owned(),
+            touching,
+        ),
+        (
+            "login",
+            "grant trigger on dacapo.step to ROLE".to_owned(),
+            touching,
+        ),
+        ("login", member_of("pg_read_all_data"), touching),
+        ("login noinherit", member_of("pg_write_all_data"), touching),
+        ("login", member_of("pg_execute_server_program"), mighty),
+        ("login", member_of("pg_read_server_files"), mighty),
+        ("login", member_of("pg_write_server_files"), mighty),
+        ("login", member_of("pg_signal_backend"), mighty),
+        ("login createrole", "select 1".to_owned(), mighty),
+        ("login replication", "select 1".to_owned(), mighty),
+        ("login", member_of("postgres"), mighty),
+    ];
+    for (number, (options, grant, says)) in cases.into_iter().enumerate() {
+        let role = format!("case_{number}_{own}");
+        let grant = grant.replace("ROLE", &role);
+        sql(
+            &database,
+            &format!(
+                "create role {role} {options}; {grant}; select dacapo.allow_sql_steps('{role}')"
+            ),
+        )
+        .await;
+        let connected = SqlRole::new(&url_of(&database, &role)).unwrap();
+        match connected.connect(&database.store).await {
+            Err(SqlRoleError::Unsuitable(why)) => {
+                assert!(why.contains(says), "{options}, {grant}: {why}");
+            }
+            other => panic!("{options}, {grant}: {other:?}"),
+        }
+    }
+    // A group that has nothing of that is no harm.
+    let role = role(&database);
+    let group = format!("group_{own}");
+    sql(
+        &database,
+        &format!(
+            "create role {group}; grant select on account to {group}; grant {group} to {role}"
+        ),
+    )
+    .await;
+    let connected = SqlRole::new(&url_of(&database, &role)).unwrap();
+    connected.connect(&database.store).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_that_a_step_takes_hold_no_deploy_up() {
+    let database = granted().await;
+    let mut transaction = taken(&database).await;
+    let packages = sqlx::query_as::<_, (String, String)>(
+        "select distinct namespace, package from dacapo.deployment",
+    );
+    let packages = packages.fetch_all(database.store.pool()).await.unwrap();
+    let mut locks = vec!["dacapo.collect".to_owned()];
+    for (namespace, package) in packages {
+        locks.push(format!("dacapo.deploy {namespace} {package}"));
+    }
+    assert_eq!(locks.len(), 2);
+    for lock in locks {
+        let statement = "select pg_advisory_xact_lock(hashtextextended($1::text, 0))";
+        let params = vec![SqlValue::Text(lock)];
+        transaction.query(statement, params).await.unwrap();
+    }
+    let grant = SqlGrant {
+        max_rows: 7,
+        ..SqlGrant::new("bank")
+    };
+    let deployed = tokio::time::timeout(Duration::from_secs(60), deploy(&database, Some(grant)));
+    deployed.await.expect("a deploy waits for a step's lock");
+    // It has held them all the while, and what deploys wait by is not for it.
+    let refused = transaction.query("lock table dacapo.deploy_lock", Vec::new());
+    let failure = refused.await.unwrap_err();
+    assert!(failure.message.contains("permission denied"), "{failure}");
+    transaction.roll_back().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_notifies_of_everything_disturbs_nobody() {
+    let database = granted().await;
+    let worker = worker(&database).await;
+    let statements = [
+        "select count(pg_notify('dacapo_deployment', g::text)) from generate_series(1, 50000) g",
+        "select count(pg_notify('dacapo_signal', gen_random_uuid()::text)) from generate_series(1, 50000) g",
+        "select count(pg_notify('dacapo_held', g::text)) from generate_series(1, 50000) g",
+    ];
+    let input = serde_json::to_string(&statements).unwrap();
+    let run = database.start("hostile", &input).await;
+    let codes: Vec<String> = serde_json::from_str(&completed(&database, run).await).unwrap();
+    assert_eq!(codes, vec!["ok"; statements.len()]);
+    let run = database.start("move-money", TRANSFER).await;
+    completed(&database, run).await;
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_waits_for_others_gives_up_and_nothing_is_kept() {
+    let database = bank().await;
+    let role = role(&database);
+    sql(
+        &database,
+        &format!(
+            "create table owner (id integer primary key); insert into owner values (1);
+            create table pet (owner integer not null references owner deferrable initially deferred);
+            grant insert on pet to {role}"
+        ),
+    )
+    .await;
+    let grant = SqlGrant {
+        statement_timeout_ms: 600_000,
+        ..SqlGrant::new("bank")
+    };
+    deploy(&database, Some(grant)).await;
+    let worker = worker(&database).await;
+    let mut other = database.store.pool().begin().await.unwrap();
+    sqlx::query("select from owner where id = 1 for update")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let statements = [
+        "insert into pet values (1)",
+        "select set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)",
+    ];
+    let input = serde_json::to_string(&statements).unwrap();
+    let run = database.start("hostile", &input).await;
+    let failure = failed(&database, run).await;
+    let says = "canceling statement due to lock timeout";
+    assert!(failure.message.contains(says), "{failure}");
+    assert!(failure.retryable, "{failure}");
+    other.rollback().await.unwrap();
+    assert_eq!(database.count("select count(*) from pet").await, 0);
+    assert_eq!(balances(&database).await, (CENTS, CENTS));
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_the_server_cannot_read_are_not_tried_again() {
+    let database = granted().await;
+    let mut transaction = taken(&database).await;
+    let refused = transaction.query("select 1\0", Vec::new()).await;
+    let failure = refused.unwrap_err();
+    assert_eq!(
+        (failure.code.as_str(), failure.retryable),
+        ("sql-statement", false)
+    );
+    // It was not sent, so the transaction goes on.
+    transaction.query("select 1", Vec::new()).await.unwrap();
+    let statement = "select $1::bigint + $2::bigint";
+    let refused = transaction
+        .query(statement, vec![SqlValue::Integer(1)])
+        .await;
+    let failure = refused.unwrap_err();
+    assert_eq!(
+        (failure.code.as_str(), failure.retryable),
+        ("sql", false),
+        "{failure}"
+    );
+    transaction.roll_back().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

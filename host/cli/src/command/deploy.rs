@@ -103,14 +103,7 @@ pub(crate) struct Deployable {
 
 /// Reads a component with its manifest, and finds out what it offers.
 pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
-    let bytes = std::fs::read(file).map_err(|error| {
-        let failed = Failed::usage(format!("cannot read {}: {error}", file.display()));
-        match error.kind() {
-            ErrorKind::IsADirectory => failed.hint("give the .wasm file in it"),
-            ErrorKind::NotFound => failed.hint("build the component first, or give another path"),
-            _ => failed,
-        }
-    })?;
+    let bytes = std::fs::read(file).map_err(|error| cannot_read(file, &error))?;
     let described = describe(&bytes).map_err(|error| Failed {
         kind: Kind::Usage,
         code: "bad-component".to_owned(),
@@ -133,6 +126,16 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
         manifest_file,
         flags: flags.into_iter().flatten().collect(),
     })
+}
+
+/// Why a component's file could not be read.
+pub(crate) fn cannot_read(file: &Path, error: &std::io::Error) -> Failed {
+    let failed = Failed::usage(format!("cannot read {}: {error}", file.display()));
+    match error.kind() {
+        ErrorKind::IsADirectory => failed.hint("give the .wasm file in it"),
+        ErrorKind::NotFound => failed.hint("build the component first, or give another path"),
+        _ => failed,
+    }
 }
 
 /// Puts a component into service.

@@ -118,6 +118,9 @@ pub(crate) struct Limits {
     /// The body of a response to a request of a step, at most, in MiB
     #[arg(long, default_value_t = 16, value_name = "MIB")]
     http_response_max: u64,
+    /// Requests of steps that may be under way at the same time, each with a socket; half as many of one deployment
+    #[arg(long, default_value_t = 512, value_name = "REQUESTS")]
+    http_requests_max: u32,
     /// Where secrets are, each in a file with its name; those in DACAPO_SECRET_<NAME> and DACAPO_SECRET_<NAME>_FILE come first
     #[arg(long, env = "DACAPO_SECRETS_DIR", value_name = "DIRECTORY")]
     secrets_dir: Option<PathBuf>,
@@ -131,6 +134,15 @@ pub(crate) struct Limits {
     /// Connections to each of these databases, at most: so many SQL steps can be under way
     #[arg(long, default_value_t = 8, value_name = "CONNECTIONS")]
     sql_connections: u32,
+    /// Rows that one statement of a SQL step may answer, whatever is granted
+    #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
+    sql_rows_max: u32,
+    /// What the values that one such statement answers may hold together, in bytes, whatever is granted
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    sql_bytes_max: u32,
+    /// How long the session of a SQL step may wait for the step's body before it is ended
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    sql_idle_max: Duration,
     /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
     #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
     deployments_max: u32,
@@ -162,6 +174,7 @@ impl Limits {
             outbound: OutboundConfig {
                 timeout_max_ms: millis(self.http_timeout_max),
                 response_max_bytes: self.http_response_max.saturating_mul(1 << 20),
+                requests_max: self.http_requests_max,
                 ..defaults.outbound
             },
             secrets: Secrets::new(variables, self.secrets_dir),
@@ -178,6 +191,9 @@ impl Limits {
             queues: (!self.queues.is_empty()).then_some(self.queues),
             sql: sql_databases(self.sql)?,
             sql_connections_max: self.sql_connections,
+            sql_rows_max: self.sql_rows_max,
+            sql_bytes_max: self.sql_bytes_max,
+            sql_idle_max: self.sql_idle_max,
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),

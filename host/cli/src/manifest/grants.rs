@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use bytesize::ByteSize;
 use dacapo_model::{
-    HostPattern, HttpGrant, HttpSettings, LimitSettings, Manifest, SecretGrant, SecretName,
-    check_method,
+    HostPattern, HttpGrant, HttpSettings, LimitSettings, Manifest, Otherwise, SecretGrant,
+    SecretName, check_method,
 };
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -22,6 +22,7 @@ pub(super) struct Http {
     timeout: Option<Spanned<Millis>>,
     response_max: Option<Spanned<Bytes>>,
     idempotency_header: Option<Spanned<String>>,
+    otherwise: Option<Otherwise>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -77,6 +78,7 @@ pub(super) fn add(
             .idempotency_header
             .as_ref()
             .map(|it| it.get_ref().clone()),
+        otherwise: http.otherwise.unwrap_or_default(),
     });
     let secret =
         |(name, secret): (&Spanned<Name>, &Secret)| (name.get_ref().0.clone(), secret.0.clone());
@@ -151,6 +153,9 @@ pub(super) fn describe(manifest: &Manifest) -> Vec<String> {
                 .as_ref()
                 .map(|name| format!("idempotency keys of wasi:http in the header {name}")),
         );
+        if http.otherwise == Otherwise::Fail {
+            lines.push("a failure of the step for what is not granted".to_owned());
+        }
     }
     for (name, grant) in &manifest.secrets {
         let hosts: Vec<String> = grant.hosts.iter().map(ToString::to_string).collect();

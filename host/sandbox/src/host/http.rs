@@ -46,7 +46,7 @@ impl Host for Guest {
         request: Request,
         options: Option<Resource<Options>>,
     ) -> wasmtime::Result<Result<Response, types::Failure>> {
-        let is_over = self.attempt_for("http.fetch")?.is_over.flag();
+        let over = self.attempt_for("http.fetch")?.is_over.flag();
         self.limit_attempt();
         let options = match options {
             Some(options) => self.table.get(&options)?.clone(),
@@ -69,7 +69,7 @@ impl Host for Guest {
             redirects_max: options.redirects_max,
         };
         let grants = Arc::clone(&self.go.terms.grants);
-        let fetched = outbound.fetch(&grants, request, &is_over).await;
+        let fetched = outbound.fetch(&grants, request, &over).await;
         let fetched = self.refuse(fetched)?.map(|response| Response {
             status: response.status,
             headers: response.headers,
@@ -97,6 +97,11 @@ impl Guest {
         match result {
             Ok(value) => Ok(Ok(value)),
             Err(Refused::Failure(failure)) => Ok(Err(failure)),
+            Err(Refused::NotGranted(message)) => Err(Interrupt::Blocked(BlockReason {
+                code: BlockCode::NotGranted,
+                message,
+                details: None,
+            })),
             Err(Refused::MissingSecret { name, message }) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::MissingSecret,
                 message,

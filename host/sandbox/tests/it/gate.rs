@@ -83,6 +83,22 @@ async fn everything_that_wasi_shows_outside_of_steps_is_the_same_in_every_play()
 }
 
 #[tokio::test]
+async fn what_prints_a_lot_is_held_by_the_host_and_sees_nothing_of_it() {
+    let run = run("sights.prints", "300");
+    assert_eq!(run.go_on(gate()).await, Ending::Suspended);
+    // Once within the prints, which are more than may be on their way, and once before the step's body.
+    let trace = run.journal.trace();
+    let begun = trace.iter().position(|what| what.starts_with("first#1"));
+    assert_eq!(trace[..begun.unwrap()], ["settle", "settle"]);
+    assert_eq!(run.journal.logs().len(), 300);
+    run.journal.send("go", "null");
+    let printed: Value = serde_json::from_str(&output(run.go_on(gate()).await)).unwrap();
+    assert_eq!(printed["first"], printed["again"]);
+    assert_eq!(printed["first"][299], "65536 true");
+    assert_eq!(run.journal.logs().len(), 300);
+}
+
+#[tokio::test]
 async fn random_numbers_outside_of_steps_are_of_the_run_and_those_inside_of_nobody() {
     let (one, other) = (run("sights.look", "null"), run("sights.look", "null"));
     let mut same = run("sights.look", "null");

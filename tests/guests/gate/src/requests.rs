@@ -102,6 +102,22 @@ impl Guest for Gate {
             None => "nothing".to_owned(),
         })
     }
+
+    fn wasi_lingers(url: String) -> Result<String, String> {
+        let kept = RefCell::new(None);
+        let ask = Ask {
+            method: Some("POST".to_owned()),
+            ..get(url)
+        };
+        step("begin").attempts(1).run(|| {
+            *kept.borrow_mut() = Some(wasi::begin_upload(&ask, b"one").map_err(Fatal)?);
+            Ok(())
+        })?;
+        Ok(match kept.into_inner() {
+            Some(upload) => wasi::go_on(upload, b"two").err().unwrap_or_default(),
+            None => "nothing".to_owned(),
+        })
+    }
 }
 
 fn get(url: String) -> Ask {
@@ -111,6 +127,9 @@ fn get(url: String) -> Ask {
         headers: Vec::new(),
         body: None,
         timeout_ms: None,
+        connect_timeout_ms: None,
+        first_byte_timeout_ms: None,
+        between_bytes_timeout_ms: None,
         step_timeout_ms: None,
         redirects: None,
         response_max: None,

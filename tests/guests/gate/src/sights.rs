@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dacapo_guest::{Failure, step, wait_for};
-use wasip2::cli::{environment, stdin, terminal_stderr, terminal_stdin, terminal_stdout};
+use wasip2::cli::{environment, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::filesystem::preopens;
 use wasip2::random::{insecure, insecure_seed, random};
@@ -11,7 +11,7 @@ use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddre
 use wasip2::sockets::{instance_network, ip_name_lookup, tcp_create_socket, udp_create_socket};
 
 use crate::Gate;
-use crate::bindings::exports::test::gate::sights::{Guest, Ports, Sightings};
+use crate::bindings::exports::test::gate::sights::{Guest, Ports, Printed, Sightings};
 
 impl Guest for Gate {
     fn look() -> Result<Sightings, String> {
@@ -29,6 +29,13 @@ impl Guest for Gate {
             after_first,
             after_again,
         })
+    }
+
+    fn prints(kib: u32) -> Result<Printed, String> {
+        let again = print(kib)?;
+        let first = step("first").run(|| Ok(again.clone()))?;
+        wait_for::<()>("go").recv()?;
+        Ok(Printed { first, again })
     }
 
     fn break_out(ports: Ports) -> Result<Vec<String>, String> {
@@ -61,6 +68,20 @@ impl Guest for Gate {
         lines.extend(inside?);
         Ok(lines)
     }
+}
+
+fn print(kib: u32) -> Result<Vec<String>, String> {
+    let stdout = stdout::get_stdout();
+    let writable = stdout.subscribe();
+    let mut line = vec![b'x'; 1023];
+    line.push(b'\n');
+    let mut seen = Vec::new();
+    for _ in 0..kib {
+        let permit = stdout.check_write().map_err(|error| error.to_string())?;
+        seen.push(format!("{permit} {}", writable.ready()));
+        stdout.write(&line).map_err(|error| error.to_string())?;
+    }
+    Ok(seen)
 }
 
 fn look() -> Vec<String> {

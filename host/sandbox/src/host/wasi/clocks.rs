@@ -1,10 +1,9 @@
 //! `wasi:clocks`: the journal's time outside an attempt, real time inside.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dacapo_model::Timestamp;
+use dacapo_outbound::StepOver;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Instant};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
@@ -93,14 +92,14 @@ struct Timer {
     /// None: it never comes.
     at: Option<tokio::time::Instant>,
     /// Set once the attempt is over in which it was made: what was not awaited until then is not waited for outside.
-    is_over: Option<Arc<AtomicBool>>,
+    is_over: Option<StepOver>,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
         let is_over = self.is_over.as_ref();
-        if is_over.is_some_and(|is_over| is_over.load(Ordering::Relaxed)) {
+        if is_over.is_some_and(|is_over| is_over.is_set()) {
             return tokio::task::yield_now().await;
         }
         match self.at {

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dacapo_model::Failure;
 use dacapo_outbound::{
-    BAD_REQUEST, Body, BodyError, Grants, NOT_GRANTED, Outbound, Refused, Sending, TOO_SLOW,
-    Target, hide_response,
+    BAD_REQUEST, Body, BodyError, Grants, NOT_GRANTED, Outbound, Refused, Sending, StepOver,
+    TOO_SLOW, Target, hide_response,
 };
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
@@ -29,8 +30,8 @@ use crate::journal::Level;
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 const TYPES: &str = "wasi:http/types@0.2.12";
 
-/// Bytes of a request's body that a guest may write before it asks again.
-const CHUNK_MAX_BYTES: usize = 64 << 10;
+/// Bytes of a request's body that a guest may write before it asks again. Some are kept for each request, also for one that is never sent.
+const CHUNK_MAX_BYTES: usize = 16 << 10;
 
 /// The method or the scheme of a request, its host and port, its path and query: in bytes.
 const WORD_MAX_BYTES: usize = 100;
@@ -120,7 +121,7 @@ fn handle(
     options: Option<Resource<RequestOptions>>,
 ) -> wasmtime::Result<Handled> {
     let guest = store.data_mut();
-    let is_over = guest
+    let over = guest
         .attempt_for("wasi:http/outgoing-handler.handle")?
         .is_over
         .flag();
@@ -130,7 +131,7 @@ fn handle(
         outbound: outbound.clone(),
         grants: Arc::clone(grants),
         key: guest.open_idempotency_key(),
-        sending: outbound.sending(grants, None, None, &is_over),
+        over: over.clone(),
         under_way: Arc::clone(&guest.hooks.under_way),
         console: guest.console.clone(),
     });
@@ -191,7 +192,7 @@ struct Way {
     outbound: Outbound,
     grants: Arc<Grants>,
     key: Option<String>,
-    sending: Sending,
+    over: StepOver,
     under_way: Arc<Semaphore>,
     console: Console,
 }
@@ -210,6 +211,16 @@ type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Response = Result<(http::Response<WasiBody>, Io), Error>;
 
 impl Way {
+    /// How far the request may go. What the guest says of time is a wish, which the manifest and the worker bound.
+    fn sending(&self, options: Option<&RequestOptions>) -> Sending {
+        let said = options.is_some_and(|options| *options != RequestOptions::default());
+        let all = said.then_some(Duration::MAX);
+        let mut sending = self.outbound.sending(&self.grants, all, None, &self.over);
+        sending.connect_max = options.and_then(|options| options.connect_timeout);
+        sending.between_max = options.and_then(|options| options.between_bytes_timeout);
+        sending
+    }
+
     /// Checks a request, and puts into it what only we know.
     fn check(&self, request: &mut http::Request<WasiBody>) -> Result<Target, Refused> {
         let method = request.method().as_str().to_owned();
@@ -263,10 +274,10 @@ impl WasiHttpHooks for Hooks {
                 .boxed_unsync()
         });
         let first_byte = options.and_then(|options| options.first_byte_timeout);
+        let mut sending = way.sending(options.as_ref());
         let Way {
             outbound,
             grants,
-            mut sending,
             console,
             ..
         } = way;
@@ -310,6 +321,7 @@ fn broken(error: BodyError) -> Error {
     match error {
         BodyError::TooLarge { max } => Error::HttpResponseBodySize(Some(max)),
         BodyError::TooSlow => Error::HttpResponseTimeout,
+        BodyError::Stalled => Error::ConnectionReadTimeout,
         BodyError::StepOver => Error::ConnectionTerminated,
         BodyError::Broken(_) => Error::HttpResponseIncomplete,
     }
@@ -320,6 +332,7 @@ fn code_of_body(error: &Error) -> Option<ErrorCode> {
     match error {
         Error::HttpResponseBodySize(max) => Some(ErrorCode::HttpResponseBodySize(*max)),
         Error::HttpResponseTimeout => Some(ErrorCode::HttpResponseTimeout),
+        Error::ConnectionReadTimeout => Some(ErrorCode::ConnectionReadTimeout),
         Error::ConnectionTerminated => Some(ErrorCode::ConnectionTerminated),
         Error::HttpResponseIncomplete => Some(ErrorCode::HttpResponseIncomplete),
         _ => None,

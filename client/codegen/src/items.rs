@@ -160,8 +160,9 @@ fn with(shape: &Shape) -> String {
 
 /// What the WIT says, as documentation of the Rust item.
 pub(crate) fn docs(docs: &Docs) -> String {
-    match &docs.contents {
-        Some(text) if !text.trim().is_empty() => format!("#[doc = {:?}]\n", text.trim()),
-        _ => String::new(),
-    }
+    let text = docs.contents.as_deref().unwrap_or_default();
+    text.trim()
+        .lines()
+        .map(|line| format!("#[doc = {:?}]\n", format!(" {line}").trim_end()))
+        .collect()
 }

@@ -6,20 +6,24 @@ use std::path::Path;
 
 use wit_parser::{
     Function, FunctionKind, Interface, InterfaceId, PackageId, Resolve, TypeDefKind, TypeId,
-    TypeOwner, WorldItem,
+    TypeOwner, WorldId, WorldItem,
 };
 
 use crate::items::{docs, item};
 use crate::names::{screaming, upper_camel};
 use crate::shapes::{JSON, Shapes};
 
-/// The code for all workflows of the package at `path`.
-pub(crate) fn generate(path: &Path) -> Result<String, String> {
+/// The code for all workflows of the package at `path`, which the compiler reads again when its files change.
+///
+/// # Errors
+/// What is wrong with the WIT, or with a workflow in it, and where.
+pub fn from_path(path: &Path) -> Result<String, String> {
     let mut resolve = Resolve::default();
     let (main, sources) = resolve
         .push_path(path)
         .map_err(|error| format!("cannot read the WIT at {}: {error:#}", path.display()))?;
-    let mut code = modules(&resolve, main)?;
+    let workflows = workflow_interfaces(&resolve, main, None);
+    let mut code = code(&resolve, main, &workflows, &|_| true)?;
     for source in sources.paths() {
         // The compiler learns in this way that a change of the file changes the code.
         let _ = writeln!(
@@ -31,19 +35,33 @@ pub(crate) fn generate(path: &Path) -> Result<String, String> {
     Ok(code)
 }
 
-fn modules(resolve: &Resolve, main: PackageId) -> Result<String, String> {
+/// The code for the workflows of these interfaces, as far as they are `wanted` by their full names: a module for each interface, and one
+/// for each other one whose types they need. The modules of interfaces that are not of the package `main` bear their package's name.
+///
+/// # Errors
+/// What is wrong with a workflow, and where.
+pub fn code(
+    resolve: &Resolve,
+    main: PackageId,
+    workflows: &BTreeSet<InterfaceId>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<String, String> {
     let mut shapes = Shapes::new(resolve, main);
-    let workflows = workflow_interfaces(resolve, main);
+    let mut any = false;
     // The items of each module, by its name.
     let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for &id in &workflows {
+    for &id in workflows {
         let interface = &resolve.interfaces[id];
         let module = shapes
             .module(id)
             .ok_or("an exported interface has no name: a workflow's name could not name it")?;
         let mut references = Vec::new();
         for function in interface.functions.values() {
-            references.push(reference(&mut shapes, id, interface, function)?);
+            let name = workflow_name(resolve, id, function)?;
+            if wanted(&name) {
+                any = true;
+                references.push(reference(&mut shapes, name, interface, function)?);
+            }
         }
         references.extend(events(resolve, id));
         modules.entry(module).or_default().extend(references);
@@ -75,10 +93,7 @@ fn modules(resolve: &Resolve, main: PackageId) -> Result<String, String> {
         let code = item(&mut shapes, id, &path)?;
         modules.entry(module).or_default().push(code);
     }
-    if !workflows
-        .iter()
-        .any(|id| !resolve.interfaces[*id].functions.is_empty())
-    {
+    if !any {
         return Err("the WIT has no workflows: no interface has a function".to_owned());
     }
     Ok(modules
@@ -99,10 +114,20 @@ fn module(resolve: &Resolve, shapes: &Shapes<'_>, name: &str, items: &[String]) 
     )
 }
 
-/// The interfaces whose functions are workflows: those that a world exports, or all if no world exports anything.
-fn workflow_interfaces(resolve: &Resolve, main: PackageId) -> BTreeSet<InterfaceId> {
+/// The interfaces whose functions are workflows: those that the world exports; without one, those that any world of the package exports, or
+/// all if no world exports anything.
+#[must_use]
+pub fn workflow_interfaces(
+    resolve: &Resolve,
+    main: PackageId,
+    world: Option<WorldId>,
+) -> BTreeSet<InterfaceId> {
     let package = &resolve.packages[main];
-    let worlds = package.worlds.values().map(|id| &resolve.worlds[*id]);
+    let worlds: Vec<WorldId> = match world {
+        Some(world) => vec![world],
+        None => package.worlds.values().copied().collect(),
+    };
+    let worlds = worlds.into_iter().map(|id| &resolve.worlds[id]);
     let exported: BTreeSet<InterfaceId> = worlds
         .flat_map(|world| world.exports.values())
         .filter_map(|item| match item {
@@ -119,23 +144,29 @@ fn workflow_interfaces(resolve: &Resolve, main: PackageId) -> BTreeSet<Interface
             })
         })
         .collect();
-    if exported.is_empty() {
+    if exported.is_empty() && world.is_none() {
         package.interfaces.values().copied().collect()
     } else {
         exported
     }
 }
 
+fn workflow_name(
+    resolve: &Resolve,
+    id: InterfaceId,
+    function: &Function,
+) -> Result<String, String> {
+    let interface = full_name(resolve, id).ok_or("an exported interface has no name")?;
+    Ok(format!("{interface}.{}", function.name))
+}
+
 /// The constant of a workflow, and the name of its error type.
 fn reference(
     shapes: &mut Shapes<'_>,
-    id: InterfaceId,
+    name: String,
     interface: &Interface,
     function: &Function,
 ) -> Result<String, String> {
-    let resolve = shapes.resolve;
-    let interface_name = full_name(resolve, id).ok_or("an exported interface has no name")?;
-    let name = format!("{interface_name}.{}", function.name);
     if !matches!(function.kind, FunctionKind::Freestanding) {
         return Err(format!(
             "{name}: a workflow is a plain function, neither async nor a method of a resource"
@@ -237,17 +268,18 @@ fn full_name(resolve: &Resolve, id: InterfaceId) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn code(wit: &str) -> Result<String, String> {
+    fn all(wit: &str) -> Result<String, String> {
         let mut resolve = Resolve::default();
         let main = resolve.push_source("test.wit", wit).unwrap();
-        modules(&resolve, main)
+        let workflows = workflow_interfaces(&resolve, main, None);
+        code(&resolve, main, &workflows, &|_| true)
     }
 
     #[track_caller]
     fn refused(interface: &str, message: &str) {
         let wit =
             format!("package a:b@1.0.0; interface i {{ {interface} }} world w {{ export i; }}");
-        assert_eq!(code(&wit).unwrap_err(), message);
+        assert_eq!(all(&wit).unwrap_err(), message);
     }
 
     #[test]
@@ -277,9 +309,9 @@ mod tests {
     #[test]
     fn wit_without_workflows_is_an_error() {
         let message = "the WIT has no workflows: no interface has a function";
-        assert_eq!(code("package a:b; world w {}").unwrap_err(), message);
+        assert_eq!(all("package a:b; world w {}").unwrap_err(), message);
         assert_eq!(
-            code("package a:b; interface i { type t = u8; }").unwrap_err(),
+            all("package a:b; interface i { type t = u8; }").unwrap_err(),
             message
         );
     }
@@ -287,7 +319,7 @@ mod tests {
     #[test]
     fn without_exports_every_interface_has_workflows() {
         let code =
-            code("package a:b; interface i { f: func(); } interface j { g: func(); }").unwrap();
+            all("package a:b; interface i { f: func(); } interface j { g: func(); }").unwrap();
         assert!(
             code.contains("\"a:b/i.f\"") && code.contains("\"a:b/j.g\""),
             "{code}"
@@ -296,7 +328,7 @@ mod tests {
 
     #[test]
     fn only_exported_interfaces_have_workflows() {
-        let code = code(
+        let code = all(
             "package a:b; interface i { f: func(); } interface j { g: func(); } world w { import i; export j; }",
         );
         let code = code.unwrap();
@@ -308,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_type_of_the_wit_keeps_its_name_before_that_of_an_error() {
-        let code = code(
+        let code = all(
             "package a:b; interface i { record f-error { a: u8 } f: func() -> result<_, string>; }",
         )
         .unwrap();
@@ -316,5 +348,21 @@ mod tests {
             code.contains("pub struct FError") && !code.contains("pub type FError"),
             "{code}"
         );
+    }
+
+    #[test]
+    fn a_workflow_that_is_not_wanted_has_no_reference() {
+        let mut resolve = Resolve::default();
+        let wit = "package a:b; interface i { f: func(); g: func(); }";
+        let main = resolve.push_source("test.wit", wit).unwrap();
+        let workflows = workflow_interfaces(&resolve, main, None);
+        let only =
+            |wanted: &'static str| code(&resolve, main, &workflows, &move |name| name == wanted);
+        let text = only("a:b/i.g").unwrap();
+        assert!(
+            !text.contains("a:b/i.f") && text.contains("\"a:b/i.g\""),
+            "{text}"
+        );
+        assert!(only("a:b/i.h").is_err());
     }
 }
