@@ -98,6 +98,7 @@ const HEAVY: &[&str] = &[
     "wit-component",
     "wit-parser",
     "wit-bindgen",
+    "wit-bindgen-c",
     "wit-bindgen-core",
     "wit-bindgen-go",
     "axum",

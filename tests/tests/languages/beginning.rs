@@ -1,6 +1,6 @@
 //! From nothing to a run: what a new user types.
 
-use dacapo_tests::{Dacapo, database};
+use dacapo_tests::{Dacapo, dacapo_binary, database};
 
 use crate::projects::{FOREIGN, Language, RUST, dacapo, directory, said};
 
@@ -128,4 +128,26 @@ async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
         dacapo(&project, &["build"]).await,
         &["wit", "interface or world `shop` does not exist"],
     );
+}
+
+#[tokio::test]
+async fn a_toolchain_that_is_missing_is_named_with_what_to_type() {
+    let at = directory("bare-machine");
+    let nothing = at.join("no-programs");
+    std::fs::create_dir(&nothing).unwrap();
+    for language in [RUST].into_iter().chain(FOREIGN) {
+        said(&dacapo(&at, &["new", language.name, "--lang", language.name]).await);
+        let output = tokio::process::Command::new(dacapo_binary())
+            .arg("build")
+            .current_dir(at.join(language.name))
+            .env("PATH", &nothing)
+            .output()
+            .await
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{}", language.name);
+        for word in ["is not installed, or not in PATH", "hint: ", "install"] {
+            assert!(told.contains(word), "{}: {told}", language.name);
+        }
+    }
 }

@@ -3,7 +3,11 @@
 //! A language whose tools are not installed is left out, with a line that says so; `DACAPO_LANGUAGES=required`, which `./x test` sets,
 //! makes that a failure.
 
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod bare;
 mod beginning;
+mod c;
 mod mistakes;
 mod order;
 mod projects;

@@ -28,8 +28,18 @@ pub const PYTHON: Language = Language {
     tools: &["componentize-py"],
 };
 
-/// All but Rust, whose guests are built with the tests.
-pub const FOREIGN: [Language; 2] = [TYPESCRIPT, PYTHON];
+pub const C: Language = Language {
+    name: "c",
+    tools: &["python-zig"],
+};
+/// It has no kit.
+pub const ZIG: Language = Language {
+    name: "zig",
+    tools: &["python-zig", "wasm-tools"],
+};
+
+/// All that have a kit but Rust, whose guests are built with the tests.
+pub const FOREIGN: [Language; 3] = [TYPESCRIPT, PYTHON, C];
 
 impl Language {
     /// Whether its tools are here.
@@ -93,7 +103,7 @@ pub fn said(output: &Output) -> String {
     said
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -128,7 +138,8 @@ async fn built(from: &str, language: Language, cell: &'static OnceCell<PathBuf>)
 
 /// The component of `examples-guests/order` in this language.
 pub async fn order(language: Language) -> PathBuf {
-    static CELLS: [OnceCell<PathBuf>; 2] = [const { OnceCell::const_new() }; 2];
+    static CELLS: [OnceCell<PathBuf>; FOREIGN.len()] =
+        [const { OnceCell::const_new() }; FOREIGN.len()];
     if language == RUST {
         return dacapo_tests::guest_path("order");
     }
@@ -138,7 +149,8 @@ pub async fn order(language: Language) -> PathBuf {
 
 /// The component of `tests/languages` in this language: workflows that go wrong.
 pub async fn mistakes(language: Language) -> PathBuf {
-    static CELLS: [OnceCell<PathBuf>; 2] = [const { OnceCell::const_new() }; 2];
+    static CELLS: [OnceCell<PathBuf>; FOREIGN.len()] =
+        [const { OnceCell::const_new() }; FOREIGN.len()];
     let at = FOREIGN.iter().position(|known| *known == language).unwrap();
     built("tests/languages", language, &CELLS[at]).await
 }
