@@ -2,7 +2,7 @@
 
 use dacapo_testkit::{Component, Failure, RunOutcome, Value, json};
 
-use crate::projects::{C, FOREIGN, Language, TYPESCRIPT, mistakes};
+use crate::projects::{C, Language, MISTAKEN, TYPESCRIPT, mistakes};
 
 async fn play(language: Language, workflow: &str, input: Value) -> (RunOutcome, String) {
     let component = Component::load(mistakes(language).await).unwrap();
@@ -38,7 +38,7 @@ fn holds(failure: &Failure, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let failure = failure(language, "throws", Value::Null).await;
         assert_eq!(failure.code, "exception", "{}", language.name);
         let words: &[&str] = match language {
@@ -53,7 +53,7 @@ async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_thrown_in_a_step_is_the_failure_of_its_attempt() {
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let failure = failure(language, "throws-in-step", Value::Null).await;
         assert_eq!(failure.code, "error", "{}", language.name);
         holds(&failure, &["there is no such order", "deeper"]);
@@ -73,7 +73,7 @@ async fn what_json_cannot_carry_is_refused_in_words_of_the_language() {
         (_, "nan") => "not JSON compliant",
         _ => "a set has no order",
     };
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         for what in ["function", "cycle", "nan", "big"] {
             let failure = failure(language, "records", json!(what)).await;
             assert_eq!(
@@ -88,7 +88,7 @@ async fn what_json_cannot_carry_is_refused_in_words_of_the_language() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_in_a_step_or_two_at_once_are_misuse_with_what_to_do() {
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let failure = failure(language, "nests", Value::Null).await;
         assert_eq!(failure.code, "misuse", "{}", language.name);
         holds(&failure, &["step", "outer"]);
@@ -100,7 +100,7 @@ async fn a_step_in_a_step_or_two_at_once_are_misuse_with_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn randomness_is_the_runs_own_and_not_that_of_the_build() {
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let component = Component::load(mistakes(language).await).unwrap();
         let mut seen = Vec::new();
         for id in [7_u128, 8, 7] {
@@ -128,7 +128,7 @@ async fn randomness_is_the_runs_own_and_not_that_of_the_build() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_has_its_code_and_its_details_where_it_is_caught() {
-    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let (outcome, journal) = play(language, "declines", Value::Null).await;
         let said: String = outcome.output().unwrap();
         assert_eq!(

@@ -28,6 +28,10 @@ pub const PYTHON: Language = Language {
     tools: &["componentize-py"],
 };
 
+pub const GO: Language = Language {
+    name: "go",
+    tools: &["go"],
+};
 pub const C: Language = Language {
     name: "c",
     tools: &["python-zig"],
@@ -39,7 +43,10 @@ pub const ZIG: Language = Language {
 };
 
 /// All that have a kit but Rust, whose guests are built with the tests.
-pub const FOREIGN: [Language; 3] = [TYPESCRIPT, PYTHON, C];
+pub const FOREIGN: [Language; 4] = [TYPESCRIPT, PYTHON, GO, C];
+
+/// Those whose mistakes are in `tests/languages`. Go's are the compiler's, or unit tests of its kit.
+pub const MISTAKEN: [Language; 3] = [TYPESCRIPT, PYTHON, C];
 
 impl Language {
     /// Whether its tools are here.
@@ -149,8 +156,11 @@ pub async fn order(language: Language) -> PathBuf {
 
 /// The component of `tests/languages` in this language: workflows that go wrong.
 pub async fn mistakes(language: Language) -> PathBuf {
-    static CELLS: [OnceCell<PathBuf>; FOREIGN.len()] =
-        [const { OnceCell::const_new() }; FOREIGN.len()];
-    let at = FOREIGN.iter().position(|known| *known == language).unwrap();
+    static CELLS: [OnceCell<PathBuf>; MISTAKEN.len()] =
+        [const { OnceCell::const_new() }; MISTAKEN.len()];
+    let at = MISTAKEN
+        .iter()
+        .position(|known| *known == language)
+        .unwrap();
     built("tests/languages", language, &CELLS[at]).await
 }
