@@ -54,6 +54,8 @@ def _workflow(method: Callable[..., Any]) -> Callable[..., Any]:
 def _uncaught(error: Exception) -> types.Failure:
     trace = json.dumps({"trace": "".join(traceback.format_exception(error))})
     if isinstance(error, Failure):
-        return types.Failure(error.code, error.message, error.retryable, trace)
+        # What a step has failed with says already where that was.
+        details = trace if error.details is None else json.dumps(error.details)
+        return types.Failure(error.code, error.message, error.retryable, details)
     message = "".join(traceback.format_exception_only(error)).strip()
     return types.Failure("exception", message, False, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 from componentize_py_types import Err, Ok
+from wit_world.imports import random as wasi
 from wit_world.imports import steps as wit
 
 from . import _json
@@ -110,6 +112,9 @@ def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
     if isinstance(state, wit.State_Recorded):
         return _outcome(name, state.value, kind)
     attempt = state.value
+    # In a body randomness is real, and what it draws is not missing from the stream of those that replay it.
+    stream = random.getstate()
+    random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
     try:
         value = body(Attempt(attempt.number())) if _takes_attempt(body) else body()
         if inspect.iscoroutine(value):
@@ -123,6 +128,8 @@ def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
             outcome = Err(to_wit(error))
         except (TypeError, ValueError) as encoding:
             outcome = Err(to_wit(Fatal(f"the details of a failure cannot be recorded: {encoding}", code="encode")))
+    finally:
+        random.setstate(stream)
     try:
         return _outcome(name, Ok(wit.step_end(attempt, outcome)), kind)
     except Err as error:

@@ -34,7 +34,8 @@ export function workflows<W extends { [name in keyof W]: Workflow }>(implementat
           code: error instanceof Failure ? error.code : "exception",
           message: error instanceof Failure ? error.message : String(error),
           retryable: error instanceof Failure && error.retryable,
-          details: trace(error),
+          // What a step has failed with says already where that was.
+          details: error instanceof Failure && error.details !== undefined ? JSON.stringify(error.details) : trace(error),
         });
         throw error;
       }
