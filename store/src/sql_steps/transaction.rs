@@ -302,7 +302,7 @@ impl SqlTransaction {
         })
     }
 
-    /// Commits. An error: only [`take_back_sql_step`] can tell whether it is committed.
+    /// Commits. An error: only [`take_back_sql_step`](crate::take_back_sql_step) can tell whether it is committed.
     pub async fn commit(mut self) -> Result<SqlConnection, StoreError> {
         let commit = self.connection.execute("commit");
         let committed = tokio::time::timeout(COMMIT_TIMEOUT, commit).await;
