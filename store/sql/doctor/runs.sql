@@ -62,6 +62,8 @@ findings (code, what, why, advice, count, which) as (
                 'deploy the very same file again with `dacapo deploy FILE.wasm`: they go on by themselves'),
             ('bad-descriptor', 'the descriptor of their deployment is not that of its component',
                 'deploy the component with what `dacapo describe` prints of it, then `dacapo rerun RUN`'),
+            ('bad-manifest', 'the manifest of their deployment cannot be meant',
+                'deploy the component with one that can, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
             ('missing-deployment', 'their deployment is not there',
                 'deploy their code, and move them with `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo cancel RUN`'),
             ('missing-workflow', 'their deployment has no such workflow',

@@ -371,6 +371,7 @@ const REASONS: &[(&str, &str)] = &[
     ("missing-component", "they go on by themselves"),
     ("bad-component", "they go on by themselves"),
     ("bad-descriptor", "`dacapo rerun RUN`"),
+    ("bad-manifest", "--upgrade proven"),
     ("missing-deployment", "--upgrade proven"),
     ("missing-workflow", "--upgrade proven"),
     ("unreadable-deployment", "`dacapo resume RUN`"),

@@ -291,13 +291,17 @@ async fn check(
     ui: Ui,
 ) -> Result<ExitCode> {
     let (mut all, mut is_fine) = (Vec::new(), true);
+    // Each is compared with those before it in their places, as when they are deployed.
+    let mut coming: Vec<&Descriptor> = Vec::new();
     for one in deployable {
         let package = &one.described.descriptor.package;
         let candidate =
             proof::candidate(one, args.accept_inserted, global.payload_limits()).await?;
         let proven = proof::prove(client, &candidate, package, None, args.sample, ui).await?;
         is_fine &= proven.all_go_on();
-        let (_, changes) = client.changes_by(&one.described.descriptor).await?;
+        let descriptor = &one.described.descriptor;
+        let (_, changes) = client.changes_beside(descriptor, &coming).await?;
+        coming.push(descriptor);
         is_fine &= breaking == Breaking::Allow || !changes.iter().any(|change| change.breaking);
         if !ui.is_json() {
             ui.line(&proven.text(package));

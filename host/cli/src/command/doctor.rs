@@ -147,6 +147,23 @@ async fn serving(store: &Store, known: &[Finding]) -> Result<Vec<Finding>> {
         };
         let unproven = deployment.filter(|one| !one.verified && !is_known(&name));
         let Some(deployment) = unproven else { continue };
+        let problem = match deployment.manifest.checked(&deployment.descriptor) {
+            Ok(checked) if checked == deployment.manifest => None,
+            Ok(_) => Some("it does not name its workflows in full".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            findings.push(wrong(
+                "bad-manifest",
+                format!(
+                    "the manifest of {name} cannot be meant: {}",
+                    cut(&problem, REASON_SHOWN)
+                ),
+                "its runs are blocked",
+                "deploy the component with a manifest that can",
+            ));
+            continue;
+        }
         let bytes = dacapo_store::component_bytes(store, &deployment.digest).await?;
         // It may have gone since.
         let Some(bytes) = bytes else { continue };

@@ -936,9 +936,8 @@ async fn a_deploy_beside_an_activation_is_compared_with_what_is_active_then() {
         .until(
             "the deploy waits",
             "select exists (
-                select from pg_locks
-                where locktype = 'advisory' and not granted
-                    and database = (select oid from pg_database where datname = current_database())
+                select from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock' and query like '%dacapo.deploy%'
             )",
         )
         .await;
