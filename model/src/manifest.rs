@@ -213,6 +213,16 @@ impl Manifest {
         self.retry.map(|all| all.over(RetryPolicy::default()))
     }
 
+    /// Why a manifest that was stored cannot be meant for this component, if it cannot: whoever stored it may not have checked it. Its names
+    /// are in full, since what is said by another one would be passed over.
+    pub fn problem(&self, descriptor: &Descriptor) -> Option<String> {
+        match self.checked(descriptor) {
+            Ok(checked) if checked == *self => None,
+            Ok(_) => Some("it does not name its workflows in full".to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
     /// Checks it against what a component exports. Answers it with the full names of all workflows.
     ///
     /// # Errors

@@ -232,13 +232,7 @@ impl Loader {
             self.describe(&row.digest, &bytes).await
         };
         check_descriptor(row, component.said.get_or_try_init(describe).await?)?;
-        // Names are in full: what is said by another one would be passed over.
-        let problem = match row.manifest.checked(&row.descriptor) {
-            Ok(checked) if checked == row.manifest => None,
-            Ok(_) => Some("it does not name its workflows in full".to_owned()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(problem) = problem {
+        if let Some(problem) = row.manifest.problem(&row.descriptor) {
             return Err(LoadError::Unusable(
                 "bad-manifest",
                 format!(

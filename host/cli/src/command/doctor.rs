@@ -147,12 +147,7 @@ async fn serving(store: &Store, known: &[Finding]) -> Result<Vec<Finding>> {
         };
         let unproven = deployment.filter(|one| !one.verified && !is_known(&name));
         let Some(deployment) = unproven else { continue };
-        let problem = match deployment.manifest.checked(&deployment.descriptor) {
-            Ok(checked) if checked == deployment.manifest => None,
-            Ok(_) => Some("it does not name its workflows in full".to_owned()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(problem) = problem {
+        if let Some(problem) = deployment.manifest.problem(&deployment.descriptor) {
             findings.push(wrong(
                 "bad-manifest",
                 format!(
