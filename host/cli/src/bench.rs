@@ -5,6 +5,7 @@
 
 mod compile;
 mod counters;
+mod in_flight;
 mod inside;
 mod primitives;
 mod proof;
@@ -70,6 +71,8 @@ pub(crate) enum Row {
     Wal,
     /// Many runs in flight: throughput
     Flow,
+    /// Steps of many runs at once, against a loop that does nothing but record them
+    InFlight,
     /// From an event to the end of the run that waits for it
     Event,
     /// What the limits of a queue cost
@@ -88,10 +91,11 @@ pub(crate) enum Row {
     Suspended,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
+    Row::InFlight,
     Row::Event,
     Row::Queue,
     Row::Long,
@@ -270,6 +274,7 @@ impl Bench {
             Row::Single => self.single_row().await,
             Row::Wal => self.wal_row().await,
             Row::Flow => self.flow_row().await,
+            Row::InFlight => self.in_flight_row().await,
             Row::Event => self.event_row().await,
             Row::Queue => self.queue_row().await,
             Row::Long => self.long_row().await,

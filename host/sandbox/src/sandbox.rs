@@ -42,7 +42,7 @@ pub(crate) struct Inner {
     reading_lines: Turn,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
-    pub(crate) places: Semaphore,
+    pub(crate) places: Arc<Semaphore>,
     /// Places for guests that compute for longer than a tick.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -182,7 +182,7 @@ impl Sandbox {
                 compilers: Compilers::default(),
                 reading_lines: Turn::default(),
                 ticker,
-                places: Semaphore::new(config.instances_max as usize),
+                places: Arc::new(Semaphore::new(config.instances_max as usize)),
                 turns: Arc::new(Semaphore::new(config.computing_max as usize)),
                 config: Arc::new(config),
             }),

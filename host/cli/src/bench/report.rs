@@ -45,6 +45,8 @@ pub struct Measure {
 pub enum Target {
     /// The figure, at most.
     AtMost(f64),
+    /// The figure, at least.
+    AtLeast(f64),
     /// The ratio to the reference, at most.
     RatioAtMost(f64),
     /// The ratio to the reference, at least.
@@ -83,6 +85,7 @@ impl Measure {
         self.target = Some(target);
         self.met = Some(match target {
             Target::AtMost(limit) => self.value <= limit,
+            Target::AtLeast(limit) => self.value >= limit,
             Target::RatioAtMost(limit) => ratio <= limit,
             Target::RatioAtLeast(limit) => ratio >= limit,
         });
@@ -141,6 +144,7 @@ impl Target {
     fn text(self) -> String {
         match self {
             Self::AtMost(limit) => format!("<= {}", figure(limit)),
+            Self::AtLeast(limit) => format!(">= {}", figure(limit)),
             Self::RatioAtMost(limit) => format!("<= {}x", figure(limit)),
             Self::RatioAtLeast(limit) => format!(">= {}x", figure(limit)),
         }

@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+/// As many as the row with the most has in flight.
+const RUNS_MAX: &str = "1024";
+
 /// Lines of its talk that are kept, for when it ends by itself.
 const LINES_MAX: usize = 40;
 
@@ -46,7 +49,7 @@ impl WorkerProcess {
         let directory = format!("dacapo-bench-compiled-{}", std::process::id());
         let compiled = Compiled(std::env::temp_dir().join(directory));
         let mut child = Command::new(&program)
-            .args(["worker", "--no-migrate"])
+            .args(["worker", "--no-migrate", "--runs-max", RUNS_MAX])
             .env("DATABASE_URL", url)
             .env("DACAPO_LOG", "warn")
             .env("DACAPO_CACHE_DIR", &compiled.0)
