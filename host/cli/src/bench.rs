@@ -49,7 +49,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Fewer repetitions: a minute instead of several
+    /// Fewer repetitions: a few minutes instead of many
     #[arg(long)]
     quick: bool,
     /// Only these rows

@@ -15,7 +15,7 @@ const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
 /// A component that takes longer than this to compile is spoken of, and again each time that it has taken so much longer.
 const SLOW: Duration = Duration::from_secs(1);
-const STILL_EVERY: Duration = Duration::from_secs(10);
+const STILL_EVERY: Duration = Duration::from_secs(5);
 
 /// Deployments that are to be fetched before their first runs, at most. Anybody who may notify can name any number of them.
 const WANTED_MAX: usize = 64;

@@ -29,3 +29,15 @@ async fn the_bench_has_the_same_workflows_in_each_language() {
         }
     }
 }
+
+/// Long enough that Go collects its memory meanwhile, several times.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_many_steps_are_played_in_each_language() {
+    for language in FOREIGN.into_iter().filter(|language| language.is_here()) {
+        let component = Component::load(bench(language).await).unwrap();
+        let mut run = component.run_json("noop.noop-steps", "1900").unwrap();
+        let end = run.run_to_completion().await;
+        let end = end.unwrap_or_else(|error| panic!("{}: {error}", language.name));
+        assert_eq!(end.to_string(), "1900", "{}", language.name);
+    }
+}

@@ -158,7 +158,7 @@ fn check(guest: &Described, rust: &Described) -> Result<()> {
 
 /// Builds the guest of a language, and answers the component's bytes.
 fn build(language: Language) -> Result<Vec<u8>, KitError> {
-    let files = match language {
+    let files: &[(&str, &str)] = match language {
         Language::Rust => &[],
         Language::TypeScript => TYPESCRIPT,
         Language::Python => PYTHON,
