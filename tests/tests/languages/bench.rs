@@ -38,6 +38,6 @@ async fn runs_of_many_steps_are_played_in_each_language() {
         let mut run = component.run_json("noop.noop-steps", "1900").unwrap();
         let end = run.run_to_completion().await;
         let end = end.unwrap_or_else(|error| panic!("{}: {error}", language.name));
-        assert_eq!(end.to_string(), "1900", "{}", language.name);
+        assert_eq!(end.to_string(), "completed with 1900", "{}", language.name);
     }
 }
