@@ -13,8 +13,9 @@ use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit};
 /// When many workers hear of a deployment, each fetches it at some time within this.
 const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
-/// A component that takes longer than this to compile is spoken of.
+/// A component that takes longer than this to compile is spoken of, and again each time that it has taken so much longer.
 const SLOW: Duration = Duration::from_secs(1);
+const STILL_EVERY: Duration = Duration::from_secs(5);
 
 /// Deployments that are to be fetched before their first runs, at most. Anybody who may notify can name any number of them.
 const WANTED_MAX: usize = 64;
@@ -309,7 +310,15 @@ impl Loader {
             return compiled;
         }
         tracing::info!(%package, number, digest, kilobytes, "compiling; runs of this component wait for it");
-        let compiled = compiling.await;
+        let compiled = loop {
+            match tokio::time::timeout(STILL_EVERY, &mut compiling).await {
+                Ok(compiled) => break compiled,
+                Err(_) => {
+                    let seconds = started.elapsed().as_secs();
+                    tracing::info!(%package, number, digest, seconds, "still compiling");
+                }
+            }
+        };
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &compiled {
             Ok(_) => tracing::info!(%package, number, digest, milliseconds, "compiled"),

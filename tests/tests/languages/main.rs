@@ -7,7 +7,9 @@
 
 mod bare;
 mod beginning;
+mod bench;
 mod c;
+mod heavy;
 mod mistakes;
 mod order;
 mod projects;

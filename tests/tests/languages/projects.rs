@@ -154,6 +154,14 @@ pub async fn order(language: Language) -> PathBuf {
     built("examples-guests/order", language, &CELLS[at]).await
 }
 
+/// The component of `examples-guests/bench` in this language.
+pub async fn bench(language: Language) -> PathBuf {
+    static CELLS: [OnceCell<PathBuf>; FOREIGN.len()] =
+        [const { OnceCell::const_new() }; FOREIGN.len()];
+    let at = FOREIGN.iter().position(|known| *known == language).unwrap();
+    built("examples-guests/bench/languages", language, &CELLS[at]).await
+}
+
 /// The component of `tests/languages` in this language: workflows that go wrong.
 pub async fn mistakes(language: Language) -> PathBuf {
     static CELLS: [OnceCell<PathBuf>; MISTAKEN.len()] =
