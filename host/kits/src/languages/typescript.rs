@@ -25,7 +25,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
     let entry = project.entry(PROJECT.entry)?;
     let bundled = project.support().join("bundle.js");
     let made = project.support().join("component.wasm");
-    bundle(project, &entry, &bundled)?;
+    bundle(project, world, &entry, &bundled)?;
     match project.settings().engine {
         Engine::QuickJs => quickjs(project, world, &bundled, &made)?,
         Engine::SpiderMonkey => spidermonkey(project, world, &bundled, &made)?,
@@ -48,11 +48,13 @@ pub(crate) fn prepare(project: &Project, world: &World) -> Result<(), KitError> 
 }
 
 /// `async` functions become generators over the kit's own promises: there is no event loop whose promises somebody would settle.
-fn bundle(project: &Project, entry: &Path, to: &Path) -> Result<(), KitError> {
-    let engine = match project.settings().engine {
-        Engine::QuickJs => "quickjs",
-        Engine::SpiderMonkey => "spidermonkey",
+fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(), KitError> {
+    let (engine, wide) = match project.settings().engine {
+        Engine::QuickJs => ("quickjs", types::wide(&world.resolve, world.id)),
+        // It has another type for them.
+        Engine::SpiderMonkey => ("spidermonkey", serde_json::Map::new()),
     };
+    let wide = serde_json::Value::Object(wide);
     node_tool(project, "esbuild", "to make one file of the code")?
         .arg(entry)
         .args([
@@ -67,6 +69,7 @@ fn bundle(project: &Project, entry: &Path, to: &Path) -> Result<(), KitError> {
             absolute(&project.kit().join("src/index.ts")).display()
         ))
         .arg(format!("--define:DACAPO_ENGINE=\"{engine}\""))
+        .arg(format!("--define:DACAPO_WIDE={wide}"))
         .arg(format!("--outfile={}", to.display()))
         .run()
 }
