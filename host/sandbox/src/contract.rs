@@ -15,8 +15,8 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wit_parser::{
-    Function, FunctionKind, Handle, Interface, Resolve, SourceMap, Type, TypeDefKind, TypeId, World,
-    WorldItem,
+    Function, FunctionKind, Handle, Interface, Resolve, SourceMap, Type, TypeDefKind, TypeId,
+    World, WorldItem,
 };
 
 /// The version of the contract that this host offers.
@@ -299,7 +299,9 @@ impl<'a> Text<'a> {
                 let name = def.name.as_deref().unwrap_or_default();
                 self.out += &format!("resource {name}");
             }
-            TypeDefKind::Handle(Handle::Own(id)) => self.named("own", [Some(&Type::Id(*id))], depth),
+            TypeDefKind::Handle(Handle::Own(id)) => {
+                self.named("own", [Some(&Type::Id(*id))], depth)
+            }
             TypeDefKind::Handle(Handle::Borrow(id)) => {
                 self.named("borrow", [Some(&Type::Id(*id))], depth);
             }
@@ -310,13 +312,25 @@ impl<'a> Text<'a> {
             }
             TypeDefKind::Variant(variant) => {
                 let cases = variant.cases.iter();
-                self.parts("variant", cases.map(|case| (&case.name, case.ty.as_ref())), depth);
+                self.parts(
+                    "variant",
+                    cases.map(|case| (&case.name, case.ty.as_ref())),
+                    depth,
+                );
             }
             TypeDefKind::Enum(names) => {
-                self.parts("enum", names.cases.iter().map(|case| (&case.name, None)), depth);
+                self.parts(
+                    "enum",
+                    names.cases.iter().map(|case| (&case.name, None)),
+                    depth,
+                );
             }
             TypeDefKind::Flags(flags) => {
-                self.parts("flags", flags.flags.iter().map(|flag| (&flag.name, None)), depth);
+                self.parts(
+                    "flags",
+                    flags.flags.iter().map(|flag| (&flag.name, None)),
+                    depth,
+                );
             }
             TypeDefKind::Tuple(tuple) => self.named("tuple", tuple.types.iter().map(Some), depth),
             TypeDefKind::Option(ty) => self.named("option", [Some(ty)], depth),

@@ -164,8 +164,8 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
                 lack.found()
             );
             // By these `dacapo_store::unblock_newer` knows who can play it.
-            let details =
-                serde_json::json!({ "wants": lack.wanted, "offered": CONTRACT_VERSION }).to_string();
+            let details = serde_json::json!({ "wants": lack.wanted, "offered": CONTRACT_VERSION })
+                .to_string();
             return Ok(Some(blocked(NEWER_COMPONENT, &message, Some(&details))));
         }
     };

@@ -71,7 +71,7 @@ async fn granted(database: &Database, version: &str, port: u16, secrets: &Path) 
     );
     deployed.await.unwrap();
 
-    std::fs::write(secrets.join("key"), "s3cret").unwrap();
+    std::fs::write(secrets.join("key"), "a secret of ours").unwrap();
     let url = database.url.replacen("postgres@", &format!("{role}@"), 1);
     let mut config = WorkerConfig {
         secrets: Secrets::new([], Some(secrets.to_owned())),
@@ -108,9 +108,18 @@ async fn shown(database: &Database, run: RunId) -> String {
     let mut lines = vec![format!("{} {}", one.workflow, one.status)];
     if let Some(output) = &one.output {
         let output: serde_json::Value = serde_json::from_str(output.as_str()).unwrap();
-        lines.extend(output.as_str().unwrap().lines().map(|line| format!("output {line}")));
+        lines.extend(
+            output
+                .as_str()
+                .unwrap()
+                .lines()
+                .map(|line| format!("output {line}")),
+        );
     }
-    lines.extend(one.failure.map(|failure| format!("failure {}", failure.to_json())));
+    lines.extend(
+        one.failure
+            .map(|failure| format!("failure {}", failure.to_json())),
+    );
     lines.extend(one.blocked.map(|blocked| format!("blocked {blocked}")));
     let rows = journal(database, run).await;
     lines.extend(rows.iter().map(|row| format!("journal {row}")));
@@ -165,10 +174,7 @@ async fn what_was_built_for_the_first_release_runs_and_records_what_it_did_then(
     database.done(failing).await;
 
     let rejecting = database.start("contract.rejects", "null").await;
-    client
-        .send_event(rejecting, "go", "1", None)
-        .await
-        .unwrap();
+    client.send_event(rejecting, "go", "1", None).await.unwrap();
     database
         .until(
             "it is blocked",
@@ -268,15 +274,28 @@ async fn a_component_for_a_newer_contract_is_refused_with_both_versions_and_what
         ),
         (
             importing("agents@0.1.9", r#"(export "ask" (func))"#),
-            &["dacapo:workflow 0.1.9", "offers 0.1.0, without `agents`", newer],
+            &[
+                "dacapo:workflow 0.1.9",
+                "offers 0.1.0, without `agents`",
+                newer,
+            ],
         ),
         (
             importing("log@0.2.0", r#"(export "log" (func))"#),
-            &["built for dacapo:workflow 0.2.0, and this dacapo offers 0.1.0; use", newer],
+            &[
+                "built for dacapo:workflow 0.2.0, and this dacapo offers 0.1.0; use",
+                newer,
+            ],
         ),
         (
-            importing("context@0.1.0", r#"(export "created-at" (func (result u32)))"#),
-            &["where `context.created-at` has another type", "build it again with this dacapo"],
+            importing(
+                "context@0.1.0",
+                r#"(export "created-at" (func (result u32)))"#,
+            ),
+            &[
+                "where `context.created-at` has another type",
+                "build it again with this dacapo",
+            ],
         ),
     ];
     for (bytes, says) in cases {
@@ -289,11 +308,16 @@ async fn a_component_for_a_newer_contract_is_refused_with_both_versions_and_what
             fails(&run(&database, command).await, 2, says);
         }
     }
-    let stored = database.count("select count(*) from dacapo.component").await;
+    let stored = database
+        .count("select count(*) from dacapo.component")
+        .await;
     assert_eq!(stored, 0);
 
     // A later release of which it wants nothing that is not here.
-    let fits = importing("context@0.1.9", r#"(export "created-at" (func (result u64)))"#);
+    let fits = importing(
+        "context@0.1.9",
+        r#"(export "created-at" (func (result u64)))"#,
+    );
     std::fs::write(&file, fits).unwrap();
     let deployed = run(&database, &["deploy", path]).await;
     assert!(deployed.status.success(), "{}", text(&deployed.stderr));
@@ -327,10 +351,7 @@ async fn a_run_of_a_component_for_a_newer_contract_is_blocked_until_a_worker_com
     deploy_as_newer(&database, &bytes, "dacapo:workflow/steps@0.1.9").await;
     let run = database.start("run", "null").await;
     // As it was deployed, and after a newer worker has checked it against its descriptor.
-    for statement in [
-        "select",
-        "update dacapo.deployment set verified = true",
-    ] {
+    for statement in ["select", "update dacapo.deployment set verified = true"] {
         sqlx::query(statement)
             .execute(database.store.pool())
             .await
@@ -340,8 +361,7 @@ async fn a_run_of_a_component_for_a_newer_contract_is_blocked_until_a_worker_com
         database.until("it is blocked", BLOCKED).await;
         let one = database.client.get(run).await.unwrap();
         assert_eq!(one.status, Status::Blocked);
-        let why: serde_json::Value =
-            serde_json::from_str(one.blocked.unwrap().as_str()).unwrap();
+        let why: serde_json::Value = serde_json::from_str(one.blocked.unwrap().as_str()).unwrap();
         assert_eq!(why["code"], "newer-component", "{why:#}");
         let message = why["message"].as_str().unwrap();
         for words in [
@@ -363,7 +383,10 @@ async fn a_run_of_a_component_for_a_newer_contract_is_blocked_until_a_worker_com
     let worker_now = worker(&database).await;
     database.until("it is blocked again", BLOCKED).await;
     worker_now.drain().await.unwrap();
-    let fits = importing("context@0.1.0", r#"(export "created-at" (func (result u64)))"#);
+    let fits = importing(
+        "context@0.1.0",
+        r#"(export "created-at" (func (result u64)))"#,
+    );
     deploy_as_newer(&database, &fits, "dacapo:workflow/context@0.1.0").await;
     sqlx::raw_sql(
         r#"update dacapo.run set deployment_id = (select id from dacapo.deployment where number = 2);
@@ -387,18 +410,30 @@ async fn exports_that_are_no_workflows_are_named_with_what_to_write() {
     let path = file.to_str().unwrap();
     let program = exporting("wasi:cli/run@0.2.0");
     let cases: [(&str, &[&str]); 4] = [
-        ("", &["exports nothing", "expected an interface with functions"]),
+        (
+            "",
+            &["exports nothing", "expected an interface with functions"],
+        ),
         (
             &program,
-            &["exports only `wasi:cli/run@0.2.0`", "build a library instead of a program"],
+            &[
+                "exports only `wasi:cli/run@0.2.0`",
+                "build a library instead of a program",
+            ],
         ),
         (
             r#"(export "run" (func $run))"#,
-            &["function `run` is exported by the world itself", "put it into an interface"],
+            &[
+                "function `run` is exported by the world itself",
+                "put it into an interface",
+            ],
         ),
         (
             &exporting("work"),
-            &["interface `work` is written inside the world", "export that"],
+            &[
+                "interface `work` is written inside the world",
+                "export that",
+            ],
         ),
     ];
     for (exports, says) in cases {
@@ -422,7 +457,12 @@ async fn a_workflow_that_is_not_there_is_answered_with_the_nearest_name() {
     std::fs::write(&file, component("", &exporting("test:later/work@1.0.0"))).unwrap();
     let deployed = run(&database, &["deploy", path]).await;
     assert!(deployed.status.success(), "{}", text(&deployed.stderr));
-    for name in ["rum", "work.rnu", "test:later/wrok.run", "test:late/work.run"] {
+    for name in [
+        "rum",
+        "work.rnu",
+        "test:later/wrok.run",
+        "test:late/work.run",
+    ] {
         for (command, code) in [
             (&["test", path, "--workflow", name][..], 2),
             (&["start", name], 1),

@@ -43,7 +43,13 @@ async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
         assert_eq!(failure.code, "exception", "{}", language.name);
         let words: &[&str] = match language {
             C => &["assertion failed", "trace", "deep at workflows.c:13"],
-            GO => &["panic: there", "trace", "mistakes.deep(", "mistakes.deeper(", "workflows.go:13"],
+            GO => &[
+                "panic: there",
+                "trace",
+                "mistakes.deep(",
+                "mistakes.deeper(",
+                "workflows.go:13",
+            ],
             _ => &["TypeError", "trace", "deep", "deeper"],
         };
         holds(&failure, words);
@@ -161,7 +167,10 @@ async fn what_the_code_cannot_read_any_more_blocks_the_run_and_names_the_step() 
     for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         let (outcome, journal) = play(language, "rereads", Value::Null).await;
         let RunOutcome::Blocked(why) = outcome else {
-            panic!("{}: expected it to be blocked, the run {outcome}", language.name);
+            panic!(
+                "{}: expected it to be blocked, the run {outcome}",
+                language.name
+            );
         };
         assert_eq!(why.code.as_str(), "rejected", "{}", language.name);
         let words = match language {
@@ -170,7 +179,12 @@ async fn what_the_code_cannot_read_any_more_blocks_the_run_and_names_the_step() 
             _ => "expected a number, got \"a text\"",
         };
         for words in ["step `count`", words] {
-            assert!(why.message.contains(words), "{}: {}", language.name, why.message);
+            assert!(
+                why.message.contains(words),
+                "{}: {}",
+                language.name,
+                why.message
+            );
         }
         // Nothing is lost.
         assert!(journal.contains(r#"count#1 step ok "a text""#), "{journal}");
@@ -183,7 +197,12 @@ async fn integers_of_64_bits_are_exact_or_refused() {
     for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
         for number in [0, EXACT] {
             let (outcome, _) = play(language, "keeps", json!(number)).await;
-            assert_eq!(outcome.output::<u64>().unwrap(), number, "{}", language.name);
+            assert_eq!(
+                outcome.output::<u64>().unwrap(),
+                number,
+                "{}",
+                language.name
+            );
         }
         for number in [(1 << 53) + 1, 1 << 63, u64::MAX] {
             let (outcome, journal) = play(language, "keeps", json!(number)).await;
@@ -191,8 +210,19 @@ async fn integers_of_64_bits_are_exact_or_refused() {
                 let RunOutcome::Failed(failure) = outcome else {
                     panic!("expected a failure, the run {outcome}");
                 };
-                assert_eq!((failure.code.as_str(), failure.retryable), ("inexact", false));
-                holds(&failure, &["input is a u64", "2^53", "string in the WIT", "spidermonkey"]);
+                assert_eq!(
+                    (failure.code.as_str(), failure.retryable),
+                    ("inexact", false)
+                );
+                holds(
+                    &failure,
+                    &[
+                        "input is a u64",
+                        "2^53",
+                        "string in the WIT",
+                        "spidermonkey",
+                    ],
+                );
                 assert_eq!(journal, "");
                 continue;
             }

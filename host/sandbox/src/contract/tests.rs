@@ -62,7 +62,12 @@ fn the_contract_only_adds_to_what_was_released() {
     for directory in kept() {
         let (kept_version, kept) = read(&directory);
         let (theirs, ours) = (numbers(&kept_version), numbers(&version));
-        assert_eq!(theirs.map(track), ours.map(track), "{}", directory.display());
+        assert_eq!(
+            theirs.map(track),
+            ours.map(track),
+            "{}",
+            directory.display()
+        );
         let broken = broken(&kept_version, &kept, &today);
         assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
     }
@@ -135,9 +140,15 @@ fn what_is_changed_in_a_contract_is_named() {
     // A field more is another type of everything that has it.
     assert_eq!(
         named,
-        ["gone.run", "i.k", "i.r.set", "i.run", "i.stop", "i.t", "i.v"]
+        [
+            "gone.run", "i.k", "i.r.set", "i.run", "i.stop", "i.t", "i.v"
+        ]
     );
-    assert!(broken[2].contains("of: u32") && broken[2].contains("of: u64"), "{}", broken[2]);
+    assert!(
+        broken[2].contains("of: u32") && broken[2].contains("of: u64"),
+        "{}",
+        broken[2]
+    );
     assert!(broken[4].contains("not there any more"), "{}", broken[4]);
 }
 
@@ -154,7 +165,10 @@ fn all_of_the_contract_is_built_in() {
 
 #[test]
 fn versions_that_fit_are_linked_and_others_are_not() {
-    for name in ["dacapo:workflow/steps@0.1.0", "dacapo:workflow/nothing@7.0.1"] {
+    for name in [
+        "dacapo:workflow/steps@0.1.0",
+        "dacapo:workflow/nothing@7.0.1",
+    ] {
         assert!(is_of_contract(name), "{name}");
     }
     for name in [
@@ -229,7 +243,8 @@ fn a_contract_that_is_not_compatible_is_named_with_both_versions() {
         ("0.0.9", "build it again with this dacapo"),
     ] {
         let said = other(version);
-        let built = format!("built for dacapo:workflow {version}, and this dacapo offers 0.1.0; {advice}");
+        let built =
+            format!("built for dacapo:workflow {version}, and this dacapo offers 0.1.0; {advice}");
         assert!(said.contains(&built), "{said}");
     }
 }
@@ -241,7 +256,9 @@ fn a_type_that_grows_without_end_is_compared_in_no_time() {
         types += &format!(" record r{n} {{ a: r{}, b: r{} }}", n - 1, n - 1);
     }
     let lack = lack_of(
-        &format!("package dacapo:workflow@0.1.0 {{ interface log {{ {types} log: func(of: r39); }} }}"),
+        &format!(
+            "package dacapo:workflow@0.1.0 {{ interface log {{ {types} log: func(of: r39); }} }}"
+        ),
         "import dacapo:workflow/log@0.1.0;",
     );
     assert_eq!(lack.unwrap().other, ["log.log"]);

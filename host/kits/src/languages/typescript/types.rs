@@ -69,6 +69,23 @@ pub(super) fn wide(resolve: &Resolve, world: WorldId) -> Map<String, Value> {
     wide
 }
 
+/// The interfaces that the world exports, and the names under which the code does.
+pub(super) fn exports(resolve: &Resolve, world: WorldId) -> Vec<(String, String)> {
+    let exports = resolve.worlds[world].exports.values();
+    let interfaces = exports.filter_map(|item| match item {
+        WorldItem::Interface { id, .. } if !resolve.interfaces[*id].functions.is_empty() => {
+            resolve.interfaces[*id].name.clone()
+        }
+        _ => None,
+    });
+    interfaces
+        .map(|name| {
+            let exported = camel(&name);
+            (name, exported)
+        })
+        .collect()
+}
+
 struct Writer<'a> {
     resolve: &'a Resolve,
     engine: Engine,
@@ -190,8 +207,9 @@ impl Writer<'_> {
         };
         let some = |parts: Vec<(String, Option<Value>)>, word: &str| {
             let wide = parts.into_iter();
-            let wide: Map<String, Value> =
-                wide.filter_map(|(name, wide)| Some((name, wide?))).collect();
+            let wide: Map<String, Value> = wide
+                .filter_map(|(name, wide)| Some((name, wide?)))
+                .collect();
             (!wide.is_empty()).then(|| json!({ word: wide }))
         };
         let optional = |ty: &Option<Type>| ty.as_ref().and_then(|ty| self.wide(ty));
@@ -326,7 +344,7 @@ fn docs(docs: &Docs, indent: &str) -> String {
     })
 }
 
-fn pascal(name: &str) -> String {
+pub(super) fn pascal(name: &str) -> String {
     name.split('-').map(capital).collect()
 }
 
