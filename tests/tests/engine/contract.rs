@@ -120,7 +120,10 @@ async fn shown(database: &Database, run: RunId) -> String {
         one.failure
             .map(|failure| format!("failure {}", failure.to_json())),
     );
-    lines.extend(one.blocked.map(|blocked| format!("blocked {blocked}")));
+    if let Some(blocked) = &one.blocked {
+        let why: serde_json::Value = serde_json::from_str(blocked.as_str()).unwrap();
+        lines.push(format!("blocked {}: {}", why["code"], why["message"]));
+    }
     let rows = journal(database, run).await;
     lines.extend(rows.iter().map(|row| format!("journal {row}")));
     for query in [
