@@ -1,11 +1,24 @@
 //! What goes wrong is said in the language's own words.
 
 use dacapo_testkit::{Component, Failure, RunOutcome, Value, json};
+use tokio::sync::OnceCell;
 
 use crate::projects::{C, GO, Language, MISTAKEN, PYTHON, TYPESCRIPT, mistakes};
 
+/// The component of a language, compiled once for all tests: that takes a while for one that brings an interpreter.
+async fn component(language: Language) -> Component {
+    static CELLS: [OnceCell<Component>; MISTAKEN.len()] =
+        [const { OnceCell::const_new() }; MISTAKEN.len()];
+    let at = MISTAKEN
+        .iter()
+        .position(|known| *known == language)
+        .unwrap();
+    let load = || async { Component::load(mistakes(language).await).unwrap() };
+    CELLS[at].get_or_init(load).await.clone()
+}
+
 async fn play(language: Language, workflow: &str, input: Value) -> (RunOutcome, String) {
-    let component = Component::load(mistakes(language).await).unwrap();
+    let component = component(language).await;
     let mut run = component
         .run(&format!("mistakes.{workflow}"), input)
         .unwrap();
@@ -123,7 +136,7 @@ async fn a_step_in_a_step_or_two_at_once_are_misuse_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn randomness_is_the_runs_own_and_not_that_of_the_build() {
     for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
-        let component = Component::load(mistakes(language).await).unwrap();
+        let component = component(language).await;
         let mut seen = Vec::new();
         for id in [7_u128, 8, 7] {
             let mut run = component.run("mistakes.draws", Value::Null).unwrap();
