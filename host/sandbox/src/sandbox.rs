@@ -113,7 +113,7 @@ pub enum PrepareError {
         /// The component.
         digest: String,
         /// What it wants.
-        lack: Lack,
+        lack: Box<Lack>,
     },
     /// The component imports something that the host does not offer, or with another type.
     #[error("component {digest} cannot be linked: {source:#}")]
@@ -293,7 +293,7 @@ impl Sandbox {
             .map_err(|source| match lack_of_component(engine, component) {
                 Some(lack) => PrepareError::OtherContract {
                     digest: digest.to_owned(),
-                    lack,
+                    lack: Box::new(lack),
                 },
                 None => unlinked(source),
             })?;

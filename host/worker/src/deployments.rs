@@ -84,7 +84,7 @@ enum Unfit {
 impl From<PrepareError> for Unfit {
     fn from(error: PrepareError) -> Self {
         match error {
-            PrepareError::OtherContract { lack, .. } => Self::Lacks(lack),
+            PrepareError::OtherContract { lack, .. } => Self::Lacks(*lack),
             error => Self::Other(causes(&error)),
         }
     }
