@@ -40,10 +40,11 @@ mod writer;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dacapo_model::{SecretName, Timestamp, WorkerId};
 use dacapo_outbound::{Outbound, OutboundError};
-use dacapo_sandbox::{Sandbox, SandboxError};
+use dacapo_sandbox::{CONTRACT_VERSION, Sandbox, SandboxError};
 use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -70,6 +71,9 @@ pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict,
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
+
+/// How often a worker looks for runs that older ones have blocked for want of what it has.
+const UNBLOCK_NEWER_EVERY: Duration = Duration::from_secs(60);
 
 /// A worker could not start, or had to stop.
 #[derive(Debug, Error)]
@@ -246,6 +250,7 @@ async fn work(
     let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
     let _relatives = AbortOnDrop(caller.spawn(relatives.run()));
     let _retention = AbortOnDrop(caller.spawn(Retention::new(store.clone()).run()));
+    let _newer = AbortOnDrop(caller.spawn(unblock_newer(store.clone())));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
@@ -380,6 +385,21 @@ async fn unblock_secrets(store: Store, secrets: Secrets) {
         Err::<_, StoreError>(error) => {
             tracing::warn!(%error, "cannot look for runs that are blocked for a secret");
         }
+    }
+}
+
+/// Lets runs go on that older workers have blocked because their component wants a newer contract, which this worker has. Again and again:
+/// while workers are being replaced an older one may take such a run before a newer one does.
+async fn unblock_newer(store: Store) {
+    loop {
+        match dacapo_store::unblock_newer(&store, CONTRACT_VERSION).await {
+            Ok(0) => {}
+            Ok(runs) => tracing::info!(runs, "runs go on that older workers could not play"),
+            Err(error) => {
+                tracing::debug!(%error, "cannot look for runs that older workers could not play");
+            }
+        }
+        tokio::time::sleep(UNBLOCK_NEWER_EVERY).await;
     }
 }
 

@@ -2,7 +2,9 @@
 
 use dacapo_tests::{Dacapo, dacapo_binary, database};
 
-use crate::projects::{FOREIGN, Language, RUST, dacapo, directory, said};
+use crate::projects::{
+    C, FOREIGN, GO, Language, PYTHON, RUST, TYPESCRIPT, dacapo, directory, said,
+};
 
 async fn begins(language: Language) {
     let database = database().await;
@@ -149,5 +151,72 @@ async fn a_toolchain_that_is_missing_is_named_with_what_to_type() {
         for word in ["is not installed, or not in PATH", "hint: ", "install"] {
             assert!(told.contains(word), "{}: {told}", language.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_workflow_that_the_code_has_under_another_name_is_named_with_what_to_write() {
+    let at = directory("misnamed");
+    // In each language: the file, what is there, what a mistaken author writes, and what is said.
+    let mistakes: [(Language, &str, &str, &str, &[&str]); 4] = [
+        (
+            TYPESCRIPT,
+            "src/workflows.ts",
+            "export const workflows =",
+            "export const workflow =",
+            &[
+                "src/workflows.ts exports `workflow`; expected `workflows`",
+                "hint: write: export const workflows = workflows<Workflows>({",
+            ],
+        ),
+        (
+            PYTHON,
+            "workflows.py",
+            "class Workflows:",
+            "class Workflow:",
+            &[
+                "module 'workflows' has no attribute 'Workflows'",
+                "hint: a class that the module has not is that of an interface in wit/",
+            ],
+        ),
+        (
+            GO,
+            "workflows.go",
+            "func SignUp(",
+            "func Signup(",
+            &["SignUp", "hint: what .dacapo/main/main.go does not find"],
+        ),
+        (
+            C,
+            "workflows.c",
+            "_workflows_sign_up(",
+            "_workflows_signup(",
+            &[
+                "exports_app_named_c_workflows_sign_up",
+                "hint: undefined symbols that begin with exports_",
+            ],
+        ),
+    ];
+    for (language, file, there, mistaken, says) in mistakes {
+        if !language.is_here() {
+            continue;
+        }
+        let name = format!("named-{}", language.name);
+        said(&dacapo(&at, &["new", &name, "--lang", language.name]).await);
+        let project = at.join(&name);
+        let code = std::fs::read_to_string(project.join(file)).unwrap();
+        assert!(code.contains(there), "{code}");
+        std::fs::write(project.join(file), code.replace(there, mistaken)).unwrap();
+        let output = dacapo(&project, &["build"]).await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{told}");
+        for words in says {
+            assert!(
+                told.contains(words),
+                "{}: expected {words:?} in {told}",
+                language.name
+            );
+        }
+        assert!(!told.contains("Stack backtrace"), "{told}");
     }
 }
