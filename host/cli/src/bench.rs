@@ -99,7 +99,7 @@ pub(crate) enum Row {
     Languages,
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
