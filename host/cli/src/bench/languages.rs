@@ -66,7 +66,7 @@ const ALIVE_STEPS: u32 = 100;
 
 /// Suspended runs, to see what each takes, and those beforehand that bring the worker to its usual size.
 const SUSPENDED: u32 = 1_000;
-const SUSPENDED_BEFORE: u32 = 500;
+const SUSPENDED_BEFORE: u32 = 2_000;
 
 /// Runs in flight: a few, and as many as the worker can do with.
 const IN_FLIGHT: [usize; 2] = [16, 64];
