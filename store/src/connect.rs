@@ -50,8 +50,8 @@ impl Store {
     }
 
     /// The pool, for callers that bring their own statements or transactions. Its sessions are set up for look-ups by key: the planner
-    /// avoids sequential scans, hash joins and merge joins, plans each statement once whatever its parameters are, and compiles nothing. For anything else, connect with settings of your own, or
-    /// `set local` these in the transaction.
+    /// avoids sequential scans, hash joins and merge joins, plans each statement once whatever its parameters are, and compiles nothing. For
+    /// anything else, connect with settings of your own, or `set local` these in the transaction.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }

@@ -116,10 +116,7 @@ impl Sandbox {
         scope: &str,
     ) -> Played {
         // The semaphore is never closed; if it were, the process would be on its way out.
-        let places = Arc::clone(&self.inner.places)
-            .acquire_many_owned(prepared.inner.places)
-            .await;
-        let Ok(places) = places else {
+        let Ok(_places) = self.inner.places.acquire_many(prepared.inner.places).await else {
             return Played::Ended(Ending::Stopped(Stop::Drained));
         };
         let guest = Guest::new(Arc::clone(go), recorded, scope);
@@ -179,11 +176,6 @@ impl Sandbox {
             }
             Played::Ended(ending) if guest.cancel_delivered && !guest.has_lost() => {
                 Played::Ended(after_cancel(ending))
-            }
-            Played::Ended(ending @ Ending::Completed(_)) => {
-                // Once this task waits for the commit: the run need not wait until the instance is gone.
-                tokio::spawn(async move { drop((store, places)) });
-                Played::Ended(ending)
             }
             played => played,
         }

@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     reading_lines: Turn,
     pub(crate) ticker: Ticker,
     /// Places in the pool.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: Semaphore,
     /// Places for guests that compute for longer than a tick.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -191,7 +191,7 @@ impl Sandbox {
                 compilers: Compilers::default(),
                 reading_lines: Turn::default(),
                 ticker,
-                places: Arc::new(Semaphore::new(config.instances_max as usize)),
+                places: Semaphore::new(config.instances_max as usize),
                 turns: Arc::new(Semaphore::new(config.computing_max as usize)),
                 config: Arc::new(config),
             }),

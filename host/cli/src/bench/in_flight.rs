@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dacapo_client::StartOptions;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -17,6 +16,7 @@ use uuid::Uuid;
 
 use super::Bench;
 use super::report::{Measure, Target};
+use super::rows::run_lanes;
 use super::samples::middle;
 
 /// Runs at once, and of how many steps each is.
@@ -50,9 +50,12 @@ impl Bench {
             let (mut loops, mut runs) = (Vec::new(), Vec::new());
             let before = self.commits().await?;
             // The first round is for caches and plans.
-            for round in 0..=self.times(ROUNDS).min(ROUNDS) {
+            for round in 0..=ROUNDS {
                 let hand_written = record(self.server.url(), in_flight, steps).await?;
-                let ours = self.steps_per_second(in_flight, steps).await?;
+                let lanes = usize::try_from(in_flight)?;
+                let took =
+                    run_lanes(&self.client, lanes, 1, "noop-steps", &steps.to_string()).await?;
+                let ours = f64::from(in_flight * steps) / took.as_secs_f64();
                 if round > 0 {
                     loops.push(hand_written);
                     runs.push(ours);
@@ -77,29 +80,6 @@ impl Bench {
         }
         admin.execute("drop table public.ideal").await?;
         Ok(())
-    }
-
-    /// So many runs are started at once; from then until the last one is completed.
-    async fn steps_per_second(&self, in_flight: u32, steps: u32) -> Result<f64> {
-        let begin = Instant::now();
-        let mut lanes = JoinSet::new();
-        for _ in 0..in_flight {
-            let client = self.client.clone();
-            lanes.spawn(async move {
-                let started = client
-                    .start_by_name(
-                        "bench:noop/noop.noop-steps",
-                        &steps.to_string(),
-                        StartOptions::default(),
-                    )
-                    .await?;
-                client.wait_output(&started).await.map(drop)
-            });
-        }
-        while let Some(lane) = lanes.join_next().await {
-            lane.context("a lane panicked")??;
-        }
-        Ok(f64::from(in_flight) * f64::from(steps) / begin.elapsed().as_secs_f64())
     }
 }
 
@@ -141,7 +121,7 @@ async fn record(url: &str, in_flight: u32, steps: u32) -> Result<f64> {
     while let Some(writer) = writers.join_next().await {
         writer.context("a writer panicked")??;
     }
-    Ok(f64::from(in_flight) * f64::from(steps) / elapsed)
+    Ok(f64::from(in_flight * steps) / elapsed)
 }
 
 async fn write(
