@@ -11,3 +11,4 @@ mod c;
 mod mistakes;
 mod order;
 mod projects;
+mod tour;
