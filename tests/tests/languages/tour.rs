@@ -334,7 +334,7 @@ async fn values_of_all_types_come_and_go_in_each_language() {
     let luggage = json!({
         "small": -5, "big": (1_u64 << 53) - 1, "negative": -((1_i64 << 53) - 1), "weight": 0.1, "initial": "é", "isPacked": true,
         "label": null, "when": "autumn", "kit": ["water-bottle"], "sky": { "tag": "rain", "val": 2.5 }, "at": [-7, "gate"],
-        "came": { "err": "late" }, "papers": [[0, 255], []],
+        "came": { "err": "late" }, "papers": ["AP8=", ""],
     });
     let mut expected = None;
     for language in everywhere() {

@@ -202,7 +202,7 @@ static bool send(lines *met, dacapo_failure *failure) {
     if (!dacapo_child_start("far", "tour.visit", "\"far\"", NULL, &far, failure) ||
         !dacapo_child_await("far-end", far, 20, &output, failure))
         return false;
-    meet(met, dacapo_format("far: %s", output == NULL ? "not yet" : output));
+    meet(met, dacapo_format("far: %s", output == NULL ? "not yet" : dacapo_json_string(output)));
     return true;
 }
 
