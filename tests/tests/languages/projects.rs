@@ -103,10 +103,7 @@ pub fn command(directory: &Path, arguments: &[&str]) -> Command {
         .env_remove("DATABASE_URL")
         .env("NO_COLOR", "1")
         .env("CARGO_TARGET_DIR", root().join("target/languages"))
-        .env(
-            "DACAPO_CACHE_DIR",
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("languages-cache"),
-        )
+        .env("DACAPO_CACHE_DIR", cache())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
@@ -119,6 +116,11 @@ pub fn said(output: &Output) -> String {
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{talk}");
     said
+}
+
+/// Where compiled components are kept.
+pub fn cache() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("languages-cache")
 }
 
 pub fn copy(from: &Path, to: &Path) {

@@ -13,16 +13,33 @@ use dacapo_client::{QueueChange, StartOptions};
 use dacapo_model::{
     HttpGrant, HttpSettings, Manifest, RunId, SecretGrant, SecretName, SqlGrant, Status,
 };
+use dacapo_sandbox::SandboxConfig;
 use dacapo_testkit::{Child, Component, Failure, Run, RunOutcome, Value, json};
 use dacapo_tests::{Database, database};
 use dacapo_worker::{Secrets, SqlUrl, Worker, WorkerConfig};
 
-use crate::projects::{C, FOREIGN, Language, RUST, SPIDERMONKEY, tour};
+use crate::projects::{C, FOREIGN, Language, RUST, SPIDERMONKEY, cache, tour};
 
 /// All in which there is a tour.
 fn everywhere() -> impl Iterator<Item = Language> {
     let others = FOREIGN.into_iter().chain([SPIDERMONKEY]);
     [RUST].into_iter().chain(others.filter(|it| it.is_here()))
+}
+
+/// The tour in this language, which is compiled once.
+async fn loaded(language: Language) -> Component {
+    static LOADED: Mutex<BTreeMap<&str, Component>> = Mutex::new(BTreeMap::new());
+    let file = tour(language).await;
+    let mut loaded = LOADED.lock().unwrap();
+    let load = || Component::load_with(file, sandbox(Component::default_limits())).unwrap();
+    loaded.entry(language.name).or_insert_with(load).clone()
+}
+
+fn sandbox(limits: SandboxConfig) -> SandboxConfig {
+    SandboxConfig {
+        cache_dir: Some(cache()),
+        ..limits
+    }
 }
 
 /// A service on the loopback that remembers what it was asked.
@@ -145,17 +162,42 @@ async fn deploy(database: &Database, component: &[u8], service: &Service) {
     deployed.await.unwrap();
 }
 
+/// Waits until the run stands at this wait.
+async fn reached(database: &Database, run: RunId, key: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    loop {
+        let open: bool = sqlx::query_scalar(
+            "select exists (select from dacapo.step join dacapo.task_suspended using (run_id)
+                where run_id = $1 and key = $2 and outcome is null)",
+        )
+        .bind(run.0)
+        .bind(key)
+        .fetch_one(database.store.pool())
+        .await
+        .unwrap();
+        if open {
+            return;
+        }
+        let found = database.client.get(run).await.unwrap();
+        let is_on_its_way = !found.status.is_terminal() && found.status != Status::Blocked;
+        let is_early = tokio::time::Instant::now() < deadline;
+        assert!(is_on_its_way && is_early, "{key} was not reached: {found:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Takes the tour, with a real worker and all that it asks for.
 async fn taken(language: Language) -> Left {
     let component = std::fs::read(tour(language).await).unwrap();
     let (service, (database, url)) = (Service::start().await, prepared().await);
     deploy(&database, &component, &service).await;
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("key"), "s3cret").unwrap();
-    std::fs::write(directory.path().join("pass"), "word").unwrap();
+    std::fs::write(directory.path().join("key"), "a key of eight bytes or more").unwrap();
+    std::fs::write(directory.path().join("pass"), "a password").unwrap();
     let config = WorkerConfig {
         secrets: Secrets::new([], Some(directory.path().to_owned())),
         sql: [("stops".to_owned(), SqlUrl(url))].into(),
+        sandbox: sandbox(SandboxConfig::default()),
         ..WorkerConfig::default()
     };
     let worker = Worker::start(database.store.clone(), config).await.unwrap();
@@ -166,21 +208,16 @@ async fn taken(language: Language) -> Left {
     let input = json!(service.url).to_string();
     let started = client.start_by_name("tour.see", &input, options);
     let run = started.await.unwrap().id;
-    let patience = Duration::from_secs(120);
-    let nap = "select count(*) = 1 from dacapo.step where key = 'first#1/1/nap#1'";
-    database.until_within(patience, "the hare naps", nap).await;
     let send = async |event, payload| {
         client.send_event(run, event, payload, None).await.unwrap();
     };
+    reached(&database, run, "first#1/1/nap#1").await;
     send("whistle", "null").await;
-    let waits = "select count(*) = 1 from dacapo.step where key = 'three#1/1/lunch#1'";
-    database.until("it waits for its lunch", waits).await;
+    reached(&database, run, "three#1/1/lunch#1").await;
     send("lunch", "\"soup\"").await;
-    let waits = "select count(*) = 1 from dacapo.step where key = 'turn#1'";
-    database.until("it waits for a turn", waits).await;
+    reached(&database, run, "turn#1").await;
     send("turn-right", "90").await;
-    let waits = "select count(*) = 1 from dacapo.step join dacapo.task_suspended using (run_id) where key = 'look-around#1'";
-    database.until("it is paused", waits).await;
+    reached(&database, run, "look-around#1").await;
     let progress = client.get(run).await.unwrap().progress;
     let progress = (progress.done, progress.total, progress.note.as_deref());
     assert_eq!(progress, (2, Some(4), Some("half of it")));
@@ -193,7 +230,7 @@ async fn taken(language: Language) -> Left {
     database.until("the child is cancelled that is left", far).await;
 
     let too_soon = "select key from dacapo.step join dacapo.attempt using (run_id, key)
-        where run_id = $1 and key = 'knock#1' and step.started_at < attempt.finished_at + interval '40 ms'";
+        where run_id = $1 and key = 'knock#1' and step.finished_at < attempt.finished_at + interval '40 ms'";
     assert!(texts(&database, too_soon, run).await.is_empty());
     let journal = "select concat_ws(' ', key, kind, outcome, case outcome when 'ok' then payload
             else payload::jsonb ->> 'code' end) from dacapo.step
@@ -270,7 +307,7 @@ fn scripted(run: &mut Run) {
 async fn a_tour_survives_crashes_everywhere_in_each_language() {
     let mut expected = None;
     for language in everywhere() {
-        let component = Component::load(tour(language).await).unwrap();
+        let component = loaded(language).await;
         let mut run = component.run("tour.see", "http://nowhere").unwrap();
         scripted(&mut run);
         let end = run.run_to_completion().await.unwrap().to_string();
@@ -296,7 +333,7 @@ async fn drawn(language: Language, component: &Component, id: u128) -> Vec<BTree
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_and_randomness_outside_of_steps_are_the_same_in_each_replay() {
     for language in everywhere() {
-        let component = Component::load(tour(language).await).unwrap();
+        let component = loaded(language).await;
         let name = language.name;
         // The workflow itself compares what is said in replays with what was said first.
         let (one, other) = (
@@ -338,7 +375,7 @@ async fn values_of_all_types_come_and_go_in_each_language() {
     });
     let mut expected = None;
     for language in everywhere() {
-        let component = Component::load(tour(language).await).unwrap();
+        let component = loaded(language).await;
         let mut run = component
             .run("tour.carry", &luggage)
             .unwrap_or_else(|error| panic!("{error}"));
@@ -352,7 +389,7 @@ async fn values_of_all_types_come_and_go_in_each_language() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_the_code_cannot_read_blocks_the_run_in_each_language() {
     for language in everywhere() {
-        let component = Component::load(tour(language).await).unwrap();
+        let component = loaded(language).await;
         let mut run = component.run("tour.misread", Value::Null).unwrap();
         let outcome = run.run_to_completion().await.unwrap();
         let said = outcome.to_string();
@@ -366,7 +403,7 @@ async fn an_outcome_that_the_code_cannot_read_blocks_the_run_in_each_language() 
 async fn what_others_have_packed_is_built_in() {
     // There are no packages of C.
     for language in everywhere().filter(|language| ![RUST, C].contains(language)) {
-        let component = Component::load(tour(language).await).unwrap();
+        let component = loaded(language).await;
         let mut run = component.run("tour.greet", "Ada").unwrap();
         let outcome = run.run_to_completion().await.unwrap();
         let greeting: String = outcome.output().unwrap();
