@@ -146,7 +146,7 @@ func look(met *[]string) error {
 	if dacapo.Changed("scenic-route") {
 		*met = append(*met, "scenic")
 	}
-	logger := slog.New(dacapo.NewHandler(slog.LevelDebug - 4)).With("place", "tower")
+	logger := slog.New(dacapo.NewHandler(slog.LevelDebug-4)).With("place", "tower")
 	for _, level := range []struct {
 		name  string
 		level slog.Level
