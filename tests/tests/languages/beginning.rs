@@ -10,7 +10,9 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::projects::{FOREIGN, Language, PYTHON, RUST, TYPESCRIPT, command, dacapo, directory, said};
+use crate::projects::{
+    FOREIGN, Language, PYTHON, RUST, TYPESCRIPT, command, dacapo, directory, said,
+};
 
 /// Reads lines up to one with this in it, and answers all of them.
 async fn up_to<R: AsyncRead + Unpin>(word: &str, lines: &mut Lines<BufReader<R>>) -> String {
@@ -98,7 +100,10 @@ async fn begins(language: Language, data: &Path) {
     let mut dev = Dev::start(&project, "order-flow.wasm", data);
     let told = up_to("runs list", &mut dev.lines).await;
     assert!(told.contains("of app:order-flow is active"), "{told}");
-    assert!(told.contains("start app:order-flow/workflows.sign-up"), "{told}");
+    assert!(
+        told.contains("start app:order-flow/workflows.sign-up"),
+        "{told}"
+    );
     let typed = |arguments: &[&str]| {
         let mut command = command(&project, arguments);
         command.env("DACAPO_DATA_DIR", data);
@@ -128,7 +133,10 @@ async fn begins(language: Language, data: &Path) {
     }
     // The example's own mistake, told by its own words.
     let bad = r#"{"name": "Ada", "email": "nobody"}"#;
-    let failed = typed(&[&start[..], &[bad]].concat()).output().await.unwrap();
+    let failed = typed(&[&start[..], &[bad]].concat())
+        .output()
+        .await
+        .unwrap();
     assert!(!failed.status.success());
     let told = String::from_utf8_lossy(&failed.stderr);
     assert!(

@@ -264,11 +264,8 @@ fn choose_spidermonkey(project: &Path) {
     let program = of_path("componentize-js");
     let modules = program.parent().and_then(Path::parent).unwrap();
     let name = "@bytecodealliance";
-    std::os::unix::fs::symlink(
-        modules.join(name),
-        project.join("node_modules").join(name),
-    )
-    .unwrap();
+    std::os::unix::fs::symlink(modules.join(name), project.join("node_modules").join(name))
+        .unwrap();
 }
 
 /// Where a program is.

@@ -181,7 +181,10 @@ async fn reached(database: &Database, run: RunId, key: &str) {
         let found = database.client.get(run).await.unwrap();
         let is_on_its_way = !found.status.is_terminal() && found.status != Status::Blocked;
         let is_early = tokio::time::Instant::now() < deadline;
-        assert!(is_on_its_way && is_early, "{key} was not reached: {found:#?}");
+        assert!(
+            is_on_its_way && is_early,
+            "{key} was not reached: {found:#?}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -227,7 +230,9 @@ async fn taken(language: Language) -> Left {
     let progress = (done.progress.done, done.progress.total, done.progress.note);
     assert_eq!(progress, (4, Some(4), None));
     let far = "select status = 'cancelled' from dacapo.run where input = '\"far\"'";
-    database.until("the child is cancelled that is left", far).await;
+    database
+        .until("the child is cancelled that is left", far)
+        .await;
 
     let too_soon = "select key from dacapo.step join dacapo.attempt using (run_id, key)
         where run_id = $1 and key = 'knock#1' and step.finished_at < attempt.finished_at + interval '40 ms'";
@@ -271,7 +276,10 @@ fn scripted(run: &mut Run) {
     run.label("colour", "red");
     run.id(RunId(uuid::Uuid::from_u128(7)));
     for (step, outcome) in [
-        ("ask", json!({ "status": 201, "told": "yes", "said": "it", "bytes": 0, "sum": 0 })),
+        (
+            "ask",
+            json!({ "status": 201, "told": "yes", "said": "it", "bytes": 0, "sum": 0 }),
+        ),
         ("sign", json!(4)),
         (
             "book",
@@ -320,7 +328,11 @@ async fn a_tour_survives_crashes_everywhere_in_each_language() {
 }
 
 /// What `draw` has answered: what was said before a step, in it, behind it, and in two branches.
-async fn drawn(language: Language, component: &Component, id: u128) -> Vec<BTreeMap<String, String>> {
+async fn drawn(
+    language: Language,
+    component: &Component,
+    id: u128,
+) -> Vec<BTreeMap<String, String>> {
     let mut run = component.run("tour.draw", Value::Null).unwrap();
     run.id(RunId(uuid::Uuid::from_u128(id)));
     let outcome = run.run_to_completion().await.unwrap();
@@ -343,7 +355,8 @@ async fn clocks_and_randomness_outside_of_steps_are_the_same_in_each_replay() {
         let [before, inside, after, left, right] = one.as_slice() else {
             panic!("{name}: {one:?}");
         };
-        let clock = |said: &BTreeMap<String, String>, name: &str| said[name].parse::<u64>().unwrap();
+        let clock =
+            |said: &BTreeMap<String, String>, name: &str| said[name].parse::<u64>().unwrap();
         for (what, first) in before {
             let Some(clocked) = what.strip_prefix("random: ") else {
                 assert!(clock(after, what) >= clock(before, what), "{name} {what}");
@@ -352,7 +365,10 @@ async fn clocks_and_randomness_outside_of_steps_are_the_same_in_each_replay() {
             let mut seen = BTreeSet::from([first]);
             for elsewhere in [inside, after, left, right].into_iter().chain(&other) {
                 let drawn = &elsewhere[what];
-                assert!(seen.insert(drawn), "{name} {clocked}: {drawn} twice in {one:?} {other:?}");
+                assert!(
+                    seen.insert(drawn),
+                    "{name} {clocked}: {drawn} twice in {one:?} {other:?}"
+                );
             }
         }
         let clocks: BTreeSet<u64> = after
@@ -380,7 +396,9 @@ async fn values_of_all_types_come_and_go_in_each_language() {
             .run("tour.carry", &luggage)
             .unwrap_or_else(|error| panic!("{error}"));
         let outcome = run.run_to_completion().await.unwrap();
-        let carried: Value = outcome.output().unwrap_or_else(|_| panic!("{}: {outcome}", language.name));
+        let carried: Value = outcome
+            .output()
+            .unwrap_or_else(|_| panic!("{}: {outcome}", language.name));
         let expected = expected.get_or_insert_with(|| carried.clone());
         assert_eq!(carried, *expected, "{}", language.name);
     }
@@ -393,9 +411,18 @@ async fn an_outcome_that_the_code_cannot_read_blocks_the_run_in_each_language() 
         let mut run = component.run("tour.misread", Value::Null).unwrap();
         let outcome = run.run_to_completion().await.unwrap();
         let said = outcome.to_string();
-        assert!(matches!(outcome, RunOutcome::Blocked(_)), "{}: {said}", language.name);
+        assert!(
+            matches!(outcome, RunOutcome::Blocked(_)),
+            "{}: {said}",
+            language.name
+        );
         assert!(said.contains("read"), "{}: {said}", language.name);
-        assert_eq!(run.journal().trim(), r#"read#1 step ok "a text""#, "{}", language.name);
+        assert_eq!(
+            run.journal().trim(),
+            r#"read#1 step ok "a text""#,
+            "{}",
+            language.name
+        );
     }
 }
 

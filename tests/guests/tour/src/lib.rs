@@ -89,7 +89,8 @@ struct About {
 /// What the run knows about itself, its log, and attempts.
 fn look(met: &mut Vec<String>) -> Result<(), Failure> {
     let (created, now, mut labels) = (context::created_at(), now(), context::labels());
-    let started = created <= now && ms(created) > 1_577_836_800_000 && ms(SystemTime::now()) == ms(now);
+    let started =
+        created <= now && ms(created) > 1_577_836_800_000 && ms(SystemTime::now()) == ms(now);
     step("about").run_with(|attempt| {
         Ok(About {
             run: context::run_id(),
@@ -151,17 +152,25 @@ fn ask(service: &str, met: &mut Vec<String>) -> Result<(), Failure> {
             .response_max(1_000)
             .idempotency_header("x-key")
             .send()?;
-        let bytes = http::get(format!("{service}/away")).redirects(1).send()?.body;
+        let bytes = http::get(format!("{service}/away"))
+            .redirects(1)
+            .send()?
+            .body;
         Ok(Asked {
             status: answer.status,
             told: answer.header("X-Told").map(str::to_owned),
-            said: answer.json::<Value>()?["said"].as_str().unwrap_or_default().to_owned(),
+            said: answer.json::<Value>()?["said"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             bytes: bytes.len(),
             sum: bytes.into_iter().map(u32::from).sum(),
         })
     })?;
     let big = step("big").attempts(1).run(|| {
-        let answer = http::get(format!("{service}/bytes")).response_max(10).send()?;
+        let answer = http::get(format!("{service}/bytes"))
+            .response_max(10)
+            .send()?;
         Ok(answer.status)
     });
     failing(met, "big", big);
@@ -206,19 +215,25 @@ fn book(met: &mut Vec<String>) -> Result<(), Failure> {
             cents: row.get("cents")?,
             score: row.get("score")?,
             open: row.get("is_open")?,
-            stars: row.get::<JsonText>("note")?.read::<Value>()?["stars"].as_i64().unwrap_or_default(),
+            stars: row.get::<JsonText>("note")?.read::<Value>()?["stars"]
+                .as_i64()
+                .unwrap_or_default(),
             photo: row.get("photo")?,
             seen: row.get::<Micros>("seen_at")?.0 / 1_000,
             closed: row.get("closed")?,
         })
     })?;
-    let again = step("book-again").attempts(1).sql(|tx| {
-        Ok(tx.execute("insert into stop (name) values ($1)", ("tower",))?)
-    });
+    let again = step("book-again")
+        .attempts(1)
+        .sql(|tx| Ok(tx.execute("insert into stop (name) values ($1)", ("tower",))?));
     if let Err(failure) = again {
         let details: Option<Value> = failure.details().unwrap_or_default();
         let state = details.and_then(|details| Some(details["sqlState"].as_str()?.to_owned()));
-        met.push(format!("book-again: {} {}", failure.code, state.unwrap_or_default()));
+        met.push(format!(
+            "book-again: {} {}",
+            failure.code,
+            state.unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -283,7 +298,9 @@ fn part(met: &mut Vec<String>) -> Result<(), Failure> {
 fn rest(met: &mut Vec<String>) -> Result<(), Failure> {
     let (event, degrees): (String, u32) = wait_for_any("turn", &TURNS).recv()?;
     met.push(format!("turn: {event} {}", degrees + 1));
-    let again = wait_for_any::<u32>("turn-again", &TURNS).timeout(MOMENT).recv()?;
+    let again = wait_for_any::<u32>("turn-again", &TURNS)
+        .timeout(MOMENT)
+        .recv()?;
     let again = again.map_or_else(|| "nothing".to_owned(), |(event, _)| event);
     met.push(format!("turn-again: {again}"));
     sleep_until("until", now() + MOMENT)?;
@@ -292,7 +309,9 @@ fn rest(met: &mut Vec<String>) -> Result<(), Failure> {
 
 /// Meets with the code of the failure.
 fn failing<T>(met: &mut Vec<String>, name: &str, outcome: Result<T, Failure>) {
-    let code = outcome.err().map_or_else(|| "done".to_owned(), |failure| failure.code);
+    let code = outcome
+        .err()
+        .map_or_else(|| "done".to_owned(), |failure| failure.code);
     met.push(format!("{name}: {code}"));
 }
 
@@ -315,5 +334,7 @@ fn same(name: &str, now: &str) -> Result<(), String> {
 }
 
 fn ms(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
 }
