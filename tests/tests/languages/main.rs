@@ -13,3 +13,4 @@ mod heavy;
 mod mistakes;
 mod order;
 mod projects;
+mod tour;
