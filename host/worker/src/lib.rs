@@ -34,6 +34,8 @@ mod relatives;
 mod retention;
 mod scheduler;
 mod session;
+#[cfg(feature = "failpoints")]
+pub mod sim;
 mod sql;
 mod writer;
 
@@ -125,9 +127,7 @@ impl Worker {
             .enable_all()
             .build()
             .map_err(WorkerError::Threads)?;
-        let drain = Arc::new(Notify::new());
-        let health = Arc::new(Health::default());
-        let stage = Arc::new(Stage {
+        let stage = Stage {
             deployments: Deployments::new(
                 store.clone(),
                 sandbox.clone(),
@@ -136,20 +136,26 @@ impl Worker {
             sandbox,
             alone: Arc::new(RwLock::new(())),
             sql: Arc::new(sql),
-        });
+        };
+        Ok(Self::on(stage, store, config, Guests(Some(guests))))
+    }
+
+    fn on(stage: Stage, store: Store, config: WorkerConfig, guests: Guests) -> Self {
+        let drain = Arc::new(Notify::new());
+        let health = Arc::new(Health::default());
         let task = tokio::spawn(work(
             store,
             config,
-            stage,
-            Guests(Some(guests)),
+            Arc::new(stage),
+            guests,
             Arc::clone(&drain),
             Arc::clone(&health),
         ));
-        Ok(Self {
+        Self {
             task,
             drain,
             health,
-        })
+        }
     }
 
     /// Whether it works.
@@ -184,7 +190,8 @@ impl Drop for Worker {
     }
 }
 
-/// The threads for guests. A runtime must not be dropped where others wait, so it goes away in the background.
+/// The threads for guests; none: they are played where all else is done. A runtime must not be dropped where others wait, so it goes away in
+/// the background.
 struct Guests(Option<tokio::runtime::Runtime>);
 
 impl Drop for Guests {
@@ -327,8 +334,9 @@ async fn register(
                     tracing::warn!(%error, cause = error.source(), "waiting for the database");
                 }
                 tokio::select! {
-                    () = backoff.wait() => {}
+                    biased;
                     () = drain.notified() => return Ok(None),
+                    () = backoff.wait() => {}
                 }
             }
             Err(error) => return Err(error),
