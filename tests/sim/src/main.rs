@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use dacapo_sim::{Report, Theatre};
 
-const HELP: &str = "usage: sim [COUNT] [--from SEED] [--jobs N]    plays COUNT seeds (100), beginning with SEED (1)
+const HELP: &str = "usage: sim [COUNT] [--from SEED] [--jobs N] [--trace]
+                                               plays COUNT seeds (100), beginning with SEED (1); shows what happened in those that go wrong
        sim --seed SEED                         plays one seed, and shows what happened";
 
 struct Arguments {
@@ -41,6 +42,7 @@ fn arguments() -> Result<Option<Arguments>> {
             }
             "--from" => given.from = value()?,
             "--jobs" => given.jobs = usize::try_from(value()?)?.max(1),
+            "--trace" => given.traced = true,
             "--help" | "-h" => return Ok(None),
             text => match text.parse() {
                 Ok(count) => given.count = count,
@@ -65,7 +67,7 @@ fn main() -> Result<ExitCode> {
         let jobs: Vec<_> = (0..arguments.jobs)
             .map(|job| {
                 let (next, failed, choices) = (&next, &failed, &choices);
-                let traced = arguments.traced;
+                let (traced, arguments) = (arguments.traced, &arguments);
                 scope.spawn(move || -> Result<()> {
                     let directory = directory(job);
                     let _ = std::fs::remove_dir_all(&directory);
@@ -78,7 +80,9 @@ fn main() -> Result<ExitCode> {
                         }
                         let report = theatre.play(seed, traced)?;
                         choices.fetch_add(u64::from(report.choices), Ordering::Relaxed);
-                        tell(&report);
+                        if !report.wrong.is_empty() || arguments.count == 1 {
+                            tell(&report);
+                        }
                         if !report.wrong.is_empty() {
                             failed.lock().unwrap().push(seed);
                         }

@@ -613,7 +613,11 @@ impl World<'_> {
                 } => {
                     let statement = link.statements.get(&statement).copied().unwrap_or_default();
                     sql = server.sql(statement).to_owned();
-                    link.writer = wire::first_uuid(&rest);
+                    // What follows in a transaction is written under the id that its first statement said.
+                    let said = wire::first_uuid(&rest);
+                    if said.is_some() || server.status(session) == b'I' {
+                        link.writer = said;
+                    }
                     if let (Owner::Worker(at), true, Some(id)) =
                         (link.owner, sql.contains("insert into dacapo.worker"), link.writer)
                     {
