@@ -233,17 +233,17 @@ async fn work(
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
-        let id = WorkerId(uuid::Uuid::now_v7());
         // One more, for SQL steps.
-        let Some((mut connection, now)) =
-            register(&store, &config, id, i32::from(fences) + 1, &drain).await?
+        let Some((mut connection, id)) =
+            register(&store, &config, i32::from(fences) + 1, &drain).await?
         else {
             return Ok(());
         };
         let fences = i16::try_from(fences).unwrap_or(i16::MAX);
         let incarnation = Arc::new(Incarnation::new(
             id,
-            Clock::new(now),
+            // The first heartbeat, right after this, brings the database's time.
+            Clock::new(Timestamp::from_micros(0)),
             store.clone(),
             Arc::clone(&inbox),
             submissions,
@@ -304,13 +304,14 @@ async fn work(
 async fn register(
     store: &Store,
     config: &WorkerConfig,
-    id: WorkerId,
     fences: i32,
     drain: &Notify,
-) -> Result<Option<(dacapo_store::StoreConnection, Timestamp)>, WorkerError> {
+) -> Result<Option<(dacapo_store::StoreConnection, WorkerId)>, WorkerError> {
     let name = format!("{}:{}", host_name(), std::process::id());
     let mut backoff = Backoff::default();
     loop {
+        // Another one for each try: if only the answer was lost the last one is taken, and holds nothing.
+        let id = WorkerId(uuid::Uuid::now_v7());
         let attempt = async {
             let mut connection = store.connect().await?;
             check_schema(store).await?;
@@ -327,8 +328,7 @@ async fn register(
             Ok::<_, WorkerError>(connection)
         };
         match attempt.await {
-            // The first heartbeat, right after this, brings the database's time.
-            Ok(connection) => return Ok(Some((connection, Timestamp::from_micros(0)))),
+            Ok(connection) => return Ok(Some((connection, id))),
             Err(WorkerError::Store(error)) if error.is_transient() => {
                 if backoff.is_first() {
                     tracing::warn!(%error, cause = error.source(), "waiting for the database");

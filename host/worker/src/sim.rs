@@ -52,6 +52,13 @@ impl House {
     }
 }
 
+impl Worker {
+    /// Whether it has stopped, by itself or because it has drained.
+    pub fn has_stopped(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
 /// Asked at each failpoint whether whoever came there dies.
 pub type Fate = Box<dyn FnMut(Failpoint) -> bool>;
 

@@ -363,6 +363,14 @@ impl Ledger {
         wrong
     }
 
+    /// The run that began it all for this one: itself, if it is no child.
+    pub(crate) fn ancestor<'a>(&'a self, run: &'a str) -> &'a str {
+        match self.runs.get(run).and_then(|known| known.parent.as_deref()) {
+            Some(parent) => self.ancestor(parent),
+            None => run,
+        }
+    }
+
     /// Whether all runs have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.runs.values().all(|run| run.status != "active")

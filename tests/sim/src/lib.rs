@@ -154,6 +154,18 @@ impl Theatre {
         self.server.take_own(DATABASE)
     }
 
+    /// From now on the workers' statements have `by` in the place of `what`: to see whether that is noticed. None: they are whole again. Answers
+    /// whether the last one that was asked for was put anywhere.
+    pub fn break_statements(&mut self, broken: Option<(&str, &str)>) -> bool {
+        let broken = broken.map(|(what, by)| (what.to_owned(), by.to_owned()));
+        self.server.break_statements(broken)
+    }
+
+    /// Carries out SQL on the database, for good: to break its functions.
+    pub fn alter(&mut self, sql: &str) -> Result<()> {
+        self.server.ask(sql).map(drop)
+    }
+
     /// Sessions of the server that were needed so far.
     pub fn sessions(&self) -> usize {
         self.server.sessions()

@@ -13,6 +13,7 @@ use dacapo_sim::{Report, Theatre};
 
 const HELP: &str = "usage: sim [COUNT] [--from SEED] [--jobs N] [--trace]
                                                plays COUNT seeds (100), beginning with SEED (1); shows what happened in those that go wrong
+       sim … --break WHAT BY                   with BY in the place of WHAT in the workers' statements
        sim --seed SEED                         plays one seed, and shows what happened";
 
 struct Arguments {
@@ -20,6 +21,7 @@ struct Arguments {
     count: u64,
     jobs: usize,
     traced: bool,
+    broken: Option<(String, String)>,
 }
 
 fn arguments() -> Result<Option<Arguments>> {
@@ -28,20 +30,20 @@ fn arguments() -> Result<Option<Arguments>> {
         count: 100,
         jobs: 1,
         traced: false,
+        broken: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut value = || -> Result<u64> {
-            let text = words.next().with_context(|| format!("{word} takes a number\n{HELP}"))?;
-            text.parse()
-                .with_context(|| format!("{word}: expected a number, got {text:?}"))
-        };
         match word.as_str() {
             "--seed" => {
-                (given.from, given.count, given.traced) = (value()?, 1, true);
+                (given.from, given.count, given.traced) = (number(&word, &mut words)?, 1, true);
             }
-            "--from" => given.from = value()?,
-            "--jobs" => given.jobs = usize::try_from(value()?)?.max(1),
+            "--from" => given.from = number(&word, &mut words)?,
+            "--jobs" => given.jobs = usize::try_from(number(&word, &mut words)?)?.max(1),
+            "--break" => {
+                let mut text = || words.next().with_context(|| format!("--break takes two texts\n{HELP}"));
+                given.broken = Some((text()?, text()?));
+            }
             "--trace" => given.traced = true,
             "--help" | "-h" => return Ok(None),
             text => match text.parse() {
@@ -51,6 +53,12 @@ fn arguments() -> Result<Option<Arguments>> {
         }
     }
     Ok(Some(given))
+}
+
+fn number(option: &str, words: &mut impl Iterator<Item = String>) -> Result<u64> {
+    let text = words.next().with_context(|| format!("{option} takes a number\n{HELP}"))?;
+    text.parse()
+        .with_context(|| format!("{option}: expected a number, got {text:?}"))
 }
 
 fn main() -> Result<ExitCode> {
@@ -72,6 +80,9 @@ fn main() -> Result<ExitCode> {
                     let directory = directory(job);
                     let _ = std::fs::remove_dir_all(&directory);
                     let mut theatre = Theatre::new(&directory, &guest())?;
+                    if let Some((what, by)) = &arguments.broken {
+                        theatre.break_statements(Some((what, by)));
+                    }
                     let began = Instant::now();
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);

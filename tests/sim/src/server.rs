@@ -27,6 +27,9 @@ pub(crate) struct Server {
     known: HashMap<(String, Vec<u8>), usize>,
     admin: usize,
     hearing: usize,
+    /// What is put in the place of what in statements, to see whether that is noticed.
+    broken: Option<(String, String)>,
+    has_broken: bool,
 }
 
 /// A prepared statement, which all sessions know by the same name.
@@ -84,6 +87,8 @@ impl Server {
             known: HashMap::new(),
             admin: 0,
             hearing: 0,
+            broken: None,
+            has_broken: false,
         };
         let hello = hello(database);
         server.admin = server.take(&hello)?;
@@ -156,6 +161,10 @@ impl Server {
 
     /// The number of a statement.
     pub(crate) fn statement(&mut self, sql: &str, types: &[u8]) -> usize {
+        let broken = self.broken.as_ref().filter(|(what, _)| sql.contains(what));
+        let mended = broken.map(|(what, by)| sql.replace(what, by));
+        self.has_broken |= mended.is_some();
+        let sql = mended.as_deref().unwrap_or(sql);
         let key = (sql.to_owned(), types.to_vec());
         *self.known.entry(key).or_insert_with(|| {
             self.statements.push(Statement {
@@ -202,7 +211,8 @@ impl Server {
 
     /// The message that prepares a statement on a session, if it is not yet.
     pub(crate) fn preparing(&mut self, session: usize, statement: usize) -> Vec<u8> {
-        if !self.sessions[session].prepared.insert(statement) {
+        // In a transaction that has failed nothing can be prepared, and all else is refused, too.
+        if self.status(session) == b'E' || !self.sessions[session].prepared.insert(statement) {
             return Vec::new();
         }
         let known = &self.statements[statement];
@@ -265,6 +275,10 @@ impl Server {
     }
 
     fn is_blocked(&mut self, session: usize) -> Result<bool> {
+        // It is what one asks on.
+        if session == self.admin {
+            return Ok(false);
+        }
         let process = self.sessions[session].process;
         let sql = format!("select cardinality(pg_blocking_pids({process})) > 0");
         let rows = self.ask(&sql)?;
@@ -306,6 +320,12 @@ impl Server {
             .filter(|(tag, _)| *tag == b'A')
             .map(|(tag, body)| wire::message(tag, &[body]))
             .collect())
+    }
+
+    /// From now on statements have this in the place of that. Answers whether some had it since the last call.
+    pub(crate) fn break_statements(&mut self, broken: Option<(String, String)>) -> bool {
+        self.broken = broken;
+        std::mem::take(&mut self.has_broken)
     }
 
     pub(crate) fn sessions(&self) -> usize {

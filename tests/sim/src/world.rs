@@ -358,8 +358,10 @@ impl World<'_> {
         if self.plan.faults.are_none() {
             for ((run, key), count) in &shared.ledger.effects {
                 let name = ledger::name_in(key);
-                let mut scripts = self.plan.runs.iter();
+                let first = shared.ledger.ancestor(run);
+                let scripts = self.plan.runs.iter();
                 let attempts = scripts
+                    .filter(|run| run.id.as_deref() == Some(first))
                     .find_map(|run| script::attempts(&run.deeds, name))
                     .unwrap_or(1);
                 if *count > attempts {
@@ -593,8 +595,32 @@ impl World<'_> {
         let link = self.links.get_mut(&id).context("a connection is gone")?;
         let session = link.session.context("a connection has no session")?;
         let request = link.requests.pop_front().context("there is no request")?;
+        let sql = request.parts.iter().find_map(|part| match part {
+            Part::Bind { statement, .. } => {
+                let statement = link.statements.get(statement).copied().unwrap_or_default();
+                Some(server.sql(statement).to_owned())
+            }
+            Part::Query(text) => Some(text.clone()),
+            _ => None,
+        });
+        let sql = sql.unwrap_or_default();
+        let how = self.how(id, &sql);
+        self.note(format!("{id} {how:?} {}", server::label(&sql)));
+        match how {
+            How::LostBefore => {
+                self.cut(id)?;
+                return self.turn_of(id);
+            }
+            How::Collides => {
+                let mut answer = wire::error("40P01", "a simulated deadlock");
+                answer.extend(wire::ready(b'I'));
+                return self.answer(id, &answer);
+            }
+            _ => {}
+        }
+        let server = &mut self.theatre.server;
+        let link = self.links.get_mut(&id).context("a connection is gone")?;
         let mut bytes = Vec::new();
-        let mut sql = String::new();
         for part in request.parts {
             match part {
                 Part::Parse { name, sql, types } => {
@@ -612,7 +638,6 @@ impl World<'_> {
                     rest,
                 } => {
                     let statement = link.statements.get(&statement).copied().unwrap_or_default();
-                    sql = server.sql(statement).to_owned();
                     // What follows in a transaction is written under the id that its first statement said.
                     let said = wire::first_uuid(&rest);
                     if said.is_some() || server.status(session) == b'I' {
@@ -628,25 +653,10 @@ impl World<'_> {
                 }
                 Part::Query(text) => {
                     bytes.extend(wire::query(&text));
-                    sql = text;
                 }
                 Part::Sync => bytes.extend(wire::sync()),
                 Part::Execute(raw) | Part::Other(raw) => bytes.extend(raw),
             }
-        }
-        let how = self.how(id, &sql);
-        self.note(format!("{id} {how:?} {}", server::label(&sql)));
-        match how {
-            How::LostBefore => {
-                self.cut(id)?;
-                return self.turn_of(id);
-            }
-            How::Collides => {
-                let mut answer = wire::error("40P01", "a simulated deadlock");
-                answer.extend(wire::ready(b'I'));
-                return self.answer(id, &answer);
-            }
-            _ => {}
         }
         let begins = how == How::Slow && self.theatre.server.status(session) == b'I';
         match self
@@ -931,6 +941,7 @@ impl World<'_> {
                 .draining
                 .as_ref()
                 .is_some_and(JoinHandle::is_finished);
+            let has_stopped = life.worker.as_ref().is_some_and(Worker::has_stopped);
             let (died, last_words, notes) = {
                 let mut shared = self.shared.borrow_mut();
                 shared.current = None;
@@ -943,6 +954,10 @@ impl World<'_> {
             };
             for note in notes {
                 self.note(note);
+            }
+            if has_stopped && !died {
+                let text = format!("worker {at} has stopped by itself");
+                self.shared.borrow_mut().wrong.push(text);
             }
             if died {
                 for (id, bytes) in last_words {
