@@ -1,7 +1,7 @@
 //! The database's clock, kept going between two looks at it. Workers whose own clocks differ agree by it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use dacapo_model::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::time::Instant;
 
 /// Tells the database's time without asking the database.

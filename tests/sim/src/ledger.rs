@@ -187,7 +187,9 @@ impl Ledger {
                 .iter()
                 .any(|((of, _), event)| of == run && event.delivery.as_ref() == Some(delivery));
             if !is_there {
-                wrong.push(format!("run {run} has lost the event {delivery}, which was acknowledged"));
+                wrong.push(format!(
+                    "run {run} has lost the event {delivery}, which was acknowledged"
+                ));
             }
         }
         *self = now;
@@ -216,7 +218,9 @@ impl Ledger {
                 if let Some(worker) = &task.worker
                     && !self.workers.contains(worker)
                 {
-                    wrong.push(format!("run {run} is leased to {worker}, which is not there"));
+                    wrong.push(format!(
+                        "run {run} is leased to {worker}, which is not there"
+                    ));
                 }
                 if let Some(reason) = &task.blocked
                     && !reason.contains("\"poison\"")
@@ -228,7 +232,10 @@ impl Ledger {
         let mut positions = BTreeSet::new();
         for ((run, key), step) in &self.steps {
             if !positions.insert((run, &step.position)) {
-                wrong.push(format!("run {run} has two rows at {}, one is {key}", step.position));
+                wrong.push(format!(
+                    "run {run} has two rows at {}, one is {key}",
+                    step.position
+                ));
             }
             if !self.runs.contains_key(run) {
                 wrong.push(format!("there is a journal of run {run}, and no such run"));
@@ -238,7 +245,9 @@ impl Ledger {
             let Some(key) = &event.taken_by else { continue };
             let step = self.steps.get(&(run.clone(), key.clone()));
             if step.is_none_or(|step| step.outcome.is_none()) {
-                wrong.push(format!("event {seq} of run {run} was taken by {key}, which has no outcome"));
+                wrong.push(format!(
+                    "event {seq} of run {run} was taken by {key}, which has no outcome"
+                ));
             }
         }
         for ((run, key), step) in &self.steps {
@@ -250,7 +259,9 @@ impl Ledger {
                 of == run && event.name == name && step.due.is_some_and(|due| event.received <= due)
             });
             if in_time {
-                wrong.push(format!("run {run}: {key} timed out, and its event came in time"));
+                wrong.push(format!(
+                    "run {run}: {key} timed out, and its event came in time"
+                ));
             }
         }
     }
@@ -261,7 +272,9 @@ impl Ledger {
             match now.runs.get(id) {
                 None => wrong.push(format!("run {id} is gone")),
                 Some(after) if run.status != "active" && after != run => {
-                    wrong.push(format!("run {id} had ended, and was changed: {run:?}, {after:?}"));
+                    wrong.push(format!(
+                        "run {id} had ended, and was changed: {run:?}, {after:?}"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -271,7 +284,9 @@ impl Ledger {
             match now.steps.get(place) {
                 None => wrong.push(format!("run {run}: {key} is gone from the journal")),
                 Some(after) if step.outcome.is_some() && after != step => {
-                    wrong.push(format!("run {run}: {key} was recorded, and is another: {step:?}, {after:?}"));
+                    wrong.push(format!(
+                        "run {run}: {key} was recorded, and is another: {step:?}, {after:?}"
+                    ));
                 }
                 Some(after) if after.position != step.position => {
                     wrong.push(format!("run {run}: {key} has moved"));
@@ -301,11 +316,16 @@ impl Ledger {
                 Writer::Worker(None) | Writer::Outside => step.kind == "pause",
             };
             if !writers.iter().any(is_allowed) {
-                wrong.push(format!("run {run}: {key} was written by {writers:?}, and {holder:?} held the run"));
+                wrong.push(format!(
+                    "run {run}: {key} was written by {writers:?}, and {holder:?} held the run"
+                ));
             }
         }
         for (id, run) in &now.runs {
-            let ended = self.runs.get(id).is_some_and(|before| before.status == "active")
+            let ended = self
+                .runs
+                .get(id)
+                .is_some_and(|before| before.status == "active")
                 && run.status != "active";
             let holder = self.holder(id);
             let is_allowed = |writer: &Writer| match writer {
@@ -314,7 +334,9 @@ impl Ledger {
                 Writer::Worker(None) | Writer::Outside => holder.is_none(),
             };
             if ended && !writers.iter().any(is_allowed) {
-                wrong.push(format!("run {id} was ended by {writers:?}, and {holder:?} held it"));
+                wrong.push(format!(
+                    "run {id} was ended by {writers:?}, and {holder:?} held it"
+                ));
             }
         }
     }
@@ -342,21 +364,27 @@ impl Ledger {
         let place = (run.to_owned(), key.to_owned());
         // A worker that was fenced does not know it yet, and may be in the middle of a body; nothing that it records is written.
         let holds = worker.is_some_and(|id| self.holder(run) == Some(id.to_string()));
-        let recorded = self.steps.get(&place).and_then(|step| step.outcome.as_ref());
+        let recorded = self
+            .steps
+            .get(&place)
+            .and_then(|step| step.outcome.as_ref());
         if let (true, Some(outcome)) = (holds, recorded) {
-            wrong.push(format!("run {run}: {key} is recorded as {outcome}, and was executed again"));
+            wrong.push(format!(
+                "run {run}: {key} is recorded as {outcome}, and was executed again"
+            ));
         }
         for name in done.split(',').filter(|name| !name.is_empty()) {
             // What was only said has no row; a child that was awaited has two.
             if name.starts_with("say") {
                 continue;
             }
-            let is_durable = self
-                .steps
-                .iter()
-                .any(|((of, key), step)| of == run && name_in(key) == name && step.outcome.is_some());
+            let is_durable = self.steps.iter().any(|((of, key), step)| {
+                of == run && name_in(key) == name && step.outcome.is_some()
+            });
             if !is_durable {
-                wrong.push(format!("run {run}: {key} was executed, and {name} before it is not durable"));
+                wrong.push(format!(
+                    "run {run}: {key} was executed, and {name} before it is not durable"
+                ));
             }
         }
         *self.effects.entry(place).or_default() += 1;
@@ -386,7 +414,10 @@ impl Ledger {
                     .filter(|(_, step)| step.outcome.is_none())
                     .map(|((_, key), _)| key.as_str())
                     .collect();
-                format!("run {id} has not ended: {:?}, open: {open:?}", self.tasks.get(id))
+                format!(
+                    "run {id} has not ended: {:?}, open: {open:?}",
+                    self.tasks.get(id)
+                )
             })
             .collect()
     }

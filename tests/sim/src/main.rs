@@ -41,7 +41,11 @@ fn arguments() -> Result<Option<Arguments>> {
             "--from" => given.from = number(&word, &mut words)?,
             "--jobs" => given.jobs = usize::try_from(number(&word, &mut words)?)?.max(1),
             "--break" => {
-                let mut text = || words.next().with_context(|| format!("--break takes two texts\n{HELP}"));
+                let mut text = || {
+                    words
+                        .next()
+                        .with_context(|| format!("--break takes two texts\n{HELP}"))
+                };
                 given.broken = Some((text()?, text()?));
             }
             "--trace" => given.traced = true,
@@ -56,7 +60,9 @@ fn arguments() -> Result<Option<Arguments>> {
 }
 
 fn number(option: &str, words: &mut impl Iterator<Item = String>) -> Result<u64> {
-    let text = words.next().with_context(|| format!("{option} takes a number\n{HELP}"))?;
+    let text = words
+        .next()
+        .with_context(|| format!("{option} takes a number\n{HELP}"))?;
     text.parse()
         .with_context(|| format!("{option}: expected a number, got {text:?}"))
 }
@@ -137,7 +143,10 @@ fn tell(report: &Report) {
         println!("seed {}: {wrong}", report.seed);
     }
     if !report.wrong.is_empty() {
-        println!("seed {} went wrong; play it again: ./x sim --seed {}", report.seed, report.seed);
+        println!(
+            "seed {} went wrong; play it again: ./x sim --seed {}",
+            report.seed, report.seed
+        );
     }
 }
 

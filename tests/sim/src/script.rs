@@ -64,7 +64,11 @@ fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) ->
     let smaller = (size / 2).max(1);
     match rng.u32(0..100) {
         0..45 => {
-            let fails = if rng.u32(0..4) == 0 { rng.u32(1..=2) } else { 0 };
+            let fails = if rng.u32(0..4) == 0 {
+                rng.u32(1..=2)
+            } else {
+                0
+            };
             Deed::Step {
                 id: format!("step{number}"),
                 fails,

@@ -93,7 +93,9 @@ impl Server {
         let hello = hello(database);
         server.admin = server.take(&hello)?;
         server.hearing = server.take(&hello)?;
-        let listen: String = CHANNELS.map(|channel| format!("listen {channel};")).concat();
+        let listen: String = CHANNELS
+            .map(|channel| format!("listen {channel};"))
+            .concat();
         let hearing = server.hearing;
         server.must(hearing, &listen)?;
         Ok(server)
@@ -195,7 +197,10 @@ impl Server {
         bytes.extend(wire::describe(&name));
         bytes.extend(wire::sync());
         let Went::Done(answer) = self.send(session, &bytes, None)? else {
-            bail!("preparing a statement waits for a lock: {}", self.sql(statement));
+            bail!(
+                "preparing a statement waits for a lock: {}",
+                self.sql(statement)
+            );
         };
         if wire::error_in(&answer).is_some() {
             return Ok(Err(answer));
@@ -282,7 +287,9 @@ impl Server {
         let process = self.sessions[session].process;
         let sql = format!("select cardinality(pg_blocking_pids({process})) > 0");
         let rows = self.ask(&sql)?;
-        Ok(rows.first().is_some_and(|row| row[0].as_deref() == Some("t")))
+        Ok(rows
+            .first()
+            .is_some_and(|row| row[0].as_deref() == Some("t")))
     }
 
     /// Carries out what must not fail nor wait.
@@ -421,10 +428,10 @@ pub(crate) fn writes(sql: &str) -> bool {
         && (["insert into", "delete from", "update dacapo."]
             .iter()
             .any(|word| bare.contains(word))
-            || bare
-                .split("dacapo.")
-                .skip(1)
-                .any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_').starts_with('(')))
+            || bare.split("dacapo.").skip(1).any(|rest| {
+                rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_')
+                    .starts_with('(')
+            }))
 }
 
 /// What a statement is about, in a few words.

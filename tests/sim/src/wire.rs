@@ -143,10 +143,7 @@ pub(crate) fn query(sql: &str) -> Vec<u8> {
 }
 
 pub(crate) fn parse(name: &str, sql: &str, types: &[u8]) -> Vec<u8> {
-    message(
-        b'P',
-        &[name.as_bytes(), &[0], sql.as_bytes(), &[0], types],
-    )
+    message(b'P', &[name.as_bytes(), &[0], sql.as_bytes(), &[0], types])
 }
 
 pub(crate) fn describe(name: &str) -> Vec<u8> {

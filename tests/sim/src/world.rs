@@ -23,8 +23,8 @@ use uuid::Uuid;
 use crate::Theatre;
 use crate::ledger::{self, Ledger, Writer};
 use crate::plan::{Plan, Wish};
-use crate::server::{self, Went};
 use crate::script;
+use crate::server::{self, Went};
 use crate::wire::{self, Incoming, Part, Request};
 
 /// When each simulation begins, in microseconds: 1 January 2030.
@@ -102,11 +102,19 @@ struct Link {
 enum Doing {
     Nothing,
     /// Its statement waits for a lock.
-    Waiting { begins: bool, how: How, sql: String },
+    Waiting {
+        begins: bool,
+        how: How,
+        sql: String,
+    },
     /// Its statement is carried out and not committed.
-    Uncommitted { answer: Vec<u8> },
+    Uncommitted {
+        answer: Vec<u8>,
+    },
     /// It is to be answered.
-    Answered { answer: Vec<u8> },
+    Answered {
+        answer: Vec<u8>,
+    },
 }
 
 /// What becomes of a statement.
@@ -256,7 +264,9 @@ impl World<'_> {
             let wrong = shared
                 .ledger
                 .effect(&run.to_string(), key.as_str(), done, id);
-            shared.notes.push(format!("worker {current} executes {key}"));
+            shared
+                .notes
+                .push(format!("worker {current} executes {key}"));
             shared.wrong.extend(wrong);
         })));
     }
@@ -374,7 +384,9 @@ impl World<'_> {
         for (id, run) in &shared.ledger.runs {
             let is_child = run.parent.is_some();
             if run.status == "cancelled" && !run.cancel_requested && !is_child {
-                shared.wrong.push(format!("run {id} is cancelled, and nobody asked for it"));
+                shared
+                    .wrong
+                    .push(format!("run {id} is cancelled, and nobody asked for it"));
             }
         }
         Ok(())
@@ -429,7 +441,11 @@ impl World<'_> {
                 }
             }
         }
-        let alive = self.places.iter().filter(|place| place.life.is_some()).count();
+        let alive = self
+            .places
+            .iter()
+            .filter(|place| place.life.is_some())
+            .count();
         for (at, place) in self.places.iter().enumerate() {
             match (&place.life, place.frozen) {
                 (None, _) => {
@@ -643,9 +659,11 @@ impl World<'_> {
                     if said.is_some() || server.status(session) == b'I' {
                         link.writer = said;
                     }
-                    if let (Owner::Worker(at), true, Some(id)) =
-                        (link.owner, sql.contains("insert into dacapo.worker"), link.writer)
-                    {
+                    if let (Owner::Worker(at), true, Some(id)) = (
+                        link.owner,
+                        sql.contains("insert into dacapo.worker"),
+                        link.writer,
+                    ) {
                         self.shared.borrow_mut().incarnations[at] = Some(id);
                     }
                     bytes.extend(server.preparing(session, statement));
@@ -682,7 +700,10 @@ impl World<'_> {
         how: How,
         sql: &str,
     ) -> Result<()> {
-        let session = self.link(id)?.session.context("a connection has no session")?;
+        let session = self
+            .link(id)?
+            .session
+            .context("a connection has no session")?;
         let failed = wire::error_in(&answer);
         if let Some((code, said)) = &failed {
             self.note(format!("{id} is refused: {code} {said}"));
@@ -757,7 +778,10 @@ impl World<'_> {
                 .collect();
             let before = went.len();
             for id in waiting {
-                let session = self.link(id)?.session.context("a connection has no session")?;
+                let session = self
+                    .link(id)?
+                    .session
+                    .context("a connection has no session")?;
                 let Went::Done(answer) = self.theatre.server.look_again(session)? else {
                     continue;
                 };
@@ -937,10 +961,7 @@ impl World<'_> {
                 }
             });
             by = Duration::ZERO;
-            let has_drained = life
-                .draining
-                .as_ref()
-                .is_some_and(JoinHandle::is_finished);
+            let has_drained = life.draining.as_ref().is_some_and(JoinHandle::is_finished);
             let has_stopped = life.worker.as_ref().is_some_and(Worker::has_stopped);
             let (died, last_words, notes) = {
                 let mut shared = self.shared.borrow_mut();
@@ -1163,7 +1184,10 @@ impl World<'_> {
             };
             let wish = Wish::ResumeById(run.clone());
             let is_wished = self.plan.wishes.contains(&wish)
-                || self.links.values().any(|link| link.wish.as_ref() == Some(&wish));
+                || self
+                    .links
+                    .values()
+                    .any(|link| link.wish.as_ref() == Some(&wish));
             if tasks.iter().any(waits) && !is_wished {
                 self.plan.wishes.push(wish);
             }
@@ -1199,7 +1223,11 @@ impl World<'_> {
                 && matches!(link.doing, Doing::Nothing)
                 && link.requests.is_empty()
         };
-        let id = self.links.iter().find(|(_, link)| free(link)).map(|(id, _)| *id);
+        let id = self
+            .links
+            .iter()
+            .find(|(_, link)| free(link))
+            .map(|(id, _)| *id);
         let id = id.context("nobody is free to ask")?;
         self.note(format!("{id} wishes {wish:?}"));
         let link = self.link(id)?;
@@ -1225,7 +1253,10 @@ impl World<'_> {
             return Ok(());
         }
         let rows = wire::rows(answer);
-        let said = rows.first().and_then(|row| row[0].clone()).unwrap_or_default();
+        let said = rows
+            .first()
+            .and_then(|row| row[0].clone())
+            .unwrap_or_default();
         self.note(format!("{id} is told {said}"));
         match wish {
             Wish::Start(run) => self.plan.runs[run].id = Some(said),
@@ -1251,7 +1282,9 @@ impl World<'_> {
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };
-            let Some(session) = link.session else { continue };
+            let Some(session) = link.session else {
+                continue;
+            };
             if matches!(link.doing, Doing::Waiting { .. }) {
                 tries += 1;
                 if tries > 1_000 {
@@ -1352,7 +1385,10 @@ fn prepare(
                 }
             }
             Part::Query(sql) => {
-                let listens = !sql.trim_start().to_ascii_lowercase().starts_with("unlisten");
+                let listens = !sql
+                    .trim_start()
+                    .to_ascii_lowercase()
+                    .starts_with("unlisten");
                 link.listens = listens;
                 answer.extend(wire::done(if listens { "LISTEN" } else { "UNLISTEN" }));
                 answer.extend(wire::ready(server.status(session)));

@@ -18,7 +18,8 @@ struct Stage {
 
 impl Stage {
     fn new(name: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("dacapo-sim-{}-{name}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("dacapo-sim-{}-{name}", std::process::id()));
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);

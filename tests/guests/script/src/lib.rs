@@ -118,7 +118,10 @@ fn one<'a>(deed: &'a Deed, done: &[String]) -> Result<(&'a str, String), Failure
         Deed::Wait { id, ms: Some(ms) } => {
             let wait = wait_for::<u32>(id).timeout(Duration::from_millis(*ms));
             let came = wait.recv()?;
-            (id, came.map_or_else(|| "late".to_owned(), |n| n.to_string()))
+            (
+                id,
+                came.map_or_else(|| "late".to_owned(), |n| n.to_string()),
+            )
         }
         Deed::Pause { id } => {
             pause(id)?;
@@ -155,13 +158,11 @@ fn one<'a>(deed: &'a Deed, done: &[String]) -> Result<(&'a str, String), Failure
             let came = match (*awaited, ms) {
                 (false, _) => "started".to_owned(),
                 (true, None) => ended(started.output())?,
-                (true, Some(ms)) => {
-                    match started.output_within(Duration::from_millis(*ms)) {
-                        Ok(None) => "late".to_owned(),
-                        Ok(Some(output)) => output,
-                        Err(failure) => ended(Err(failure))?,
-                    }
-                }
+                (true, Some(ms)) => match started.output_within(Duration::from_millis(*ms)) {
+                    Ok(None) => "late".to_owned(),
+                    Ok(Some(output)) => output,
+                    Err(failure) => ended(Err(failure))?,
+                },
             };
             (id, format!("({came})"))
         }
