@@ -5,12 +5,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use dacapo_sandbox::{PrepareError, Sandbox, SandboxError};
+use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 
+use crate::io::IoThread;
 use crate::deployments::{Components, Deployments};
 use crate::play::Stage;
 use crate::sql::SqlDatabases;
-use crate::{Failpoint, Guests, SandboxConfig, Store, Worker, WorkerConfig, WorkerError};
+use crate::{Failpoint, Guests, SandboxConfig, Store, Threads, Worker, WorkerConfig, WorkerError};
 
 /// What simulated workers share.
 pub struct House {
@@ -48,7 +50,12 @@ impl House {
             alone: Arc::new(RwLock::new(())),
             sql: Arc::new(SqlDatabases::new(&config)?),
         };
-        Ok(Worker::on(stage, store, config, Guests(None)))
+        let threads = Threads {
+            guests: Guests(None),
+            journal: IoThread::callers(),
+            caller: Handle::current(),
+        };
+        Ok(Worker::on(stage, store, config, threads, IoThread::callers()))
     }
 }
 
