@@ -8,8 +8,8 @@ use dacapo_sandbox::{PrepareError, Sandbox, SandboxError};
 use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 
-use crate::io::IoThread;
 use crate::deployments::{Components, Deployments};
+use crate::io::IoThread;
 use crate::play::Stage;
 use crate::sql::SqlDatabases;
 use crate::{Failpoint, Guests, SandboxConfig, Store, Threads, Worker, WorkerConfig, WorkerError};
@@ -55,7 +55,13 @@ impl House {
             journal: IoThread::callers(),
             caller: Handle::current(),
         };
-        Ok(Worker::on(stage, store, config, threads, IoThread::callers()))
+        Ok(Worker::on(
+            stage,
+            store,
+            config,
+            threads,
+            IoThread::callers(),
+        ))
     }
 }
 
