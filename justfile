@@ -32,9 +32,17 @@ build *arguments:
 fmt:
     ./x fmt
 
-# Formatting, prepared queries, clippy, documentation.
+# Formatting, prepared queries, clippy, documentation, deny.
 lint:
     ./x lint
+
+# Hold what comes from elsewhere against deny.toml.
+deny:
+    ./x deny
+
+# Write what dacapo is made of to target/sbom/.
+sbom:
+    ./x sbom
 
 # Renew store/.sqlx after a change of a query or a migration.
 prepare *arguments:
