@@ -28,8 +28,8 @@ pub(crate) struct Server {
     admin: usize,
     hearing: usize,
     /// What is put in the place of what in statements, to see whether that is noticed.
-    broken: Option<(String, String)>,
-    has_broken: bool,
+    change: Option<(String, String)>,
+    has_changed: bool,
 }
 
 /// A prepared statement, which all sessions know by the same name.
@@ -87,8 +87,8 @@ impl Server {
             known: HashMap::new(),
             admin: 0,
             hearing: 0,
-            broken: None,
-            has_broken: false,
+            change: None,
+            has_changed: false,
         };
         let hello = hello(database);
         server.admin = server.take(&hello)?;
@@ -163,10 +163,10 @@ impl Server {
 
     /// The number of a statement.
     pub(crate) fn statement(&mut self, sql: &str, types: &[u8]) -> usize {
-        let broken = self.broken.as_ref().filter(|(what, _)| sql.contains(what));
-        let mended = broken.map(|(what, by)| sql.replace(what, by));
-        self.has_broken |= mended.is_some();
-        let sql = mended.as_deref().unwrap_or(sql);
+        let change = self.change.as_ref().filter(|(what, _)| sql.contains(what));
+        let changed = change.map(|(what, by)| sql.replace(what, by));
+        self.has_changed |= changed.is_some();
+        let sql = changed.as_deref().unwrap_or(sql);
         let key = (sql.to_owned(), types.to_vec());
         *self.known.entry(key).or_insert_with(|| {
             self.statements.push(Statement {
@@ -329,10 +329,15 @@ impl Server {
             .collect())
     }
 
-    /// From now on statements have this in the place of that. Answers whether some had it since the last call.
-    pub(crate) fn break_statements(&mut self, broken: Option<(String, String)>) -> bool {
-        self.broken = broken;
-        std::mem::take(&mut self.has_broken)
+    /// From now on statements that have the first text have the second one in its place.
+    pub(crate) fn change(&mut self, change: Option<(String, String)>) {
+        self.change = change;
+        self.has_changed = false;
+    }
+
+    /// Whether any statement had it.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     pub(crate) fn sessions(&self) -> usize {
