@@ -102,7 +102,7 @@ impl Plan {
             .map(|_| PlannedRun {
                 deeds: script::make(rng, size),
                 id: None,
-                deadline: (rng.u32(0..8) == 0).then(|| rng.u64(200..6_000)),
+                deadline: (rng.u32(0..6) == 0).then(|| rng.u64(200..6_000)),
                 queued: (limits.is_some() && rng.u32(0..5) > 0).then(|| {
                     let key = rng.u32(0..3);
                     (key > 0).then(|| format!("key{key}"))
@@ -128,7 +128,7 @@ impl Plan {
                     wishes.push(Wish::Send(at, event, payload));
                 }
             }
-            if rng.u32(0..6) == 0 {
+            if rng.u32(0..4) == 0 {
                 wishes.push(Wish::Pause(at));
                 wishes.push(Wish::Resume(at));
             }

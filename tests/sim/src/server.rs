@@ -26,7 +26,8 @@ pub(crate) struct Server {
     statements: Vec<Statement>,
     known: HashMap<(String, Vec<u8>), usize>,
     admin: usize,
-    hearing: usize,
+    /// What was notified and nobody has asked for.
+    heard: Vec<Vec<u8>>,
     /// What is put in the place of what in statements, to see whether that is noticed.
     change: Option<(String, String)>,
     has_changed: bool,
@@ -86,18 +87,16 @@ impl Server {
             statements: Vec::new(),
             known: HashMap::new(),
             admin: 0,
-            hearing: 0,
+            heard: Vec::new(),
             change: None,
             has_changed: false,
         };
         let hello = hello(database);
         server.admin = server.take(&hello)?;
-        server.hearing = server.take(&hello)?;
         let listen: String = CHANNELS
             .map(|channel| format!("listen {channel};"))
             .concat();
-        let hearing = server.hearing;
-        server.must(hearing, &listen)?;
+        server.ask(&listen)?;
         Ok(server)
     }
 
@@ -314,19 +313,15 @@ impl Server {
         if let Some((code, said)) = wire::error_in(&answer) {
             bail!("{sql}: {code} {said}");
         }
+        let heard = wire::messages(&answer).filter(|(tag, _)| *tag == b'A');
+        self.heard
+            .extend(heard.map(|(tag, body)| wire::message(tag, &[body])));
         Ok(wire::rows(&answer))
     }
 
-    /// What was notified since the last time.
-    pub(crate) fn hear(&mut self) -> Result<Vec<Vec<u8>>> {
-        let hearing = &mut self.sessions[self.hearing];
-        hearing.awaited = 1;
-        hearing.stream.write_all(&wire::query(""))?;
-        let answer = hearing.wait()?;
-        Ok(wire::messages(&answer)
-            .filter(|(tag, _)| *tag == b'A')
-            .map(|(tag, body)| wire::message(tag, &[body]))
-            .collect())
+    /// What was notified since the last time, up to what was asked last.
+    pub(crate) fn hear(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.heard)
     }
 
     /// From now on statements that have the first text have the second one in its place.

@@ -30,6 +30,10 @@ use crate::wire::{self, Incoming, Part, Request};
 /// When each simulation begins, in microseconds: 1 January 2030.
 pub(crate) const BEGINNING: i64 = 1_893_456_000_000_000;
 
+/// How likely it is that what is stuck gets through: for longer than a lease, and for a few statements.
+const LONG: u32 = 500;
+const SHORT: u32 = 5_000;
+
 /// The queue that some runs are in.
 const QUEUE: &str = "narrow";
 
@@ -99,8 +103,8 @@ struct Link {
     writer: Option<Uuid>,
     /// Its transaction has written something.
     has_written: bool,
-    /// Nothing gets through until that is over.
-    stuck: bool,
+    /// Nothing gets through until that is over; how likely it is to be.
+    stuck: Option<u32>,
     wish: Option<Wish>,
 }
 
@@ -435,15 +439,18 @@ impl World<'_> {
         for (&id, link) in &self.links {
             let is_gone = link.stream.is_none() && link.owner != Owner::Outside;
             match &link.doing {
-                _ if link.stuck => {
-                    let often = if self.calm { 20_000 } else { 500 };
+                _ if link.stuck.is_some() => {
+                    let often = link.stuck.filter(|_| !self.calm).unwrap_or(20_000);
                     choices.push((often, Action::Release(id)));
                 }
                 Doing::Nothing if !link.requests.is_empty() => {
                     choices.push((20_000, Action::CarryOut(id)));
                     busy = true;
-                    if link.owner != Owner::Outside {
-                        choices.push((10 * faults.stuck, Action::Stick(id)));
+                    if let Owner::Worker(at) = link.owner {
+                        let life = self.places[at].life.as_ref();
+                        let is_draining = life.is_some_and(|life| life.draining.is_some());
+                        let often = if is_draining { 50 } else { 10 };
+                        choices.push((often * faults.stuck, Action::Stick(id)));
                     }
                 }
                 Doing::Nothing if is_gone => choices.push((4_000, Action::Forget(id))),
@@ -501,7 +508,7 @@ impl World<'_> {
                             .filter(|link| link.owner == Owner::Worker(at))
                     };
                     let is_asking = mine().any(|link| !link.requests.is_empty());
-                    let is_stuck = mine().any(|link| link.stuck);
+                    let is_stuck = mine().any(|link| link.stuck.is_some());
                     let often = if is_asking { 100 } else { 20 };
                     choices.push((faults.kill * 20, Action::Kill(at)));
                     choices.push((faults.freeze * often, Action::Freeze(at)));
@@ -611,11 +618,11 @@ impl World<'_> {
             Action::Advance => self.advance(),
             Action::Kill(at) => self.bury(at),
             Action::Stick(link) => {
-                self.link(link)?.stuck = true;
+                self.link(link)?.stuck = Some(LONG);
                 Ok(())
             }
             Action::Release(link) => {
-                self.link(link)?.stuck = false;
+                self.link(link)?.stuck = None;
                 Ok(())
             }
             Action::Freeze(at) => {
@@ -624,7 +631,9 @@ impl World<'_> {
                 if self.plan.faults.stuck > 0 {
                     for link in self.links.values_mut() {
                         let is_its = link.owner == Owner::Worker(at) && !link.requests.is_empty();
-                        link.stuck |= is_its && self.rng.u32(0..4) > 0;
+                        if is_its && self.rng.u32(0..4) > 0 {
+                            link.stuck = Some(LONG);
+                        }
                     }
                 }
                 Ok(())
@@ -872,16 +881,16 @@ impl World<'_> {
 
     /// Looks at what was committed, and hears what was notified.
     fn look(&mut self, writers: &[Writer]) -> Result<()> {
-        let heard = self.theatre.server.hear()?;
+        let shared = &mut *self.shared.borrow_mut();
+        let wrong = shared.ledger.look(&mut self.theatre.server, writers)?;
+        shared.wrong.extend(wrong);
+        let heard = self.theatre.server.hear();
         if !heard.is_empty() {
             let listening = self.links.values_mut().filter(|link| link.listens);
             for link in listening {
                 link.heard.extend(heard.iter().cloned());
             }
         }
-        let shared = &mut *self.shared.borrow_mut();
-        let wrong = shared.ledger.look(&mut self.theatre.server, writers)?;
-        shared.wrong.extend(wrong);
         Ok(())
     }
 
@@ -936,13 +945,19 @@ impl World<'_> {
     /// Breaks a connection. What its client has asked for may still be on its way.
     fn cut(&mut self, id: u32) -> Result<()> {
         let keeps = self.rng.bool();
-        let sticks = !self.calm && self.plan.faults.stuck > 0 && self.rng.bool();
+        // Some of that when its client asks elsewhere what became of it, some when all of that is long over.
+        let sticks = match self.rng.u32(0..4) {
+            _ if self.calm || self.plan.faults.stuck == 0 => None,
+            0 | 1 => None,
+            2 => Some(LONG),
+            _ => Some(SHORT),
+        };
         let link = self.link(id)?;
         if let Some(stream) = link.stream.take() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         link.orphan(keeps);
-        link.stuck = sticks && !link.requests.is_empty();
+        link.stuck = sticks.filter(|_| !link.requests.is_empty());
         Ok(())
     }
 
@@ -1195,7 +1210,7 @@ impl World<'_> {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             link.orphan(false);
-            link.stuck = false;
+            link.stuck = None;
             if matches!(link.doing, Doing::Uncommitted { .. }) {
                 link.doing = Doing::Nothing;
             }
@@ -1427,7 +1442,7 @@ impl Link {
             heard: VecDeque::new(),
             writer: None,
             has_written: false,
-            stuck: false,
+            stuck: None,
             wish: None,
         }
     }
