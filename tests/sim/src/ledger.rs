@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use uuid::Uuid;
 
-use crate::script::Journals;
+use crate::plan::Limits;
+use crate::script::{self, Journals};
 use crate::server::Server;
 
 /// What the simulation has seen of a database.
@@ -14,12 +15,14 @@ pub(crate) struct Ledger {
     pub(crate) runs: BTreeMap<String, Run>,
     pub(crate) tasks: BTreeMap<String, Vec<Task>>,
     pub(crate) steps: BTreeMap<(String, String), Step>,
-    events: BTreeMap<(String, String), Event>,
+    events: BTreeMap<(String, i64), Event>,
     workers: BTreeSet<String>,
     /// Events that a sender was told are in: run and delivery.
     acknowledged: BTreeSet<(String, String)>,
     /// How often each step's body was executed.
     pub(crate) effects: BTreeMap<(String, String), u32>,
+    /// Those of the queue.
+    pub(crate) limits: Option<Limits>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(crate) struct Run {
     failure: Option<String>,
     pub(crate) parent: Option<String>,
     pub(crate) cancel_requested: bool,
+    finished: Option<i64>,
+    deadline: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,10 @@ pub(crate) struct Task {
     pub(crate) reason: Option<String>,
     pub(crate) paused: bool,
     blocked: Option<String>,
+    /// What it waits for.
+    pub(crate) events: Vec<String>,
+    is_queued: bool,
+    key: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +66,7 @@ struct Event {
     received: i64,
     taken_by: Option<String>,
     delivery: Option<String>,
+    payload: String,
 }
 
 /// Who wrote what is looked at.
@@ -68,26 +78,35 @@ pub(crate) enum Writer {
     Outside,
 }
 
+/// A worker's clock may be ahead of the database's by so many microseconds.
+const CLOCKS_APART: i64 = 100_000;
+
 const STATEMENTS: [(&str, &str); 5] = [
     (
         "sim_runs",
-        "select id, status, output, failure, parent, cancel_requested_at is not null from dacapo.run",
+        "select 'run', id, status, output, failure, parent, cancel_requested_at is not null,
+            (extract(epoch from finished_at) * 1000000)::bigint, (extract(epoch from deadline) * 1000000)::bigint
+        from dacapo.run",
     ),
     (
         "sim_tasks",
-        "select run_id, 'ready', null, null, false, null from dacapo.task_ready
-        union all select run_id, 'leased', worker_id::text, null, false, null from dacapo.task_leased
-        union all select run_id, 'suspended', null, reason, paused, blocked from dacapo.task_suspended",
+        "select 'task', run_id, 'ready', null, null, false, null, null, queue is not null, queue_key from dacapo.task_ready
+        union all select 'task', run_id, 'leased', worker_id::text, null, false, null, null, queue is not null, queue_key
+        from dacapo.task_leased
+        union all select 'task', run_id, 'suspended', null, reason, paused, blocked, array_to_string(events, '#'), queue is not null,
+            queue_key
+        from dacapo.task_suspended",
     ),
     (
         "sim_steps",
-        "select run_id, key, position, kind, outcome, payload, (extract(epoch from due) * 1000000)::bigint, finished_at from dacapo.step",
+        "select 'step', run_id, key, position, kind, outcome, payload, (extract(epoch from due) * 1000000)::bigint, finished_at from dacapo.step",
     ),
     (
         "sim_events",
-        "select run_id, seq, name, (extract(epoch from received_at) * 1000000)::bigint, taken_by, delivery_id from dacapo.event",
+        "select 'event', run_id, seq, name, (extract(epoch from received_at) * 1000000)::bigint, taken_by, delivery_id, payload
+        from dacapo.event",
     ),
-    ("sim_workers", "select id from dacapo.worker"),
+    ("sim_workers", "select 'worker', id from dacapo.worker"),
 ];
 
 /// What must hold of every database, as `dacapo doctor` says it.
@@ -130,54 +149,64 @@ impl Ledger {
         )?;
         let mut now = Ledger::default();
         for row in &rows {
-            match row.len() {
-                6 if is_task(row) => {
+            let id = text(row, 1);
+            match row[0].as_deref() {
+                Some("task") => {
                     let task = Task {
-                        place: text(row, 1),
-                        worker: row[2].clone(),
-                        reason: row[3].clone(),
-                        paused: is(row, 4),
-                        blocked: row[5].clone(),
+                        place: text(row, 2),
+                        worker: row[3].clone(),
+                        reason: row[4].clone(),
+                        paused: is(row, 5),
+                        blocked: row[6].clone(),
+                        events: text(row, 7).split('#').map(str::to_owned).collect(),
+                        is_queued: is(row, 8),
+                        key: text(row, 9),
                     };
-                    now.tasks.entry(text(row, 0)).or_default().push(task);
+                    now.tasks.entry(id).or_default().push(task);
                 }
-                6 if number(row, 1).is_some() => {
+                Some("event") => {
                     let event = Event {
-                        name: text(row, 2),
-                        received: number(row, 3).unwrap_or(0),
-                        taken_by: row[4].clone(),
-                        delivery: row[5].clone(),
+                        name: text(row, 3),
+                        received: number(row, 4).unwrap_or(0),
+                        taken_by: row[5].clone(),
+                        delivery: row[6].clone(),
+                        payload: text(row, 7),
                     };
-                    now.events.insert((text(row, 0), text(row, 1)), event);
+                    let seq = number(row, 2).unwrap_or(0);
+                    now.events.insert((id, seq), event);
                 }
-                6 => {
+                Some("run") => {
                     let run = Run {
-                        status: text(row, 1),
-                        output: row[2].clone(),
-                        failure: row[3].clone(),
-                        parent: row[4].clone(),
-                        cancel_requested: is(row, 5),
+                        status: text(row, 2),
+                        output: row[3].clone(),
+                        failure: row[4].clone(),
+                        parent: row[5].clone(),
+                        cancel_requested: is(row, 6),
+                        finished: number(row, 7),
+                        deadline: number(row, 8),
                     };
-                    now.runs.insert(text(row, 0), run);
+                    now.runs.insert(id, run);
                 }
-                8 => {
+                Some("step") => {
                     let step = Step {
-                        position: text(row, 2),
-                        kind: text(row, 3),
-                        outcome: row[4].clone(),
-                        payload: row[5].clone(),
-                        due: number(row, 6),
-                        finished: row[7].clone(),
+                        position: text(row, 3),
+                        kind: text(row, 4),
+                        outcome: row[5].clone(),
+                        payload: row[6].clone(),
+                        due: number(row, 7),
+                        finished: row[8].clone(),
                     };
-                    now.steps.insert((text(row, 0), text(row, 1)), step);
+                    now.steps.insert((id, text(row, 2)), step);
                 }
                 _ => {
-                    now.workers.insert(text(row, 0));
+                    now.workers.insert(id);
                 }
             }
         }
         let mut wrong = Vec::new();
+        now.limits = self.limits;
         now.check_rows(&mut wrong);
+        now.check_queue(&mut wrong);
         self.check_changes(&now, writers, &mut wrong);
         now.acknowledged = std::mem::take(&mut self.acknowledged);
         now.effects = std::mem::take(&mut self.effects);
@@ -206,8 +235,12 @@ impl Ledger {
             if run.status != "active" && tasks != 0 {
                 wrong.push(format!("run {id} is {} and has {tasks} tasks", run.status));
             }
-            if run.status == "failed" {
-                wrong.push(format!("run {id} failed: {:?}", run.failure));
+            let is_late = run
+                .deadline
+                .is_some_and(|deadline| run.finished >= Some(deadline - CLOCKS_APART));
+            let failure = run.failure.as_deref().unwrap_or_default();
+            if run.status == "failed" && !(is_late && failure.contains("\"deadline\"")) {
+                wrong.push(format!("run {id} failed: {failure}"));
             }
         }
         for (run, tasks) in &self.tasks {
@@ -251,16 +284,72 @@ impl Ledger {
             }
         }
         for ((run, key), step) in &self.steps {
-            if step.outcome.as_deref() != Some("timed-out") {
-                continue;
+            if step.kind == "wait" {
+                self.check_wait(run, key, step, wrong);
             }
-            let name = name_in(key);
-            let in_time = self.events.iter().any(|((of, _), event)| {
-                of == run && event.name == name && step.due.is_some_and(|due| event.received <= due)
-            });
-            if in_time {
+        }
+    }
+
+    /// A wait that took an event has taken one, and it is what the wait says; one that timed out has left none behind that came in time.
+    fn check_wait(&self, run: &str, key: &str, step: &Step, wrong: &mut Vec<String>) {
+        let all = || self.events.iter().filter(|((of, _), _)| of == run);
+        let names = script::awaited(name_in(key));
+        match step.outcome.as_deref() {
+            Some("timed-out") => {
+                let in_time = all().any(|(_, event)| {
+                    event.taken_by.is_none()
+                        && names.contains(&event.name.as_str())
+                        && step.due.is_some_and(|due| event.received <= due)
+                });
+                if in_time {
+                    wrong.push(format!(
+                        "run {run}: {key} timed out, and its event came in time"
+                    ));
+                }
+            }
+            // The others are waits for children.
+            Some("ok") if key.contains("event") => {
+                let taken: Vec<_> = all()
+                    .filter(|(_, event)| event.taken_by.as_deref() == Some(key))
+                    .collect();
+                let payload = step.payload.as_deref().unwrap_or_default();
+                let is_its = |event: &Event| {
+                    payload == event.payload
+                        || payload == format!("[\"{}\",{}]", event.name, event.payload)
+                };
+                match taken[..] {
+                    [(_, event)] if is_its(event) => {}
+                    _ => wrong.push(format!(
+                        "run {run}: {key} has come to {payload}, and has taken {taken:?}"
+                    )),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// No more runs of the queue are on their way than its limits allow.
+    fn check_queue(&self, wrong: &mut Vec<String>) {
+        let Some(limits) = self.limits else { return };
+        let mut keys: BTreeMap<&str, usize> = BTreeMap::new();
+        let tasks = self.tasks.values().flatten();
+        for task in tasks.filter(|task| task.is_queued && task.place != "suspended") {
+            *keys.entry(&task.key).or_default() += 1;
+        }
+        let all: usize = keys.values().sum();
+        if all > limits.runs {
+            wrong.push(format!(
+                "{all} runs of the queue are on their way, and {} may be",
+                limits.runs
+            ));
+        }
+        for (key, runs) in keys {
+            if let Some(per_key) = limits.per_key
+                && !key.is_empty()
+                && runs > per_key
+            {
                 wrong.push(format!(
-                    "run {run}: {key} timed out, and its event came in time"
+                    "{runs} runs of the queue's key {key} are on their way, and {per_key} may be"
                 ));
             }
         }
@@ -318,6 +407,41 @@ impl Ledger {
             if !writers.iter().any(is_allowed) {
                 wrong.push(format!(
                     "run {run}: {key} was written by {writers:?}, and {holder:?} held the run"
+                ));
+            }
+        }
+        for (place, event) in &now.events {
+            let is_new = self
+                .events
+                .get(place)
+                .is_none_or(|event| event.taken_by.is_none());
+            if !is_new || event.taken_by.is_none() {
+                continue;
+            }
+            let older = now.events.iter().find(|((run, seq), older)| {
+                *run == place.0
+                    && *seq < place.1
+                    && older.name == event.name
+                    && older.taken_by.is_none()
+            });
+            if let Some(((run, seq), _)) = older {
+                wrong.push(format!(
+                    "run {run}: the event {} was taken, and {seq} of the same name is older",
+                    place.1
+                ));
+            }
+        }
+        for (id, tasks) in &self.tasks {
+            let holds = |task: &Task| task.place == "suspended" && task.paused;
+            let was_held = tasks.iter().any(holds);
+            let Some(after) = now.tasks.get(id).filter(|_| was_held) else {
+                continue;
+            };
+            let is_asked = writers.contains(&Writer::Outside)
+                || now.runs.get(id).is_some_and(|run| run.cancel_requested);
+            if !is_asked && !after.iter().any(holds) {
+                wrong.push(format!(
+                    "run {id} was paused, and goes on although nobody asked for it: {writers:?}"
                 ));
             }
         }
@@ -421,10 +545,6 @@ impl Ledger {
             })
             .collect()
     }
-}
-
-fn is_task(row: &Row) -> bool {
-    matches!(row[1].as_deref(), Some("ready" | "leased" | "suspended"))
 }
 
 /// The name in a key: `fork#1/0/step#1` is about `step`.

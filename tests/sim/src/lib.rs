@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod ledger;
+mod mutants;
 mod plan;
 mod script;
 mod server;
@@ -19,13 +20,15 @@ mod world;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dacapo_client::Client;
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_sandbox::SandboxConfig;
 use dacapo_store::Store;
 use dacapo_worker::sim::House;
 
+use crate::mutants::Of;
+pub use crate::mutants::{MUTANTS, Mutant};
 use crate::server::Server;
 pub use crate::world::Report;
 
@@ -55,6 +58,8 @@ pub struct Theatre {
     /// What makes the database as it was at the beginning.
     clear: String,
     played: u32,
+    /// What mends the function that is changed.
+    mends: Option<String>,
     _cluster: Cluster,
     _runtime: tokio::runtime::Runtime,
 }
@@ -110,6 +115,7 @@ impl Theatre {
             directory: directory.to_owned(),
             clear,
             played: 0,
+            mends: None,
             _cluster: cluster,
             _runtime: runtime,
         })
@@ -127,7 +133,7 @@ impl Theatre {
             self.server.ask("vacuum")?;
         }
         self.played += 1;
-        self.server.hear()?;
+        self.server.hear();
         Ok(())
     }
 
@@ -154,16 +160,42 @@ impl Theatre {
         self.server.take_own(DATABASE)
     }
 
-    /// From now on the workers' statements have `by` in the place of `what`: to see whether that is noticed. None: they are whole again. Answers
-    /// whether the last one that was asked for was put anywhere.
-    pub fn break_statements(&mut self, broken: Option<(&str, &str)>) -> bool {
-        let broken = broken.map(|(what, by)| (what.to_owned(), by.to_owned()));
-        self.server.break_statements(broken)
+    /// From now on all is as the mutant says. None: it is whole again.
+    pub fn change(&mut self, mutant: Option<&Mutant>) -> Result<()> {
+        if let Some(whole) = self.mends.take() {
+            self.server.ask(&whole)?;
+        }
+        let mut change = None;
+        match mutant {
+            Some(mutant) if matches!(mutant.of, Of::Statements) => {
+                change = Some((mutant.text.to_owned(), mutant.by.to_owned()));
+            }
+            Some(Mutant {
+                name,
+                of: Of::Function(function),
+                text,
+                by,
+                ..
+            }) => {
+                let definition = format!("select pg_get_functiondef('{function}'::regprocedure)");
+                let rows = self.server.ask(&definition)?;
+                let whole = rows[0][0].clone().unwrap_or_default();
+                ensure!(
+                    whole.contains(text),
+                    "{name}: {function} does not have the text that is to be changed"
+                );
+                self.server.ask(&whole.replace(text, by))?;
+                self.mends = Some(whole);
+            }
+            _ => {}
+        }
+        self.server.change(change);
+        Ok(())
     }
 
-    /// Carries out SQL on the database, for good: to break its functions.
-    pub fn alter(&mut self, sql: &str) -> Result<()> {
-        self.server.ask(sql).map(drop)
+    /// Whether what was asked to be changed last was met with at all.
+    pub fn has_changed(&self) -> bool {
+        self.mends.is_some() || self.server.has_changed()
     }
 
     /// Sessions of the server that were needed so far.

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use dacapo_sim::{Report, Theatre};
+use dacapo_sim::{MUTANTS, Mutant, Report, Theatre};
 
 const HELP: &str = "usage: sim [COUNT] [--from SEED] [--jobs N] [--trace]
                                                plays COUNT seeds (100), beginning with SEED (1); shows what happened in those that go wrong
-       sim … --break WHAT BY                   with BY in the place of WHAT in the workers' statements
+       sim … --mutant NAME                     with something taken out of Dacapo, which must be found
+       sim --mutants                           lists what can be taken out
        sim --seed SEED                         plays one seed, and shows what happened";
 
 struct Arguments {
@@ -21,7 +22,7 @@ struct Arguments {
     count: u64,
     jobs: usize,
     traced: bool,
-    broken: Option<(String, String)>,
+    mutant: Option<&'static Mutant>,
 }
 
 fn arguments() -> Result<Option<Arguments>> {
@@ -30,7 +31,7 @@ fn arguments() -> Result<Option<Arguments>> {
         count: 100,
         jobs: 1,
         traced: false,
-        broken: None,
+        mutant: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -40,13 +41,17 @@ fn arguments() -> Result<Option<Arguments>> {
             }
             "--from" => given.from = number(&word, &mut words)?,
             "--jobs" => given.jobs = usize::try_from(number(&word, &mut words)?)?.max(1),
-            "--break" => {
-                let mut text = || {
-                    words
-                        .next()
-                        .with_context(|| format!("--break takes two texts\n{HELP}"))
-                };
-                given.broken = Some((text()?, text()?));
+            "--mutant" => {
+                let name = words.next().unwrap_or_default();
+                given.mutant = Some(Mutant::named(&name).with_context(|| {
+                    format!("there is no mutant {name:?}; --mutants lists them\n{HELP}")
+                })?);
+            }
+            "--mutants" => {
+                for mutant in MUTANTS {
+                    println!("{:32}{}", mutant.name, mutant.about);
+                }
+                std::process::exit(0);
             }
             "--trace" => given.traced = true,
             "--help" | "-h" => return Ok(None),
@@ -86,9 +91,7 @@ fn main() -> Result<ExitCode> {
                     let directory = directory(job);
                     let _ = std::fs::remove_dir_all(&directory);
                     let mut theatre = Theatre::new(&directory, &guest())?;
-                    if let Some((what, by)) = &arguments.broken {
-                        theatre.break_statements(Some((what, by)));
-                    }
+                    theatre.change(arguments.mutant)?;
                     let began = Instant::now();
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +111,14 @@ fn main() -> Result<ExitCode> {
                             let rate = played as f64 / began.elapsed().as_secs_f64();
                             println!("{played} seeds, {rate:.1}/s");
                         }
+                    }
+                    if let Some(mutant) = arguments.mutant
+                        && !theatre.has_changed()
+                    {
+                        bail!(
+                            "{}: no statement has the text that is to be changed",
+                            mutant.name
+                        );
                     }
                     drop(theatre);
                     let _ = std::fs::remove_dir_all(&directory);

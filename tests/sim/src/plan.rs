@@ -12,6 +12,22 @@ pub(crate) struct PlannedRun {
     pub(crate) deeds: Vec<Deed>,
     /// Its id, once somebody was told.
     pub(crate) id: Option<String>,
+    /// It fails when it has not ended after so many milliseconds.
+    pub(crate) deadline: Option<u64>,
+    /// It is in the seed's queue, under this key.
+    pub(crate) queued: Option<Option<String>>,
+    pub(crate) priority: i64,
+}
+
+/// The limits of a seed's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Runs that are on their way.
+    pub(crate) runs: usize,
+    /// The same for each key.
+    pub(crate) per_key: Option<usize>,
+    /// So many begin in so many milliseconds.
+    pub(crate) rate: Option<(u32, u32)>,
 }
 
 /// Something that somebody outside wants.
@@ -19,8 +35,8 @@ pub(crate) struct PlannedRun {
 pub(crate) enum Wish {
     /// To start a run.
     Start(usize),
-    /// To send a run an event.
-    Send(usize, String),
+    /// To send a run an event with a payload.
+    Send(usize, String, u32),
     Pause(usize),
     Resume(usize),
     Cancel(usize),
@@ -55,6 +71,8 @@ pub(crate) struct Faults {
     pub(crate) collide: u32,
     /// A notification is lost.
     pub(crate) unheard: u32,
+    /// What was sent on a connection is stuck for a while, and arrives when much else has happened.
+    pub(crate) stuck: u32,
     /// Time jumps by more than a lease.
     pub(crate) jump: u32,
 }
@@ -65,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) config: WorkerConfig,
     pub(crate) faults: Faults,
+    /// The limits of the queue that some of the runs are in.
+    pub(crate) limits: Option<Limits>,
     /// So many things happen before all faults stop.
     pub(crate) actions: u32,
 }
@@ -73,23 +93,42 @@ impl Plan {
     pub(crate) fn make(rng: &mut Rng) -> Self {
         let count = rng.usize(1..=4);
         let size = rng.u32(1..=6);
+        let limits = (count > 1 && rng.u32(0..4) == 0).then(|| Limits {
+            runs: rng.usize(1..=2),
+            per_key: rng.bool().then_some(1),
+            rate: (rng.u32(0..3) == 0).then(|| (rng.u32(1..=2), rng.u32(500..3_000))),
+        });
         let runs: Vec<PlannedRun> = (0..count)
             .map(|_| PlannedRun {
                 deeds: script::make(rng, size),
                 id: None,
+                deadline: (rng.u32(0..6) == 0).then(|| rng.u64(200..6_000)),
+                queued: (limits.is_some() && rng.u32(0..5) > 0).then(|| {
+                    let key = rng.u32(0..3);
+                    (key > 0).then(|| format!("key{key}"))
+                }),
+                priority: if rng.u32(0..4) == 0 {
+                    rng.i64(-2..=2)
+                } else {
+                    0
+                },
             })
             .collect();
         let mut wishes = Vec::new();
         for (at, run) in runs.iter().enumerate() {
             wishes.push(Wish::Start(at));
-            for event in script::events(&run.deeds) {
-                wishes.push(Wish::Send(at, event.clone()));
+            for (number, event) in (1_000..).zip(script::events(&run.deeds)) {
+                let payload = match script::is_shared(&event) {
+                    true => number,
+                    false => script::payload(&event),
+                };
+                wishes.push(Wish::Send(at, event.clone(), payload));
                 // Whoever does not know whether it arrived sends it again.
                 if rng.u32(0..4) == 0 {
-                    wishes.push(Wish::Send(at, event));
+                    wishes.push(Wish::Send(at, event, payload));
                 }
             }
-            if rng.u32(0..6) == 0 {
+            if rng.u32(0..4) == 0 {
                 wishes.push(Wish::Pause(at));
                 wishes.push(Wish::Resume(at));
             }
@@ -115,6 +154,7 @@ impl Plan {
             workers: rng.usize(1..=3),
             config,
             faults: Faults::make(rng),
+            limits,
             actions: rng.u32(60..400),
         }
     }
@@ -144,6 +184,7 @@ impl Faults {
             slow: some(150),
             collide: some(60),
             unheard: some(700),
+            stuck: some(60),
             jump: some(20),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) enum Deed {
     },
     Wait {
         id: String,
+        /// Whichever of these comes first; none: the one that is called as the wait is.
+        events: Vec<String>,
         ms: Option<u64>,
     },
     Pause {
@@ -29,6 +31,10 @@ pub(crate) enum Deed {
     Fork {
         id: String,
         parallel: Option<u32>,
+        branches: Vec<Vec<Deed>>,
+    },
+    Race {
+        id: String,
         branches: Vec<Vec<Deed>>,
     },
     Child {
@@ -80,14 +86,33 @@ fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) ->
             id: format!("sleep{number}"),
             ms: rng.u64(0..1500),
         },
-        55..75 if may_wait => Deed::Wait {
-            id: format!("event{number}"),
-            ms: rng.bool().then(|| rng.u64(0..2000)),
-        },
+        55..75 if may_wait => {
+            let events = match rng.u32(0..5) {
+                0 | 1 => vec![format!("{SHARED}1")],
+                2 => vec![format!("{SHARED}1"), format!("{SHARED}2")],
+                _ => Vec::new(),
+            };
+            let mut id = format!("event{number}");
+            // Whoever sees the wait's row can tell what it waits for.
+            for event in &events {
+                let _ = write!(id, "_{event}");
+            }
+            Deed::Wait {
+                id,
+                events,
+                ms: rng.bool().then(|| rng.u64(0..2000)),
+            }
+        }
         75..78 if may_wait => Deed::Pause {
             id: format!("pause{number}"),
         },
-        78..86 if depth > 0 => {
+        78..80 if depth > 0 => Deed::Race {
+            id: format!("race{number}"),
+            branches: (0..rng.usize(2..=3))
+                .map(|_| deeds(rng, smaller, depth - 1, next, may_wait))
+                .collect(),
+        },
+        80..87 if depth > 0 => {
             let count = rng.usize(1..=3);
             Deed::Fork {
                 id: format!("fork{number}"),
@@ -97,7 +122,7 @@ fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) ->
                     .collect(),
             }
         }
-        86..93 if depth > 0 => {
+        87..93 if depth > 0 => {
             let deeds = deeds(rng, smaller, depth - 1, next, false);
             let awaited = rng.u32(0..3) > 0;
             Deed::Child {
@@ -129,13 +154,29 @@ pub(crate) fn payload(event: &str) -> u32 {
         * 7
 }
 
-/// The events that a script waits for.
+/// What events are called that several waits of a run may take.
+const SHARED: &str = "shared";
+
+/// Whether several waits may take an event of this name.
+pub(crate) fn is_shared(event: &str) -> bool {
+    event.starts_with(SHARED)
+}
+
+/// The events that a wait of this name takes.
+pub(crate) fn awaited(wait: &str) -> Vec<&str> {
+    match wait.split_once('_') {
+        Some((_, events)) => events.split('_').collect(),
+        None => vec![wait],
+    }
+}
+
+/// The events that a script waits for, one for each wait.
 pub(crate) fn events(deeds: &[Deed]) -> Vec<String> {
     let mut found = Vec::new();
     for deed in deeds {
         match deed {
-            Deed::Wait { id, .. } => found.push(id.clone()),
-            Deed::Fork { branches, .. } => {
+            Deed::Wait { id, events, .. } => found.push(events.last().unwrap_or(id).clone()),
+            Deed::Fork { branches, .. } | Deed::Race { branches, .. } => {
                 found.extend(branches.iter().flat_map(|deeds| events(deeds)));
             }
             _ => {}
@@ -153,7 +194,9 @@ pub(crate) fn attempts(deeds: &[Deed], step: &str) -> Option<u32> {
             attempts,
             ..
         } if id == step => Some((fails + 1).min(*attempts)),
-        Deed::Fork { branches, .. } => branches.iter().find_map(|deeds| attempts(deeds, step)),
+        Deed::Fork { branches, .. } | Deed::Race { branches, .. } => {
+            branches.iter().find_map(|deeds| attempts(deeds, step))
+        }
         Deed::Child { deeds, .. } => attempts(deeds, step),
         _ => None,
     })
@@ -198,14 +241,24 @@ pub(crate) fn expected(
                 (id, came)
             }
             Deed::Sleep { id, .. } => (id, "slept".to_owned()),
-            Deed::Wait { id, .. } => {
+            Deed::Wait { id, events, .. } => {
                 let (code, found) = outcome(run, id)?;
-                match code.as_str() {
-                    "ok" if found.as_deref() == Some(&payload(id).to_string()) => {
-                        (id, payload(id).to_string())
+                let found = found.unwrap_or_default();
+                let came = match code.as_str() {
+                    "ok" if events.is_empty() => {
+                        (found == payload(id).to_string()).then(|| found.clone())
                     }
-                    "timed-out" => (id, "late".to_owned()),
-                    _ => return Err(format!("run {run}: {id} is recorded as {code} {found:?}")),
+                    // What it took is compared with what was sent when it is recorded.
+                    "ok" => serde_json::from_str(&found)
+                        .ok()
+                        .filter(|(event, _): &(String, u32)| events.contains(event))
+                        .map(|(_, payload)| payload.to_string()),
+                    "timed-out" => Some("late".to_owned()),
+                    _ => None,
+                };
+                match came {
+                    Some(came) => (id, came),
+                    None => return Err(format!("run {run}: {id} is recorded as {code} {found}")),
                 }
             }
             Deed::Pause { id } => (id, "resumed".to_owned()),
@@ -215,6 +268,16 @@ pub(crate) fn expected(
                     came.push(expected(deeds, run, journals)?);
                 }
                 (id, format!("[{}]", came.join("|")))
+            }
+            Deed::Race { id, branches } => {
+                let (_, plan) = outcome(run, id)?;
+                let plan: serde_json::Value =
+                    serde_json::from_str(&plan.unwrap_or_default()).unwrap_or_default();
+                let won = plan["winner"]
+                    .as_u64()
+                    .and_then(|index| branches.get(usize::try_from(index).ok()?))
+                    .ok_or_else(|| format!("run {run}: nobody has won {id}: {plan}"))?;
+                (id, expected(won, run, journals)?)
             }
             Deed::Child {
                 id, deeds, awaited, ..

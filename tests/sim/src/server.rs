@@ -26,10 +26,11 @@ pub(crate) struct Server {
     statements: Vec<Statement>,
     known: HashMap<(String, Vec<u8>), usize>,
     admin: usize,
-    hearing: usize,
+    /// What was notified and nobody has asked for.
+    heard: Vec<Vec<u8>>,
     /// What is put in the place of what in statements, to see whether that is noticed.
-    broken: Option<(String, String)>,
-    has_broken: bool,
+    change: Option<(String, String)>,
+    has_changed: bool,
 }
 
 /// A prepared statement, which all sessions know by the same name.
@@ -86,18 +87,16 @@ impl Server {
             statements: Vec::new(),
             known: HashMap::new(),
             admin: 0,
-            hearing: 0,
-            broken: None,
-            has_broken: false,
+            heard: Vec::new(),
+            change: None,
+            has_changed: false,
         };
         let hello = hello(database);
         server.admin = server.take(&hello)?;
-        server.hearing = server.take(&hello)?;
         let listen: String = CHANNELS
             .map(|channel| format!("listen {channel};"))
             .concat();
-        let hearing = server.hearing;
-        server.must(hearing, &listen)?;
+        server.ask(&listen)?;
         Ok(server)
     }
 
@@ -163,10 +162,10 @@ impl Server {
 
     /// The number of a statement.
     pub(crate) fn statement(&mut self, sql: &str, types: &[u8]) -> usize {
-        let broken = self.broken.as_ref().filter(|(what, _)| sql.contains(what));
-        let mended = broken.map(|(what, by)| sql.replace(what, by));
-        self.has_broken |= mended.is_some();
-        let sql = mended.as_deref().unwrap_or(sql);
+        let change = self.change.as_ref().filter(|(what, _)| sql.contains(what));
+        let changed = change.map(|(what, by)| sql.replace(what, by));
+        self.has_changed |= changed.is_some();
+        let sql = changed.as_deref().unwrap_or(sql);
         let key = (sql.to_owned(), types.to_vec());
         *self.known.entry(key).or_insert_with(|| {
             self.statements.push(Statement {
@@ -314,25 +313,26 @@ impl Server {
         if let Some((code, said)) = wire::error_in(&answer) {
             bail!("{sql}: {code} {said}");
         }
+        let heard = wire::messages(&answer).filter(|(tag, _)| *tag == b'A');
+        self.heard
+            .extend(heard.map(|(tag, body)| wire::message(tag, &[body])));
         Ok(wire::rows(&answer))
     }
 
-    /// What was notified since the last time.
-    pub(crate) fn hear(&mut self) -> Result<Vec<Vec<u8>>> {
-        let hearing = &mut self.sessions[self.hearing];
-        hearing.awaited = 1;
-        hearing.stream.write_all(&wire::query(""))?;
-        let answer = hearing.wait()?;
-        Ok(wire::messages(&answer)
-            .filter(|(tag, _)| *tag == b'A')
-            .map(|(tag, body)| wire::message(tag, &[body]))
-            .collect())
+    /// What was notified since the last time, up to what was asked last.
+    pub(crate) fn hear(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.heard)
     }
 
-    /// From now on statements have this in the place of that. Answers whether some had it since the last call.
-    pub(crate) fn break_statements(&mut self, broken: Option<(String, String)>) -> bool {
-        self.broken = broken;
-        std::mem::take(&mut self.has_broken)
+    /// From now on statements that have the first text have the second one in its place.
+    pub(crate) fn change(&mut self, change: Option<(String, String)>) {
+        self.change = change;
+        self.has_changed = false;
+    }
+
+    /// Whether any statement had it.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     pub(crate) fn sessions(&self) -> usize {

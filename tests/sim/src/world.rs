@@ -30,6 +30,13 @@ use crate::wire::{self, Incoming, Part, Request};
 /// When each simulation begins, in microseconds: 1 January 2030.
 pub(crate) const BEGINNING: i64 = 1_893_456_000_000_000;
 
+/// How likely it is that what is stuck gets through: for longer than a lease, and for a few statements.
+const LONG: u32 = 500;
+const SHORT: u32 = 5_000;
+
+/// The queue that some runs are in.
+const QUEUE: &str = "narrow";
+
 /// After so many choices without faults all runs must have ended.
 const PATIENCE: u32 = 8_000;
 
@@ -96,6 +103,8 @@ struct Link {
     writer: Option<Uuid>,
     /// Its transaction has written something.
     has_written: bool,
+    /// Nothing gets through until that is over; how likely it is to be.
+    stuck: Option<u32>,
     wish: Option<Wish>,
 }
 
@@ -138,6 +147,8 @@ enum Action {
     Mute(u32),
     Forget(u32),
     Cut(u32),
+    Stick(u32),
+    Release(u32),
     Grant(usize),
     Advance,
     Kill(usize),
@@ -272,6 +283,7 @@ impl World<'_> {
     }
 
     fn play(&mut self) -> Result<()> {
+        self.make_queue()?;
         for at in 0..self.plan.workers {
             let (listener, url) = self.theatre.listener(at)?;
             let pace = self.rng.u32(990..=1_010);
@@ -323,6 +335,26 @@ impl World<'_> {
         self.judge()
     }
 
+    /// Makes the queue that some of the runs are in.
+    fn make_queue(&mut self) -> Result<()> {
+        let Some(limits) = self.plan.limits else {
+            return Ok(());
+        };
+        let or_null = |limit: Option<String>| limit.unwrap_or_else(|| "null".to_owned());
+        let (runs, ms) = limits.rate.unzip();
+        let sql = format!(
+            "insert into dacapo.queue (namespace, name, concurrency, concurrency_per_key, rate_runs, rate_ms)
+            values ('default', '{QUEUE}', {}, {}, {}, {})",
+            limits.runs,
+            or_null(limits.per_key.map(|runs| runs.to_string())),
+            or_null(runs.map(|runs| runs.to_string())),
+            or_null(ms.map(|ms| ms.to_string())),
+        );
+        self.theatre.server.ask(&sql)?;
+        self.shared.borrow_mut().ledger.limits = Some(limits);
+        Ok(())
+    }
+
     /// Whether nothing is left to be done.
     fn is_over(&self) -> bool {
         let shared = self.shared.borrow();
@@ -346,7 +378,8 @@ impl World<'_> {
                     .push(format!("run {id} was acknowledged, and is not there"));
                 continue;
             };
-            if known.status == "cancelled" && known.cancel_requested {
+            // One that has failed has passed its deadline, or was noticed before.
+            if known.status == "cancelled" && known.cancel_requested || known.status == "failed" {
                 continue;
             }
             match script::expected(&run.deeds, id, &shared.ledger) {
@@ -406,9 +439,19 @@ impl World<'_> {
         for (&id, link) in &self.links {
             let is_gone = link.stream.is_none() && link.owner != Owner::Outside;
             match &link.doing {
+                _ if link.stuck.is_some() => {
+                    let often = link.stuck.filter(|_| !self.calm).unwrap_or(20_000);
+                    choices.push((often, Action::Release(id)));
+                }
                 Doing::Nothing if !link.requests.is_empty() => {
                     choices.push((20_000, Action::CarryOut(id)));
                     busy = true;
+                    if let Owner::Worker(at) = link.owner {
+                        let life = self.places[at].life.as_ref();
+                        let is_draining = life.is_some_and(|life| life.draining.is_some());
+                        let often = if is_draining { 50 } else { 10 };
+                        choices.push((often * faults.stuck, Action::Stick(id)));
+                    }
                 }
                 Doing::Nothing if is_gone => choices.push((4_000, Action::Forget(id))),
                 Doing::Nothing if link.owner == Owner::Outside => free += 1,
@@ -458,10 +501,20 @@ impl World<'_> {
                     choices.push((faults.kill * 20, Action::Kill(at)));
                 }
                 (Some(life), false) => {
+                    // With something of its on the way it is of more interest.
+                    let mine = || {
+                        self.links
+                            .values()
+                            .filter(|link| link.owner == Owner::Worker(at))
+                    };
+                    let is_asking = mine().any(|link| !link.requests.is_empty());
+                    let is_stuck = mine().any(|link| link.stuck.is_some());
+                    let often = if is_asking { 100 } else { 20 };
                     choices.push((faults.kill * 20, Action::Kill(at)));
-                    choices.push((faults.freeze * 20, Action::Freeze(at)));
+                    choices.push((faults.freeze * often, Action::Freeze(at)));
                     if life.draining.is_none() {
-                        choices.push((faults.drain * 20, Action::Drain(at)));
+                        let often = if is_stuck { 200 } else { 20 };
+                        choices.push((faults.drain * often, Action::Drain(at)));
                     }
                 }
             }
@@ -488,7 +541,7 @@ impl World<'_> {
         let id = |at: usize| self.plan.runs[at].id.is_some();
         match wish {
             Wish::Start(_) | Wish::ResumeById(_) => true,
-            Wish::Send(at, _) | Wish::Pause(at) | Wish::Resume(at) | Wish::Cancel(at) => id(*at),
+            Wish::Send(at, ..) | Wish::Pause(at) | Wish::Resume(at) | Wish::Cancel(at) => id(*at),
         }
     }
 
@@ -564,8 +617,25 @@ impl World<'_> {
             Action::Grant(at) => self.grant(at),
             Action::Advance => self.advance(),
             Action::Kill(at) => self.bury(at),
+            Action::Stick(link) => {
+                self.link(link)?.stuck = Some(LONG);
+                Ok(())
+            }
+            Action::Release(link) => {
+                self.link(link)?.stuck = None;
+                Ok(())
+            }
             Action::Freeze(at) => {
                 self.places[at].frozen = true;
+                // Some of what it has sent arrives only when others have its runs.
+                if self.plan.faults.stuck > 0 {
+                    for link in self.links.values_mut() {
+                        let is_its = link.owner == Owner::Worker(at) && !link.requests.is_empty();
+                        if is_its && self.rng.u32(0..4) > 0 {
+                            link.stuck = Some(LONG);
+                        }
+                    }
+                }
                 Ok(())
             }
             Action::Thaw(at) => {
@@ -811,16 +881,16 @@ impl World<'_> {
 
     /// Looks at what was committed, and hears what was notified.
     fn look(&mut self, writers: &[Writer]) -> Result<()> {
-        let heard = self.theatre.server.hear()?;
+        let shared = &mut *self.shared.borrow_mut();
+        let wrong = shared.ledger.look(&mut self.theatre.server, writers)?;
+        shared.wrong.extend(wrong);
+        let heard = self.theatre.server.hear();
         if !heard.is_empty() {
             let listening = self.links.values_mut().filter(|link| link.listens);
             for link in listening {
                 link.heard.extend(heard.iter().cloned());
             }
         }
-        let shared = &mut *self.shared.borrow_mut();
-        let wrong = shared.ledger.look(&mut self.theatre.server, writers)?;
-        shared.wrong.extend(wrong);
         Ok(())
     }
 
@@ -875,11 +945,19 @@ impl World<'_> {
     /// Breaks a connection. What its client has asked for may still be on its way.
     fn cut(&mut self, id: u32) -> Result<()> {
         let keeps = self.rng.bool();
+        // Some of that when its client asks elsewhere what became of it, some when all of that is long over.
+        let sticks = match self.rng.u32(0..4) {
+            _ if self.calm || self.plan.faults.stuck == 0 => None,
+            0 | 1 => None,
+            2 => Some(LONG),
+            _ => Some(SHORT),
+        };
         let link = self.link(id)?;
         if let Some(stream) = link.stream.take() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         link.orphan(keeps);
+        link.stuck = sticks.filter(|_| !link.requests.is_empty());
         Ok(())
     }
 
@@ -1132,6 +1210,7 @@ impl World<'_> {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             link.orphan(false);
+            link.stuck = None;
             if matches!(link.doing, Doing::Uncommitted { .. }) {
                 link.doing = Doing::Nothing;
             }
@@ -1158,6 +1237,7 @@ impl World<'_> {
         self.note(format!("{} ms", (self.now - BEGINNING) / 1_000));
         if self.calm {
             self.wish_resumed();
+            self.wish_sent();
         }
         for at in 0..self.places.len() {
             let place = &mut self.places[at];
@@ -1194,6 +1274,32 @@ impl World<'_> {
         }
     }
 
+    /// In the end whatever waits for an event that others may have taken is sent one.
+    fn wish_sent(&mut self) {
+        let shared = self.shared.borrow();
+        for (at, run) in self.plan.runs.iter().enumerate() {
+            let Some(tasks) = run.id.as_ref().and_then(|id| shared.ledger.tasks.get(id)) else {
+                continue;
+            };
+            let events = tasks.iter().flat_map(|task| &task.events);
+            for event in events.filter(|event| script::is_shared(event)) {
+                let is_it = |wish: &Wish| matches!(wish, Wish::Send(of, name, _) if *of == at && name == event);
+                let is_wished = self.plan.wishes.iter().any(is_it)
+                    || self
+                        .links
+                        .values()
+                        .any(|link| link.wish.as_ref().is_some_and(is_it));
+                if !is_wished {
+                    // No payload was sent before.
+                    let payload = 2_000 + self.choices;
+                    self.plan
+                        .wishes
+                        .push(Wish::Send(at, event.clone(), payload));
+                }
+            }
+        }
+    }
+
     // Wishes -------------------------------------------------------------------------------------------------------------------
 
     fn grant(&mut self, at: usize) -> Result<()> {
@@ -1203,15 +1309,27 @@ impl World<'_> {
             Wish::Start(run) => {
                 let script = script::text(&self.plan.runs[*run].deeds);
                 let input = serde_json::to_string(&script)?;
+                let planned = &self.plan.runs[*run];
+                let mut options = serde_json::json!({ "key": format!("run{run}") });
+                if let Some(ms) = planned.deadline {
+                    options["deadline"] = format!("{ms} milliseconds").into();
+                }
+                if let Some(key) = &planned.queued {
+                    options["queue"] = QUEUE.into();
+                    options["priority"] = planned.priority.into();
+                    if let Some(key) = key {
+                        options["concurrencyKey"] = key.as_str().into();
+                    }
+                }
                 format!(
-                    "select dacapo.start('script.play', {}, jsonb_build_object('key', 'run{run}'))",
-                    quoted(&input)
+                    "select dacapo.start('script.play', {}, {})",
+                    quoted(&input),
+                    quoted(&options.to_string())
                 )
             }
-            Wish::Send(run, event) => format!(
-                "select dacapo.send_event('{}'::uuid, '{event}'::text, '{}'::text, '{event}'::text)",
+            Wish::Send(run, event, payload) => format!(
+                "select dacapo.send_event('{}'::uuid, '{event}'::text, '{payload}'::text, '{event}.{payload}'::text)",
                 id(*run),
-                script::payload(event)
             ),
             Wish::Pause(run) => format!("select dacapo.pause('{}')", id(*run)),
             Wish::Resume(run) => format!("select dacapo.resume('{}')", id(*run)),
@@ -1260,9 +1378,10 @@ impl World<'_> {
         self.note(format!("{id} is told {said}"));
         match wish {
             Wish::Start(run) => self.plan.runs[run].id = Some(said),
-            Wish::Send(run, event) if said == "sent" || said == "duplicate" => {
+            Wish::Send(run, event, payload) if said == "sent" || said == "duplicate" => {
                 let run = self.plan.runs[run].id.clone().unwrap_or_default();
-                self.shared.borrow_mut().ledger.acknowledge(&run, &event);
+                let delivery = format!("{event}.{payload}");
+                self.shared.borrow_mut().ledger.acknowledge(&run, &delivery);
             }
             _ => {}
         }
@@ -1323,6 +1442,7 @@ impl Link {
             heard: VecDeque::new(),
             writer: None,
             has_written: false,
+            stuck: None,
             wish: None,
         }
     }

@@ -5,7 +5,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dacapo_sim::Theatre;
+use dacapo_sim::{MUTANTS, Theatre};
+
+/// A mutant that so many seeds do not find is not found.
+const SEEDS_FOR_MUTANTS: u64 = 300;
 
 /// How many seeds are played; fewer when the machine is slow.
 const SEEDS: u64 = 300;
@@ -78,4 +81,37 @@ fn a_seed_goes_the_same_way_each_time() {
     let mut second = digests(&mut seeds.rev());
     second.reverse();
     assert_eq!(first, second);
+}
+
+#[test]
+fn whatever_is_taken_out_of_dacapo_is_noticed() {
+    let mut stage = Stage::new("m");
+    let mut survived = Vec::new();
+    for mutant in &MUTANTS {
+        stage.theatre().change(Some(mutant)).unwrap();
+        let began = Instant::now();
+        let found = (mutant.first..mutant.first + SEEDS_FOR_MUTANTS).find_map(|seed| {
+            let report = stage.theatre().play(seed, false).unwrap();
+            Some((seed, report.wrong.into_iter().next()?))
+        });
+        assert!(
+            stage.theatre().has_changed(),
+            "{}: no statement has the text that is to be changed",
+            mutant.name
+        );
+        match found {
+            Some((seed, wrong)) => {
+                println!(
+                    "{}: seed {seed} ({:?}): {wrong}",
+                    mutant.name,
+                    began.elapsed()
+                );
+            }
+            None => survived.push(mutant.name),
+        }
+    }
+    assert!(
+        survived.is_empty(),
+        "not noticed within {SEEDS_FOR_MUTANTS} seeds: {survived:?}"
+    );
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use dacapo_guest::{
-    Failure, Fatal, Retry, child, context, map, pause, progress, sleep, step, wait_for,
+    Failure, Fatal, Retry, child, context, map, pause, progress, race, sleep, step, wait_for,
+    wait_for_any,
 };
 use serde::Deserialize;
 
@@ -28,14 +29,23 @@ enum Deed {
     },
     /// Sleeps for so many milliseconds.
     Sleep { id: String, ms: u64 },
-    /// Waits for an event of its id.
-    Wait { id: String, ms: Option<u64> },
+    /// Waits for the first of these events; if there are none, for one of its id.
+    Wait {
+        id: String,
+        events: Vec<String>,
+        ms: Option<u64>,
+    },
     /// Waits to be resumed.
     Pause { id: String },
     /// Does several lists of things beside each other.
     Fork {
         id: String,
         parallel: Option<u32>,
+        branches: Vec<Vec<Deed>>,
+    },
+    /// Does several lists of things beside each other until one is done.
+    Race {
+        id: String,
         branches: Vec<Vec<Deed>>,
     },
     /// Starts a child, and waits for its end if it is to.
@@ -114,10 +124,18 @@ fn one<'a>(deed: &'a Deed, done: &[String]) -> Result<(&'a str, String), Failure
             sleep(id, Duration::from_millis(*ms))?;
             (id, "slept".to_owned())
         }
-        Deed::Wait { id, ms: None } => (id, wait_for::<u32>(id).recv()?.to_string()),
-        Deed::Wait { id, ms: Some(ms) } => {
-            let wait = wait_for::<u32>(id).timeout(Duration::from_millis(*ms));
-            let came = wait.recv()?;
+        Deed::Wait { id, events, ms } => {
+            let events: Vec<&str> = events.iter().map(String::as_str).collect();
+            let limit = ms.map(Duration::from_millis);
+            let came = match (events.is_empty(), limit) {
+                (true, None) => Some(wait_for::<u32>(id).recv()?),
+                (true, Some(limit)) => wait_for::<u32>(id).timeout(limit).recv()?,
+                (false, None) => Some(wait_for_any::<u32>(id, &events).recv()?.1),
+                (false, Some(limit)) => wait_for_any::<u32>(id, &events)
+                    .timeout(limit)
+                    .recv()?
+                    .map(|(_, came)| came),
+            };
             (
                 id,
                 came.map_or_else(|| "late".to_owned(), |n| n.to_string()),
@@ -142,6 +160,23 @@ fn one<'a>(deed: &'a Deed, done: &[String]) -> Result<(&'a str, String), Failure
                 Ok(said)
             })?;
             (id, format!("[{}]", came.join("|")))
+        }
+        Deed::Race { id, branches } => {
+            let mut plays: Vec<_> = branches
+                .iter()
+                .map(|deeds| {
+                    || {
+                        let (mut done, mut said) = (done.to_vec(), String::new());
+                        all(deeds, &mut done, &mut said)?;
+                        Ok(said)
+                    }
+                })
+                .collect();
+            let mut plays: Vec<&mut dyn FnMut() -> Result<String, Failure>> = plays
+                .iter_mut()
+                .map(|play| play as &mut dyn FnMut() -> Result<String, Failure>)
+                .collect();
+            (id, race(id, &mut plays)?)
         }
         Deed::Child {
             id,
