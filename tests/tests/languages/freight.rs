@@ -49,10 +49,7 @@ async fn texts_as_large_as_they_may_be_arrive_while_memory_is_asked_for() {
     const ROUNDS: usize = 12;
     for language in typed() {
         let text = "y".repeat(SIZE);
-        let mut run = loaded(language)
-            .await
-            .run("freight.load", (SIZE, ROUNDS))
-            .unwrap();
+        let mut run = loaded(language).await.run("freight.load", SIZE).unwrap();
         run.script_child("test:port/port.load", Child::ends(Ok(json!(text))))
             .send_event_at(Duration::from_secs(1), "last", text);
         let total: usize = output(language, &mut run).await;

@@ -18,9 +18,9 @@ class Freight:
         parcel = wait_for("parcel", Parcel)
         return f"{most} {parcel.id} {parcel.others}"
 
-    def load(self, size: int, rounds: int) -> int:
+    def load(self, size: int) -> int:
         total = 0
-        for _ in range(rounds):
+        for _ in range(12):
             text = step("large", lambda: "x" * size)
             total += len(text) + len(child("load", "test:port/port.load", size).output(str))
         return total + len(wait_for("last", str))

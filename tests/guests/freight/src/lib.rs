@@ -21,9 +21,9 @@ impl Guest for Freight {
         format!("{most} {} {:?}", parcel.id, parcel.others)
     }
 
-    fn load(size: u32, rounds: u32) -> u64 {
+    fn load(size: u32) -> u64 {
         let mut total = 0;
-        for _ in 0..rounds {
+        for _ in 0..12 {
             let text: String = step("large").run(|| Ok("x".repeat(size as usize))).unwrap();
             let loaded: String = child("load", "test:port/port.load").run(&size).unwrap();
             total += text.len() + loaded.len();
