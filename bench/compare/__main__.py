@@ -9,8 +9,10 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from . import catalogue, machine
+from .engines import Engine
 from .figures import WORKLOADS
 from .floor import floor
 from .install import Peers
@@ -77,7 +79,7 @@ def main() -> int:
     return 0
 
 
-def choose(known: Sequence, names: list[str] | None) -> list:
+def choose(known: Sequence[Engine], names: list[str] | None) -> list[Engine]:
     """The engines of these names, in their own order."""
     unknown = set(names or []) - {engine.name for engine in known}
     if unknown:
@@ -86,7 +88,7 @@ def choose(known: Sequence, names: list[str] | None) -> list:
     return [engine for engine in known if not names or engine.name in names]
 
 
-def change(engines: Sequence, settings: list[tuple[str, str, object]]) -> None:
+def change(engines: Sequence[Engine], settings: list[tuple[str, str, Any]]) -> None:
     """Changes settings of engines, for all workloads."""
     for name, setting, value in settings:
         for engine in engines:
@@ -96,12 +98,16 @@ def change(engines: Sequence, settings: list[tuple[str, str, object]]) -> None:
                 engine.workers = value
             else:
                 engine.settings = {**engine.settings, setting: value}
-                engine.settings_for = {of: {k: v for k, v in its.items() if k != setting} for of, its in engine.settings_for.items()}
+                engine.settings_for = {
+                    of: {k: v for k, v in its.items() if k != setting} for of, its in engine.settings_for.items()
+                }
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     target = REPOSITORY / "target"
-    parser = argparse.ArgumentParser(prog="bench/run", description="Dacapo and its peers side by side, on one private Postgres.")
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description="Dacapo and its peers side by side, on one private Postgres."
+    )
     parser.add_argument("--quick", action="store_true", help="one short pass of everything, in about four minutes")
     parser.add_argument("--only", type=workload_names, metavar="WORKLOAD,…", help=f"some of: {', '.join(WORKLOADS)}")
     parser.add_argument("--engines", type=lambda text: text.split(","), metavar="ENGINE,…", help="some of the engines")
@@ -113,24 +119,43 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="ENGINE.SETTING=VALUE",
         help="change a setting for all workloads, such as absurd.concurrency=128 or absurd.processes=2; may be repeated",
     )
-    parser.add_argument("--dacapo", type=Path, default=target / "release/dacapo", help="the command [default: %(default)s]")
-    parser.add_argument("--client", type=Path, default=target / "release/dacapo-bench-client", help="the client [default: %(default)s]")
-    parser.add_argument("--component", type=Path, default=REPOSITORY / "host/cli/assets/bench.wasm", help=argparse.SUPPRESS)
-    parser.add_argument("--bench", type=Path, metavar="FILE", help="data of `dacapo bench --output json`, for runs in flight")
-    parser.add_argument("--peers", type=Path, default=target / "peers", help="where peers are installed [default: %(default)s]")
-    parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()), help="where the server's data go [default: %(default)s]")
-    parser.add_argument("--to", type=Path, default=target / "compare", help="where the report goes [default: %(default)s]")
+    parser.add_argument(
+        "--dacapo", type=Path, default=target / "release/dacapo", help="the command [default: %(default)s]"
+    )
+    parser.add_argument(
+        "--client", type=Path, default=target / "release/dacapo-bench-client", help="the client [default: %(default)s]"
+    )
+    parser.add_argument(
+        "--component", type=Path, default=REPOSITORY / "host/cli/assets/bench.wasm", help=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "--bench", type=Path, metavar="FILE", help="data of `dacapo bench --output json`, for runs in flight"
+    )
+    parser.add_argument(
+        "--peers", type=Path, default=target / "peers", help="where peers are installed [default: %(default)s]"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        help="where the server's data go [default: %(default)s]",
+    )
+    parser.add_argument(
+        "--to", type=Path, default=target / "compare", help="where the report goes [default: %(default)s]"
+    )
     return parser.parse_args(words)
 
 
 def workload_names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in WORKLOADS]:
-        raise argparse.ArgumentTypeError(f"no workload is called {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+        raise argparse.ArgumentTypeError(
+            f"no workload is called {', '.join(unknown)}; there are {', '.join(WORKLOADS)}"
+        )
     return names
 
 
-def setting(text: str) -> tuple[str, str, object]:
+def setting(text: str) -> tuple[str, str, Any]:
     try:
         name, value = text.split("=", 1)
         engine, of_it = name.split(".", 1)

@@ -1,5 +1,6 @@
 """The engines: how each is installed, set up, started and looked at, with the settings that suit it best (see README.md)."""
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ class Peer(Engine):
     def _start(self, role: str, url: str, settings: Settings) -> Program:
         directory = self.peers.of(self.name)
         runs_on = self.peers.node if self.program.endswith(".mjs") else self.peers.python(self.name)
-        env = {"DATABASE_URL": url, "BENCH_SETTINGS": _json(settings), "NODE_ENV": "production"}
+        env = {"DATABASE_URL": url, "BENCH_SETTINGS": json.dumps(settings), "NODE_ENV": "production"}
         return Program(f"{self.title} ({role})", [runs_on, str(directory / self.program), role], env, directory)
 
     def set_up(self, url: str) -> None:
@@ -165,9 +166,3 @@ class Dacapo(Engine):
     def version(self) -> str:
         told = subprocess.run([self.command, "--version"], capture_output=True, text=True)
         return told.stdout.strip()
-
-
-def _json(settings: Settings) -> str:
-    import json
-
-    return json.dumps(settings)

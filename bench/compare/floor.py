@@ -7,8 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engines import Engine, EngineError, Looks
+from .engines import Engine, Looks
 from .measure import percentile
+from .processes import EngineError
 from .workloads import Part
 
 TABLE = """
@@ -54,10 +55,22 @@ class Floor(Engine):
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory, "commit.sql")
             script.write_text(COMMIT)
-            arguments = ["-n", "-M", "prepared", "-c", str(connections), "-j", "1", "-T", str(max(SECONDS_MIN, round(seconds)))]
+            arguments = [
+                "-n",
+                "-M",
+                "prepared",
+                "-c",
+                str(connections),
+                "-j",
+                "1",
+                "-T",
+                str(max(SECONDS_MIN, round(seconds))),
+            ]
             self._run("pgbench", *arguments, "-l", "-f", str(script), url, directory=directory)
             # Each line: client, transaction, microseconds, …
-            lines = (line.split() for log in Path(directory).glob("pgbench_log.*") for line in log.read_text().splitlines())
+            lines = (
+                line.split() for log in Path(directory).glob("pgbench_log.*") for line in log.read_text().splitlines()
+            )
             return [int(line[2]) / 1e6 for line in lines]
 
 

@@ -24,7 +24,9 @@ def plot(results: Results, file: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "dacapo", "font.family": "sans-serif", "font.size": 9})
+    matplotlib.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "dacapo", "font.family": "sans-serif", "font.size": 9}
+    )
     from matplotlib import pyplot
 
     engines = [name for name in results.engines if name not in (DACAPO, FLOOR)]

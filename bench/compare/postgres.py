@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -102,9 +103,9 @@ class Postgres:
                     raise PostgresError(f"postgres did not start: {error}\n{log_text[-2000:]}") from error
                 time.sleep(0.05)
 
-    def _as_server(self) -> dict[str, object]:
+    def _as_server(self) -> dict[str, Any]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        found: dict[str, object] = {"env": {**env, "LC_ALL": "C"}, "cwd": self.directory}
+        found: dict[str, Any] = {"env": {**env, "LC_ALL": "C"}, "cwd": self.directory}
         if self._user:
             found |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return found

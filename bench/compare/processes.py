@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Program:
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith(MARK):
-                self._answers.put(json.loads(line[len(MARK) :]))
+                self._answers.put(json.loads(line.removeprefix(MARK)))
             else:
                 self._said.append(line.rstrip())
         self._answers.put(None)
@@ -67,17 +68,17 @@ class Program:
         """Waits until it says that it is ready for commands."""
         self._answer("get ready", seconds)
 
-    def ask(self, what: str, seconds: float = 120, **arguments: Any) -> dict[str, Any]:
-        """Tells it to do something, and waits until that is done."""
+    def ask(self, what: str, patience: float = 120, /, **arguments: Any) -> dict[str, Any]:
+        """Tells it to do something, and waits until that is done, for so many seconds at most."""
         assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
             self._process.stdin.flush()
         except OSError as error:
             raise self._trouble(f"ended before it was told to {what}") from error
-        return self._answer(what, seconds).get("done", {})
+        return self._answer(what, patience)["done"]
 
-    def _answer(self, what: str, seconds: float) -> dict[str, Any]:
+    def _answer(self, what: str, seconds: float) -> dict[str, dict[str, Any]]:
         try:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -128,7 +129,5 @@ class Program:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -23,7 +23,10 @@ def table(rows: list[list[str]]) -> list[str]:
     widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
 
     def line(row: list[str]) -> str:
-        cells = [cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         return f"| {' | '.join(cells)} |"
 
     rule = "|".join("-" * (width + 1) + ":" if column else "-" * (width + 2) for column, width in enumerate(widths))
@@ -32,7 +35,10 @@ def table(rows: list[list[str]]) -> list[str]:
 
 def report(results: Results, targets: list[Target]) -> str:
     """All of it."""
-    return "\n".join([*_about(results), *_targets(targets), *_workloads(results), *_load(results), *_notes(results)]) + "\n"
+    return (
+        "\n".join([*_about(results), *_targets(targets), *_workloads(results), *_load(results), *_notes(results)])
+        + "\n"
+    )
 
 
 def _about(results: Results) -> Iterator[str]:
@@ -97,7 +103,10 @@ def _ratio(results: Results, engine: str, figure: Figure) -> str:
 def _load(results: Results) -> Iterator[str]:
     yield "## Load by others"
     yield ""
-    yield "Processors that were busy with what is no part of the bench, or were stolen, while each engine was measured: the middle of its parts, and the most."
+    yield (
+        "Processors that were busy with what is no part of the bench, or were stolen, while each engine was measured: "
+        "the middle of its parts, and the most."
+    )
     yield ""
     rows = [["", "others", "at most", "stolen at most", "load average at most"]]
     for name, engine in results.engines.items():

@@ -61,9 +61,7 @@ class Results:
 
     def values(self, engine: str, key: str) -> dict[int, float]:
         """A figure by pass."""
-        return {
-            part.turn: part.figures[key] for part in self.parts if part.engine == engine and key in part.figures
-        }
+        return {part.turn: part.figures[key] for part in self.parts if part.engine == engine and key in part.figures}
 
     def over_passes(self, engine: str, key: str) -> Range | None:
         values = list(self.values(engine, key).values())
@@ -99,7 +97,8 @@ class Results:
     def data(self, targets: list[Any]) -> dict[str, Any]:
         """Everything, for programs."""
         figures = {
-            name: {key: asdict(found) for key in BY_KEY if (found := self.over_passes(name, key))} for name in self.engines
+            name: {key: asdict(found) for key in BY_KEY if (found := self.over_passes(name, key))}
+            for name in self.engines
         }
         return {
             "about": self.about,

@@ -73,7 +73,9 @@ class Session:
         others = max((stretch.others for stretch in part.stretches), default=0.0)
         figures = {} if failure else part.figures
         self.results.parts.append(
-            PartResult(workload, turn, engine.name, seconds, Load(average, others, stolen), figures, part.notes, failure)
+            PartResult(
+                workload, turn, engine.name, seconds, Load(average, others, stolen), figures, part.notes, failure
+            )
         )
         print(f"  {seconds:.1f} s{'' if failure is None else f', FAILED: {failure}'}", file=sys.stderr, flush=True)
         failures = [part for part in self.results.parts if part.engine == engine.name and part.failure]

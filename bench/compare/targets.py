@@ -43,7 +43,8 @@ def targets(results: Results, bench: dict[str, Any] | None = None) -> list[Targe
     ]
     waits = results.over_passes(DACAPO, "waiting.runs")
     with_what = f" with {waits.middle:,.0f} waiting runs" if waits else ""
-    return found + [
+    return [
+        *found,
         _at_most(results, f"idle worker{with_what}, processor", "waiting.cpu", 2, "% of a core"),
         _at_most(results, f"idle worker{with_what}, memory", "waiting.memory", 100, "MiB"),
         _at_most(results, f"idle worker{with_what}, statements", "waiting.statements", 2, "/s"),
@@ -73,7 +74,11 @@ def _at_most(results: Results, what: str, key: str, limit: float, unit: str) -> 
 
 def _in_flight(bench: dict[str, Any] | None) -> list[Target]:
     """Measures of `dacapo bench` whose ratio is one to a loop by hand with as many runs in flight."""
-    measures = [measure for measure in (bench or {}).get("measures", []) if measure["row"] == IN_FLIGHT_ROW and measure.get("ratio")]
+    measures = [
+        measure
+        for measure in (bench or {}).get("measures", [])
+        if measure["row"] == IN_FLIGHT_ROW and measure.get("ratio")
+    ]
     if not measures:
         what = "durable steps with 64 and with 1,024 runs in flight, of a loop by hand"
         return [Target(what, ">= 0.5 x", None, None, f"row `{IN_FLIGHT_ROW}` of `dacapo bench`, by --bench")]

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
-from .engines import Engine, EngineError, Program
-from .measure import Observer, Stretch, percentile
+from .engines import Engine
+from .measure import Observer, Reading, Stretch, percentile
+from .processes import EngineError, Program
 
 # A run is looked at so often at most, and so much of the time at most is spent on it.
 LOOK_SECONDS_MIN = 0.01
@@ -115,10 +115,10 @@ class Part:
     def engine_seconds(self) -> float:
         return sum(program.seconds() for program in self.started_programs)
 
-    def read(self) -> Any:
+    def read(self) -> Reading:
         return self.observer.read(self.engine_seconds)
 
-    def since(self, first: Any) -> Stretch:
+    def since(self, first: Reading) -> Stretch:
         stretch = Stretch.between(first, self.read())
         self.stretches.append(stretch)
         return stretch
@@ -129,7 +129,9 @@ class Part:
     def waiting(self) -> int:
         return self.observer.number(self.engine.looks.waiting)
 
-    def until(self, count: Callable[[], int], goal: int, seconds: float, seen: Callable[[int], None] | None = None) -> int:
+    def until(
+        self, count: Callable[[], int], goal: int, seconds: float, seen: Callable[[int], None] | None = None
+    ) -> int:
         """Looks until there are so many, or until the time is over, and answers how many there were."""
         begin = time.monotonic()
         while True:
@@ -156,7 +158,7 @@ def drain(part: Part) -> None:
     client.ask("start", COMMAND_SECONDS, workflow="three", n=n)
     part.observer.analyze()
     workers = part.workers()
-    warm: list[tuple[Any, int]] = []
+    warm: list[tuple[Reading, int]] = []
 
     def seen(done: int) -> None:
         if not warm and done >= n * WARM_SHARE:
@@ -243,9 +245,10 @@ def _one_run(part: Part, client: Program, n: int, seconds: float = 60) -> list[f
     """Plays a run of so many steps, and answers when each of them began."""
     answer = client.ask("steps", COMMAND_SECONDS, n=n, seconds=seconds)
     if "marks" in answer:
-        return answer["marks"]
+        return list(answer["marks"])
     return part.observer.column(
-        "select extract(epoch from started_at) from dacapo.step where run_id = %(run)s order by position", run=answer["run"]
+        "select extract(epoch from started_at) from dacapo.step where run_id = %(run)s order by position",
+        run=answer["run"],
     )
 
 

@@ -69,7 +69,7 @@ class Commands:
     def start(self, workflow: str, n: int) -> dict[str, Any]:
         return self.start_each(workflow, n, SETTINGS.get("startsInFlight", 16))
 
-    def start_each(self, workflow: str, n: int, inFlight: int) -> dict[str, Any]:  # noqa: N803
+    def start_each(self, workflow: str, n: int, inFlight: int) -> dict[str, Any]:
         begin = time.monotonic()
         with ThreadPoolExecutor(inFlight) as pool:
             self.started += pool.map(lambda _: self.engine.start(workflow, 0), range(n))
@@ -108,7 +108,7 @@ class Commands:
         marks = list(self.engine.marks)
         return {"ended": ended, "seconds": time.monotonic() - begin, "marks": marks}
 
-    def send(self, n: int, inFlight: int) -> dict[str, Any]:  # noqa: N803
+    def send(self, n: int, inFlight: int) -> dict[str, Any]:
         every = max(1, len(self.started) // n)
         chosen = self.started[::every][:n]
         begin = time.monotonic()
