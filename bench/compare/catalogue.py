@@ -96,8 +96,8 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         peers=peers,
         workloads=PLAIN_QUEUE,
         packages=Packages(npm=["pg-boss@12.38.0"]),
-        settings={"batch": 1000, "concurrency": 2, "pool": 16},
-        settings_for={"once": {"batch": 1, "concurrency": 4}, "idle": {"batch": 1}},
+        settings={"batch": 1000, "concurrency": 2, "pool": 16, "notify": False},
+        settings_for={"once": {"batch": 1, "concurrency": 4, "notify": True}, "idle": {"batch": 1, "notify": True}},
         runs_per_second=5000,
         looks=Looks(ended="select count(*) from pgboss.job where state = 'completed'"),
     )

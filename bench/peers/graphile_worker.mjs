@@ -9,7 +9,7 @@ await serve(async () => {
   const logger = new Logger(() => (level, message) => {
     if (level === "error") console.error(message);
   });
-  const utils = await makeWorkerUtils({ connectionString: url, logger });
+  const utils = await makeWorkerUtils({ connectionString: url, maxPoolSize: settings.pool, logger });
   const events = new EventEmitter();
   // Who waits for a job, or `null` where it was completed before anyone did.
   const waits = new Map();

@@ -9,9 +9,10 @@ await serve(async (role) => {
   const boss = new PgBoss({ connectionString: url, max: settings.pool, useListenNotify: true });
   boss.on("error", (error) => console.error(error));
   await boss.start();
+  if (role !== "setup") await boss.updateQueue(QUEUE, { notify: settings.notify });
   let working = false;
   return {
-    setUp: () => boss.createQueue(QUEUE, { notify: true }),
+    setUp: () => boss.createQueue(QUEUE),
     start: () => boss.send(QUEUE, {}),
     async startMany(_, n) {
       for (let left = n; left > 0; left -= TOGETHER) {
