@@ -156,7 +156,7 @@ pub enum FlushResult {
 /// Notifications carry at most 8,000 bytes; a run id with its comma takes 37.
 const RUNS_PER_NOTICE: usize = 200;
 
-/// Writes all of it in one statement, or nothing: `sql/journal/flush.sql`, or `record.sql` where that is enough.
+/// Writes all of it in one statement, or nothing: `sql/journal/flush.sql`, or `record.sql` or `complete.sql` where that is enough.
 ///
 /// An open row may be completed only by a later flush than the one that inserted it. On [`StoreError::Refused`] nothing was
 /// written; the caller finds the run whose data is refused by halves. On [`StoreError::Unavailable`] it may have been written or
@@ -168,34 +168,96 @@ pub async fn flush(
     writes: &[RunWrites],
 ) -> Result<FlushResult, StoreError> {
     let c = Columns::of(writes);
-    if c.are_new_steps_only() {
-        let fenced = sqlx::query_file_scalar!(
-            "sql/journal/record.sql",
-            worker.0,
-            fence,
-            &c.new.run,
-            &c.new.key as _,
-            &c.new.position,
-            &c.new.kind as _,
-            &c.new.outcome as _,
-            &c.new.payload as _,
-            &c.new.due as _,
-            &c.new.started_at as _,
-            &c.new.finished_at as _,
-        )
-        .fetch_one(&mut connection.0)
-        .await?;
-        return Ok(if fenced {
-            FlushResult::Fenced
-        } else {
-            FlushResult::Written { gone: Vec::new() }
-        });
+    match c.least() {
+        Statement::Record => record(&mut connection.0, worker, fence, &c).await,
+        Statement::Complete => complete(&mut connection.0, worker, fence, &c).await,
+        Statement::Flush => flush_all(&mut connection.0, worker, fence, &c).await,
+        Statement::FlushAndMore => flush_and_more(connection, worker, fence, &c).await,
     }
-    if c.children.is_empty() && c.progress.run.is_empty() {
-        return flush_all(&mut connection.0, worker, fence, &c).await;
+}
+
+/// What a flush is written by.
+enum Statement {
+    Record,
+    Complete,
+    Flush,
+    /// With others beside it, in a transaction.
+    FlushAndMore,
+}
+
+async fn record(
+    connection: &mut PgConnection,
+    worker: WorkerId,
+    fence: i16,
+    c: &Columns<'_>,
+) -> Result<FlushResult, StoreError> {
+    let fenced = sqlx::query_file_scalar!(
+        "sql/journal/record.sql",
+        worker.0,
+        fence,
+        &c.new.run,
+        &c.new.key as _,
+        &c.new.position,
+        &c.new.kind as _,
+        &c.new.outcome as _,
+        &c.new.payload as _,
+        &c.new.due as _,
+        &c.new.started_at as _,
+        &c.new.finished_at as _,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(written(fenced, Vec::new()))
+}
+
+async fn complete(
+    connection: &mut PgConnection,
+    worker: WorkerId,
+    fence: i16,
+    c: &Columns<'_>,
+) -> Result<FlushResult, StoreError> {
+    let row = sqlx::query_file!(
+        "sql/journal/complete.sql",
+        worker.0,
+        fence,
+        &c.new.run,
+        &c.new.key as _,
+        &c.new.position,
+        &c.new.kind as _,
+        &c.new.outcome as _,
+        &c.new.payload as _,
+        &c.new.due as _,
+        &c.new.started_at as _,
+        &c.new.finished_at as _,
+        &c.finished.run,
+        &c.finished.status as _,
+        &c.finished.output as _,
+        &c.finished.failure as _,
+        &c.notices,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(written(row.fenced, row.gone))
+}
+
+fn written(fenced: bool, gone: Vec<Uuid>) -> FlushResult {
+    if fenced {
+        FlushResult::Fenced
+    } else {
+        FlushResult::Written {
+            gone: gone.into_iter().map(RunId).collect(),
+        }
     }
+}
+
+async fn flush_and_more(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    fence: i16,
+    c: &Columns<'_>,
+) -> Result<FlushResult, StoreError> {
     let mut transaction = connection.0.begin().await?;
-    let result = flush_all(&mut transaction, worker, fence, &c).await?;
+    let result = flush_all(&mut transaction, worker, fence, c).await?;
     if result != FlushResult::Fenced && !c.children.is_empty() {
         start_children(&mut transaction, &c.children).await?;
     }
@@ -272,13 +334,7 @@ async fn flush_all(
     )
     .fetch_one(&mut *connection)
     .await?;
-    Ok(if row.fenced {
-        FlushResult::Fenced
-    } else {
-        FlushResult::Written {
-            gone: row.gone.into_iter().map(RunId).collect(),
-        }
-    })
+    Ok(written(row.fenced, row.gone))
 }
 
 /// What a flush does for the children of its runs, in the same transaction: `sql/child/start.sql`.
@@ -484,15 +540,24 @@ impl<'a> Columns<'a> {
         children.priority.push(child.priority);
     }
 
-    fn are_new_steps_only(&self) -> bool {
-        self.open.run.is_empty()
-            && self.attempts.run.is_empty()
-            && self.children.is_empty()
-            && self.progress.run.is_empty()
-            && self.taken.run.is_empty()
-            && self.log.run.is_empty()
-            && self.finished.run.is_empty()
-            && self.given_up.run.is_empty()
+    /// The statement that does no more than these need.
+    fn least(&self) -> Statement {
+        if !self.children.is_empty() || !self.progress.run.is_empty() {
+            return Statement::FlushAndMore;
+        }
+        let has_more = [
+            self.open.run.is_empty(),
+            self.attempts.run.is_empty(),
+            self.taken.run.is_empty(),
+            self.log.run.is_empty(),
+            self.given_up.run.is_empty(),
+        ]
+        .contains(&false);
+        match (has_more, self.finished.run.is_empty()) {
+            (true, _) => Statement::Flush,
+            (false, false) => Statement::Complete,
+            (false, true) => Statement::Record,
+        }
     }
 
     fn record(&mut self, run: Uuid, record: &'a RecordRow) {

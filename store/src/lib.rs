@@ -96,4 +96,4 @@ pub use sql_steps::{
 };
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};
-pub use unblock::{missing_secrets, unblock_secrets};
+pub use unblock::{NEWER_COMPONENT, missing_secrets, unblock_newer, unblock_secrets};

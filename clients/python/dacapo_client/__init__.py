@@ -13,18 +13,23 @@ It has no dependencies: a connection of `psycopg` will do, and so will that of a
         receipt = dacapo.output(run)
 
 Without autocommit the connection's transaction is yours: what is started and sent is there if and when you commit it.
+
+`AsyncDacapo` is the same over an `AsyncConnection`, with `await` before each call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack
 
 __all__ = [
+    "AsyncConnection",
+    "AsyncDacapo",
     "Call",
     "Connection",
     "Dacapo",
@@ -38,6 +43,7 @@ __all__ = [
     "Run",
     "RunRef",
     "Some",
+    "StartOptions",
 ]
 
 _T = TypeVar("_T")
@@ -66,6 +72,13 @@ class Err(TypedDict, Generic[_T]):
 
 class Connection(Protocol):
     """What asks the database: a connection of `psycopg`, or of another driver after PEP 249 that takes ``%s`` for a parameter."""
+
+    def cursor(self) -> Any:
+        """A cursor."""
+
+
+class AsyncConnection(Protocol):
+    """The same for asyncio: an `AsyncConnection` of `psycopg`, or of another driver whose cursors have the same methods to await."""
 
     def cursor(self) -> Any:
         """A cursor."""
@@ -174,9 +187,33 @@ class DacapoError(Exception):
         """Why the run failed, if it did."""
 
 
-_ENDED = ("completed", "failed", "cancelled")
-_FIRST_LOOK = 0.05
-_LOOK_MAX = 1.0
+class StartOptions(TypedDict, total=False):
+    """How a run is to be started."""
+
+    key: str | None
+    """At most one run of the workflow has this key while it is kept: starting it again answers with that run."""
+    labels: Mapping[str, str] | None
+    """To find the run by."""
+    queue: str | None
+    """The named queue that it waits in."""
+    priority: int | str | None
+    """-100 to 100, or a word such as high."""
+    concurrency_key: str | None
+    """What the queue's limits per key go by."""
+    delay: timedelta | str | None
+    """How much later it begins."""
+    at: datetime | str | None
+    """When it begins."""
+    deadline: timedelta | str | None
+    """It fails when it has not ended by itself this long after its start."""
+    singleton: str | None
+    """At most one active run of the workflow has this key."""
+    on_conflict: Literal["reject", "queue", "replace"] | None
+    """What happens to another start with the key of a singleton."""
+    debounce: str | None
+    """Starts with this key that come within `debounce_for` of each other are one run, with the newest input."""
+    debounce_for: timedelta | str | None
+    debounce_max: timedelta | str | None
 
 
 class Dacapo:
@@ -186,90 +223,176 @@ class Dacapo:
         self._connection = connection
         self._namespace = namespace
 
-    def start(
-        self,
-        call: Call[_Output],
-        *,
-        key: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        queue: str | None = None,
-        priority: int | str | None = None,
-        concurrency_key: str | None = None,
-        delay: timedelta | str | None = None,
-        at: datetime | str | None = None,
-        deadline: timedelta | str | None = None,
-        singleton: str | None = None,
-        on_conflict: Literal["reject", "queue", "replace"] | None = None,
-        debounce: str | None = None,
-        debounce_for: timedelta | str | None = None,
-        debounce_max: timedelta | str | None = None,
-    ) -> RunRef[_Output]:
-        """Starts a run. The input is checked against the workflow's types first.
-
-        key: at most one run of the workflow has this key while it is kept: starting it again answers with that run.
-        labels: to find the run by.
-        queue, priority, concurrency_key: the named queue; -100 to 100, or a word such as high; what the queue's limits per key go by.
-        delay, at: how much later it begins, or when.
-        deadline: it fails when it has not ended by itself this long after its start.
-        singleton: at most one active run of the workflow has this key; what happens to another start is said by on_conflict.
-        debounce: starts with this key that come within debounce_for of each other are one run, with the newest input.
-        """
-        options = {
-            "key": key,
-            "labels": dict(labels) if labels is not None else None,
-            "queue": queue,
-            "priority": priority,
-            "concurrencyKey": concurrency_key,
-            "delay": _interval(delay),
-            "at": at.isoformat() if isinstance(at, datetime) else at,
-            "deadline": _interval(deadline),
-            "singleton": singleton,
-            "onConflict": on_conflict,
-            "debounce": debounce,
-            "debounceFor": _interval(debounce_for),
-            "debounceMax": _interval(debounce_max),
-            "namespace": self._namespace,
-        }
-        given = {name: value for name, value in options.items() if value is not None}
-        text = _encode(f"the input of {call.workflow}", call.input)
-        answer = self._ask(
-            "select dacapo.start(%s::text, %s::text, %s::jsonb)::text",
-            call.workflow,
-            text,
-            _encode("the options", given),
-        )
-        return RunRef(answer)
+    def start(self, call: Call[_Output], **options: Unpack[StartOptions]) -> RunRef[_Output]:
+        """Starts a run. The input is checked against the workflow's types first. The options are those of `StartOptions`."""
+        return self._ask(_start(self._namespace, call, options))
 
     def send_event(self, run: RunRef[Any], event: Event, *, id: str | None = None) -> Literal["sent", "duplicate"]:
         """Sends an event, which is kept if the run does not wait for it yet.
 
         Events with the same id are one event, for banks that call twice: the second one is a duplicate.
         """
-        text = _encode(f"the payload of {event.name}", event.payload)
-        answer: Literal["sent", "duplicate"] = self._ask(
-            "select dacapo.send_event(%s::uuid, %s::text, %s::jsonb, %s::jsonb)",
-            run.id,
-            event.name,
-            text,
-            _encode("the options", {} if id is None else {"id": id}),
-        )
-        return answer
+        return self._ask(_send_event(run, event, id))
 
     def get(self, run: RunRef[_Output]) -> Run[_Output]:
         """How a run stands."""
-        text = self._ask(
-            """
-            select json_build_object(
-                'id', run.id, 'workflow', run.workflow, 'status', run_status.status, 'input', run.input::json,
-                'output', run.output::json, 'failure', run.failure::json, 'labels', run.labels,
-                'waiting_for', run_status.waiting_for, 'created_at', run.created_at, 'finished_at', run.finished_at
-            )::text
-            from dacapo.run join dacapo.run_status on run_status.run_id = run.id
-            where run.id = %s::uuid and run.namespace = %s
-            """,
-            run.id,
-            self._namespace,
-        )
+        return self._ask(_get(self._namespace, run))
+
+    def wait(self, run: RunRef[_Output], *, timeout: float | None = None) -> Run[_Output]:
+        """Waits until a run has ended, however it ends, and looks again and again; `timeout` is in seconds.
+
+        Not in a transaction in which the run was started: nobody sees it before that is committed.
+        """
+        patience = _Patience(timeout)
+        while True:
+            now = self.get(run)
+            pause = patience.pause(now)
+            if pause is None:
+                return now
+            time.sleep(pause)
+
+    def output(self, run: RunRef[_Output], *, timeout: float | None = None) -> _Output:
+        """Waits until a run has ended, and takes what it returned. That it failed or was cancelled is an error."""
+        return _output(self.wait(run, timeout=timeout))
+
+    def pause(self, run: RunRef[Any]) -> None:
+        """Asks a run to pause, at its next step or wait if a worker plays it."""
+        self._ask(_request("pause", run, "paused-now", "pausing"))
+
+    def resume(self, run: RunRef[Any]) -> None:
+        """Lets a paused or blocked run go on."""
+        self._ask(_request("resume", run, "resumed"))
+
+    def cancel(self, run: RunRef[Any]) -> None:
+        """Asks a run to end. Its code may compensate first."""
+        self._ask(_request("cancel", run, "cancelled-now", "cancelling-now"))
+
+    def _ask(self, question: _Question[_T]) -> _T:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(question.query, question.params)
+            row = cursor.fetchone()
+        except Exception as error:
+            known = _understood(error)
+            if known is None:
+                raise
+            raise known from error
+        finally:
+            cursor.close()
+        return question.read(_value(row))
+
+
+class AsyncDacapo:
+    """A client for asyncio over a connection: the same calls as those of `Dacapo`, each to be awaited."""
+
+    def __init__(self, connection: AsyncConnection, *, namespace: str = "default") -> None:
+        self._connection = connection
+        self._namespace = namespace
+
+    async def start(self, call: Call[_Output], **options: Unpack[StartOptions]) -> RunRef[_Output]:
+        """Starts a run; see `Dacapo.start`."""
+        return await self._ask(_start(self._namespace, call, options))
+
+    async def send_event(self, run: RunRef[Any], event: Event, *, id: str | None = None) -> Literal["sent", "duplicate"]:
+        """Sends an event; see `Dacapo.send_event`."""
+        return await self._ask(_send_event(run, event, id))
+
+    async def get(self, run: RunRef[_Output]) -> Run[_Output]:
+        """How a run stands."""
+        return await self._ask(_get(self._namespace, run))
+
+    async def wait(self, run: RunRef[_Output], *, timeout: float | None = None) -> Run[_Output]:
+        """Waits until a run has ended; see `Dacapo.wait`. Between two looks the connection is free for others."""
+        patience = _Patience(timeout)
+        while True:
+            now = await self.get(run)
+            pause = patience.pause(now)
+            if pause is None:
+                return now
+            await asyncio.sleep(pause)
+
+    async def output(self, run: RunRef[_Output], *, timeout: float | None = None) -> _Output:
+        """Waits until a run has ended, and takes what it returned. That it failed or was cancelled is an error."""
+        return _output(await self.wait(run, timeout=timeout))
+
+    async def pause(self, run: RunRef[Any]) -> None:
+        """Asks a run to pause, at its next step or wait if a worker plays it."""
+        await self._ask(_request("pause", run, "paused-now", "pausing"))
+
+    async def resume(self, run: RunRef[Any]) -> None:
+        """Lets a paused or blocked run go on."""
+        await self._ask(_request("resume", run, "resumed"))
+
+    async def cancel(self, run: RunRef[Any]) -> None:
+        """Asks a run to end. Its code may compensate first."""
+        await self._ask(_request("cancel", run, "cancelled-now", "cancelling-now"))
+
+    async def _ask(self, question: _Question[_T]) -> _T:
+        cursor = self._connection.cursor()
+        try:
+            await cursor.execute(question.query, question.params)
+            row = await cursor.fetchone()
+        except Exception as error:
+            known = _understood(error)
+            if known is None:
+                raise
+            raise known from error
+        finally:
+            await cursor.close()
+        return question.read(_value(row))
+
+
+@dataclass(frozen=True)
+class _Question(Generic[_T]):
+    """A statement that answers one value, and what that means, whichever client asks."""
+
+    query: str
+    params: tuple[object, ...]
+    read: Callable[[Any], _T]
+
+
+def _start(namespace: str, call: Call[_Output], given: StartOptions) -> _Question[RunRef[_Output]]:
+    unknown = given.keys() - StartOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"start() got an unexpected keyword argument {min(unknown)!r}")
+    at, labels = given.get("at"), given.get("labels")
+    options = {
+        "key": given.get("key"),
+        "labels": dict(labels) if labels is not None else None,
+        "queue": given.get("queue"),
+        "priority": given.get("priority"),
+        "concurrencyKey": given.get("concurrency_key"),
+        "delay": _interval(given.get("delay")),
+        "at": at.isoformat() if isinstance(at, datetime) else at,
+        "deadline": _interval(given.get("deadline")),
+        "singleton": given.get("singleton"),
+        "onConflict": given.get("on_conflict"),
+        "debounce": given.get("debounce"),
+        "debounceFor": _interval(given.get("debounce_for")),
+        "debounceMax": _interval(given.get("debounce_max")),
+        "namespace": namespace,
+    }
+    said = {name: value for name, value in options.items() if value is not None}
+    text = _encode(f"the input of {call.workflow}", call.input)
+    return _Question(
+        "select dacapo.start(%s::text, %s::text, %s::jsonb)::text",
+        (call.workflow, text, _encode("the options", said)),
+        lambda id: RunRef(id),
+    )
+
+
+def _send_event(run: RunRef[Any], event: Event, id: str | None) -> _Question[Literal["sent", "duplicate"]]:
+    text = _encode(f"the payload of {event.name}", event.payload)
+    options = _encode("the options", {} if id is None else {"id": id})
+    return _Question(
+        "select dacapo.send_event(%s::uuid, %s::text, %s::jsonb, %s::jsonb)",
+        (run.id, event.name, text, options),
+        lambda answer: answer,
+    )
+
+
+def _get(namespace: str, run: RunRef[_Output]) -> _Question[Run[_Output]]:
+    def read(text: str | None) -> Run[_Output]:
         if text is None:
             raise DacapoError("not-found", f"there is no run {run.id}")
         found = json.loads(text)
@@ -283,70 +406,72 @@ class Dacapo:
             }
         )
 
-    def wait(self, run: RunRef[_Output], *, timeout: float | None = None) -> Run[_Output]:
-        """Waits until a run has ended, however it ends, and looks again and again; `timeout` is in seconds.
-
-        Not in a transaction in which the run was started: nobody sees it before that is committed.
+    return _Question(
         """
-        until = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_LOOK
-        while True:
-            now = self.get(run)
-            if now.status in _ENDED:
-                return now
-            left = pause if until is None else until - time.monotonic()
-            if left <= 0:
-                raise DacapoError("timed-out", f"run {run.id} has not ended in {timeout} s: it is {now.status}")
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, _LOOK_MAX)
+        select json_build_object(
+            'id', run.id, 'workflow', run.workflow, 'status', run_status.status, 'input', run.input::json,
+            'output', run.output::json, 'failure', run.failure::json, 'labels', run.labels,
+            'waiting_for', run_status.waiting_for, 'created_at', run.created_at, 'finished_at', run.finished_at
+        )::text
+        from dacapo.run join dacapo.run_status on run_status.run_id = run.id
+        where run.id = %s::uuid and run.namespace = %s
+        """,
+        (run.id, namespace),
+        read,
+    )
 
-    def output(self, run: RunRef[_Output], *, timeout: float | None = None) -> _Output:
-        """Waits until a run has ended, and takes what it returned. That it failed or was cancelled is an error."""
-        ended = self.wait(run, timeout=timeout)
-        failure = ended.failure
-        if ended.status == "failed" and failure is not None:
-            raise DacapoError("failed", f"run {run.id} failed: {failure.code}: {failure.message}", failure=failure)
-        if ended.status == "cancelled":
-            raise DacapoError("cancelled", f"run {run.id} was cancelled", failure=failure)
-        output: Any = ended.output
-        return output  # type: ignore[no-any-return]
 
-    def pause(self, run: RunRef[Any]) -> None:
-        """Asks a run to pause, at its next step or wait if a worker plays it."""
-        self._request("pause", run.id, "paused-now", "pausing")
-
-    def resume(self, run: RunRef[Any]) -> None:
-        """Lets a paused or blocked run go on."""
-        self._request("resume", run.id, "resumed")
-
-    def cancel(self, run: RunRef[Any]) -> None:
-        """Asks a run to end. Its code may compensate first."""
-        self._request("cancel", run.id, "cancelled-now", "cancelling-now")
-
-    def _request(self, verb: str, run: str, *done: str) -> None:
-        answer = self._ask(f"select dacapo.{verb}(%s::uuid)", run)
+def _request(verb: str, run: RunRef[Any], *done: str) -> _Question[None]:
+    def read(answer: str) -> None:
         if answer == "not-found":
-            raise DacapoError("not-found", f"there is no run {run}")
+            raise DacapoError("not-found", f"there is no run {run.id}")
         if answer not in done:
-            raise DacapoError("conflict", f"cannot {verb} run {run}: it is {answer}")
+            raise DacapoError("conflict", f"cannot {verb} run {run.id}: it is {answer}")
 
-    def _ask(self, query: str, *params: object) -> Any:
-        """The one value of the one row; None if there is no row."""
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(query, params)
-            row = cursor.fetchone()
-            if row is None:
-                return None
-            # Connections may be told to answer with dictionaries.
-            return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
-        except Exception as error:
-            known = _understood(error)
-            if known is None:
-                raise
-            raise known from error
-        finally:
-            cursor.close()
+    return _Question(f"select dacapo.{verb}(%s::uuid)", (run.id,), read)
+
+
+_ENDED = ("completed", "failed", "cancelled")
+_FIRST_LOOK = 0.05
+_LOOK_MAX = 1.0
+
+
+class _Patience:
+    """How long to wait before the next look at a run."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._pause = _FIRST_LOOK
+
+    def pause(self, now: Run[Any]) -> float | None:
+        """In seconds; None if the run has ended."""
+        if now.status in _ENDED:
+            return None
+        left = self._pause if self._until is None else self._until - time.monotonic()
+        if left <= 0:
+            raise DacapoError("timed-out", f"run {now.id} has not ended in {self._timeout} s: it is {now.status}")
+        pause = min(self._pause, left)
+        self._pause = min(2 * self._pause, _LOOK_MAX)
+        return pause
+
+
+def _output(ended: Run[_Output]) -> _Output:
+    failure = ended.failure
+    if ended.status == "failed" and failure is not None:
+        raise DacapoError("failed", f"run {ended.id} failed: {failure.code}: {failure.message}", failure=failure)
+    if ended.status == "cancelled":
+        raise DacapoError("cancelled", f"run {ended.id} was cancelled", failure=failure)
+    output: Any = ended.output
+    return output  # type: ignore[no-any-return]
+
+
+def _value(row: Any) -> Any:
+    """The one value of the one row; None if there is no row."""
+    if row is None:
+        return None
+    # Connections may be told to answer with dictionaries.
+    return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 
 _CODES: dict[str, Code] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import forks, steps
+from wit_world.imports import random as wasi
 
 from . import _json
 from ._errors import Failure, from_wit, to_wit
@@ -73,7 +75,8 @@ def race(name: str, *branches: Callable[[], T]) -> T:
     options.set_race()
     joined = _fork(name, len(branches), options, lambda index: branches[index]())
     which = joined.winner or 0
-    return _raised(_outcome(name, joined.outcomes[which], _returned(branches[which])))
+    won: T = _raised(_outcome(name, joined.outcomes[which], _returned(branches[which])))
+    return won
 
 
 def _fork(name: str, count: int, options: Any, work: Callable[[int], Any]) -> forks.Joined:
@@ -83,6 +86,8 @@ def _fork(name: str, count: int, options: Any, work: Callable[[int], Any]) -> fo
         raise from_wit(error.value) from None
     if isinstance(side, forks.Side_Joined):
         return side.value
+    # Each branch draws numbers of its own, and all draw others than the code behind the fork.
+    random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
     outcome: Any
     try:
         outcome = Ok(_json.encode(work(side.value), f"what a branch of `{name}` returned"))

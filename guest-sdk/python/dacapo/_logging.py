@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 from wit_world.imports import log as wit
 
@@ -29,12 +30,20 @@ def _level(number: int) -> wit.Level:
         return wit.Level.WARN
     if number >= logging.INFO:
         return wit.Level.INFO
-    return wit.Level.DEBUG
+    if number >= logging.DEBUG:
+        return wit.Level.DEBUG
+    return wit.Level.TRACE
 
 
-def log(message: str, **fields: object) -> None:
+def log(
+    message: str,
+    /,
+    *,
+    level: Literal["trace", "debug", "info", "warn", "error"] = "info",
+    **fields: object,
+) -> None:
     """Writes a line to the run's log, with fields for programs. `logging` goes there, too."""
-    wit.log(wit.Level.INFO, message, [(name, str(value)) for name, value in fields.items()])
+    wit.log(wit.Level[level.upper()], message, [(name, str(value)) for name, value in fields.items()])
 
 
 def install() -> None:

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import random as wasi
@@ -31,6 +31,12 @@ class Attempt:
     number: int
 
 
+class _Decorator(Protocol):
+    """Puts the outcome of a step in the place of its body."""
+
+    def __call__(self, body: Callable[..., T], /) -> T: ...
+
+
 @overload
 def step(body: Callable[..., T], /) -> T: ...
 
@@ -46,7 +52,21 @@ def step(
     factor: float | None = None,
     backoff_max: timedelta | None = None,
     timeout: timedelta | None = None,
-    returns: type[T] | None = None,
+) -> T: ...
+
+
+@overload
+def step(
+    name: str,
+    body: Callable[..., Any],
+    /,
+    *,
+    attempts: int | None = None,
+    backoff: timedelta | None = None,
+    factor: float | None = None,
+    backoff_max: timedelta | None = None,
+    timeout: timedelta | None = None,
+    returns: type[T],
 ) -> T: ...
 
 
@@ -60,8 +80,21 @@ def step(
     factor: float | None = None,
     backoff_max: timedelta | None = None,
     timeout: timedelta | None = None,
-    returns: type[T] | None = None,
-) -> Callable[[Callable[..., T]], T]: ...
+) -> _Decorator: ...
+
+
+@overload
+def step(
+    name: str | None = None,
+    /,
+    *,
+    attempts: int | None = None,
+    backoff: timedelta | None = None,
+    factor: float | None = None,
+    backoff_max: timedelta | None = None,
+    timeout: timedelta | None = None,
+    returns: type[T],
+) -> Callable[[Callable[..., Any]], T]: ...
 
 
 def step(name: Any = None, body: Any = None, /, **options: Any) -> Any:

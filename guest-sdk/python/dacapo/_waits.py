@@ -39,6 +39,16 @@ def wait_for(event: str, kind: Any = None, *, timeout: timedelta | None = None) 
     return None if payload is None else _payload(event, payload, kind)
 
 
+@overload
+def wait_for_any(
+    name: str, events: Sequence[str] | dict[str, Any], *, timeout: None = None
+) -> tuple[str, Any]: ...
+@overload
+def wait_for_any(
+    name: str, events: Sequence[str] | dict[str, Any], *, timeout: timedelta
+) -> tuple[str, Any] | None: ...
+
+
 def wait_for_any(
     name: str,
     events: Sequence[str] | dict[str, Any],

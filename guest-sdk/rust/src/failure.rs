@@ -172,8 +172,16 @@ impl StepError {
         }
     }
 
-    /// The next try is to begin no sooner than after this long.
-    pub(crate) fn after(mut self, wait: Duration) -> Self {
+    /// The next try is to begin no sooner than after this long. [`Retry::after`] is shorter where there is only a message.
+    ///
+    /// ```
+    /// # use dacapo_guest::{Failure, StepError};
+    /// # use std::time::Duration;
+    /// let closed = StepError::from(Failure::retry("closed", "nobody is at home"));
+    /// let later = closed.after(Duration::from_secs(60));
+    /// ```
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }

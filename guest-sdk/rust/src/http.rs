@@ -170,9 +170,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header with this name, which is in lower case.
+    /// The first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known == name);
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 

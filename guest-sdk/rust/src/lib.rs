@@ -36,6 +36,12 @@
 //! `dacapo-guest` and `serde`. The component's imports of Dacapo come from this crate, so a guest's own WIT says only what the
 //! guest exports.
 //!
+//! # The same way each time
+//!
+//! Outside of steps the clocks of `std` show the journal's time, and what asks the host for random bytes (such as the crate `getrandom`) gets
+//! the same in each replay. The order of a `HashMap` is another one after a step that has made maps than after one whose outcome was handed
+//! back: where it decides what happens, a `BTreeMap` is needed.
+//!
 //! # Errors
 //!
 //! A step's body may use `?` on any [`std::error::Error`], and on [`Retry`] and [`Fatal`]. What comes out of a step or a wait is

@@ -3,6 +3,7 @@ import * as contextModule from "dacapo:workflow/context@0.1.0";
 import { offered } from "./engine";
 import { Failure, WorkflowError, trace } from "./failure";
 import { settle } from "./promise";
+import { exact } from "./wide";
 
 const context = offered(contextModule);
 
@@ -25,7 +26,7 @@ export function workflows<W extends { [name in keyof W]: Workflow }>(implementat
     name,
     (input: never): unknown => {
       try {
-        return settle((workflow as Workflow).call(implementation, input));
+        return play(name, () => settle((workflow as Workflow).call(implementation, exact(name, "input", input))));
       } catch (error) {
         if (error instanceof WorkflowError) {
           throw error.value;
@@ -42,4 +43,16 @@ export function workflows<W extends { [name in keyof W]: Workflow }>(implementat
     },
   ]);
   return Object.fromEntries(played) as W;
+}
+
+/** What goes out of a workflow is what its type can carry. */
+function play(name: string, workflow: () => unknown): unknown {
+  try {
+    return exact(name, "output", workflow());
+  } catch (error) {
+    if (error instanceof WorkflowError) {
+      exact(name, "error", error.value);
+    }
+    throw error;
+  }
 }

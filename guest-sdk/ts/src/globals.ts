@@ -33,6 +33,26 @@ function show(value: unknown): string {
   }
 }
 
+// In the form in which other libraries of types have them, so that a project may use those as well.
+declare global {
+  interface Console {
+    debug(...values: unknown[]): void;
+    error(...values: unknown[]): void;
+    info(...values: unknown[]): void;
+    log(...values: unknown[]): void;
+    trace(...values: unknown[]): void;
+    warn(...values: unknown[]): void;
+  }
+  interface Crypto {
+    getRandomValues<T extends ArrayBufferView>(view: T): T;
+    randomUUID(): `${string}-${string}-${string}-${string}-${string}`;
+  }
+  /** Writes to the run's log. */
+  var console: Console;
+  /** The same in each replay outside of steps, and real in them. */
+  var crypto: Crypto;
+}
+
 function randomBytes(count: number): Uint8Array {
   return Uint8Array.from(random.getRandomBytes(u64(count)));
 }

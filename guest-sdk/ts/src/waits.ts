@@ -29,13 +29,23 @@ export async function waitFor<T>(event: string, options: WaitOptions<T> = {}): P
 }
 
 /** Like {@link waitFor}, for whichever of these events comes first. Answers its name and its payload. */
+export function waitForAny<T>(
+  name: string,
+  events: readonly string[],
+  options: WaitOptions<T> & { timeoutMs: number },
+): Promise<{ event: string; payload: T } | undefined>;
+export function waitForAny<T>(
+  name: string,
+  events: readonly string[],
+  options?: WaitOptions<T>,
+): Promise<{ event: string; payload: T }>;
 export async function waitForAny<T>(
   name: string,
-  events: string[],
+  events: readonly string[],
   options: WaitOptions<T> = {},
 ): Promise<{ event: string; payload: T } | undefined> {
   ended(`waitForAny("${name}")`);
-  const found = durable(() => wit.waitForAny(name, events, timeout(options.timeoutMs)));
+  const found = durable(() => wit.waitForAny(name, [...events], timeout(options.timeoutMs)));
   if (found == null) {
     return undefined;
   }

@@ -5,7 +5,9 @@
 
 mod compile;
 mod counters;
+mod in_flight;
 mod inside;
+mod languages;
 mod primitives;
 mod proof;
 mod queue;
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use dacapo_client::{Client, Store};
+use dacapo_kits::Language;
 use dacapo_sandbox::Described;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -47,7 +50,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Fewer repetitions: a minute instead of several
+    /// Fewer repetitions: a few minutes instead of many
     #[arg(long)]
     quick: bool,
     /// Only these rows
@@ -59,6 +62,10 @@ pub(crate) struct Args {
     /// Another component with the workflows of `bench:noop/noop`
     #[arg(long, value_name = "FILE.wasm")]
     component: Option<PathBuf>,
+    /// The component of a language for the row `languages`, which is built here otherwise, if the language's tools are: such as
+    /// python=noop.wasm
+    #[arg(long = "guest", value_name = "LANGUAGE=FILE.wasm", value_parser = languages::named_file)]
+    guests: Vec<(Language, PathBuf)>,
 }
 
 /// The rows.
@@ -70,6 +77,8 @@ pub(crate) enum Row {
     Wal,
     /// Many runs in flight: throughput
     Flow,
+    /// Steps of many runs at once, against a loop that does nothing but record them
+    InFlight,
     /// From an event to the end of the run that waits for it
     Event,
     /// What the limits of a queue cost
@@ -86,12 +95,15 @@ pub(crate) enum Row {
     Compile,
     /// Very many suspended runs: memory, idle cost, and waking some
     Suspended,
+    /// The same workflow in each language that has a kit
+    Languages,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 13] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
+    Row::InFlight,
     Row::Event,
     Row::Queue,
     Row::Long,
@@ -100,6 +112,7 @@ const ROWS: [Row; 11] = [
     Row::Proof,
     Row::Compile,
     Row::Suspended,
+    Row::Languages,
 ];
 
 /// All that the rows share.
@@ -112,6 +125,8 @@ struct Bench {
     counters: Counters,
     worker: WorkerProcess,
     described: Described,
+    guests: Vec<(Language, Described)>,
+    progress: ProgressBar,
     report: Report,
 }
 
@@ -126,7 +141,12 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> CommandResult<Ex
             0 => "all targets met".to_owned(),
             missed => format!("{missed} targets MISSED"),
         };
-        format!("{}\n{}\n{missed}", report.server, report.table())
+        let left_out: String = report
+            .left_out
+            .iter()
+            .map(|what| format!("LEFT OUT: {what}\n"))
+            .collect();
+        format!("{}\n{}\n{left_out}{missed}", report.server, report.table())
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -153,8 +173,9 @@ async fn measure(
     if let Ok(style) = ProgressStyle::with_template("{elapsed} [{bar:20}] {msg}") {
         progress.set_style(style);
     }
+    bench.progress = progress.clone();
     let result = tokio::select! {
-        result = bench.rows(rows, &progress) => result,
+        result = bench.rows(rows) => result,
         // Whatever was begun is left as it is; the database that holds it is dropped below.
         () = stop.asked() => Err(anyhow!("stopped before the last row")),
     };
@@ -187,7 +208,7 @@ impl Bench {
         url: &str,
     ) -> std::result::Result<Self, (Server, anyhow::Error)> {
         match Self::parts(args, &server, url).await {
-            Ok((client, reference, counters, worker, described, report)) => Ok(Self {
+            Ok((client, reference, counters, worker, described, guests, report)) => Ok(Self {
                 quick: args.quick,
                 suspended: args
                     .suspended
@@ -198,6 +219,8 @@ impl Bench {
                 counters,
                 worker,
                 described,
+                guests,
+                progress: ProgressBar::hidden(),
                 report,
             }),
             Err(error) => Err((server, error)),
@@ -214,6 +237,7 @@ impl Bench {
         Counters,
         WorkerProcess,
         Described,
+        Vec<(Language, Described)>,
         Report,
     )> {
         let bytes = match &args.component {
@@ -223,6 +247,7 @@ impl Bench {
             None => COMPONENT.to_vec(),
         };
         let described = dacapo_sandbox::describe(&bytes)?;
+        let guests = languages::read(&args.guests, &described)?;
         let store = Store::new(url, CONNECTIONS_MAX)?;
         dacapo_store::migrate(&store).await?;
         let client = Client::new(store);
@@ -244,23 +269,26 @@ impl Bench {
         let report = Report {
             server: server.description().await?,
             measures: Vec::new(),
+            left_out: Vec::new(),
         };
-        Ok((client, reference, counters, worker, described, report))
+        Ok((
+            client, reference, counters, worker, described, guests, report,
+        ))
     }
 
     /// The reference, and then these rows.
-    async fn rows(&mut self, rows: Vec<Row>, progress: &ProgressBar) -> Result<()> {
+    async fn rows(&mut self, rows: Vec<Row>) -> Result<()> {
         self.reference_row().await?;
         for row in rows {
-            progress.set_message(format!("{row:?}").to_lowercase());
-            progress.enable_steady_tick(Duration::from_millis(200));
+            self.progress.set_message(format!("{row:?}").to_lowercase());
+            self.progress.enable_steady_tick(Duration::from_millis(200));
             let result = self.row(row).await.with_context(|| format!("row {row:?}"));
             if result.is_err() {
                 // Why it stopped may be the worker's to tell.
                 self.worker.check()?;
             }
             result?;
-            progress.inc(1);
+            self.progress.inc(1);
         }
         Ok(())
     }
@@ -270,6 +298,7 @@ impl Bench {
             Row::Single => self.single_row().await,
             Row::Wal => self.wal_row().await,
             Row::Flow => self.flow_row().await,
+            Row::InFlight => self.in_flight_row().await,
             Row::Event => self.event_row().await,
             Row::Queue => self.queue_row().await,
             Row::Long => self.long_row().await,
@@ -278,6 +307,7 @@ impl Bench {
             Row::Proof => self.proof_row().await,
             Row::Compile => self.compile_row().await,
             Row::Suspended => self.suspended_row().await,
+            Row::Languages => self.languages_row().await,
         }
     }
 

@@ -14,6 +14,9 @@ use clap::Parser;
 
 use crate::arguments::Arguments;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     // `DATABASE_URL=` is how a shell says that there is none.

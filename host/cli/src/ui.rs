@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -67,6 +68,19 @@ impl Ui {
             Kind::Usage => 2,
         })
     }
+}
+
+/// What takes no longer than this needs no word.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// Waits for something, and says what it is if it takes longer than a moment.
+pub(crate) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(MOMENT, &mut work).await {
+        return done;
+    }
+    let _ = writeln!(std::io::stderr(), "{what}");
+    work.await
 }
 
 /// A table with these columns.

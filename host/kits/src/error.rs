@@ -22,6 +22,8 @@ pub enum KitError {
         program: String,
         /// How it ended.
         status: String,
+        /// What its messages may mean.
+        hint: Option<&'static str>,
     },
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", .path.display())]
@@ -53,6 +55,7 @@ impl KitError {
         match self {
             Self::MissingTool { install, .. } => Some(install),
             Self::Project { hint, .. } => Some(hint),
+            Self::ToolFailed { hint, .. } => *hint,
             _ => None,
         }
     }

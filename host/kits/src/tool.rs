@@ -10,6 +10,7 @@ use crate::error::KitError;
 pub(crate) struct Tool {
     program: PathBuf,
     command: Command,
+    hint: Option<&'static str>,
 }
 
 impl Tool {
@@ -40,7 +41,17 @@ impl Tool {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::from(std::io::stderr()));
-        Ok(Self { program, command })
+        Ok(Self {
+            program,
+            command,
+            hint: None,
+        })
+    }
+
+    /// What its messages may mean, if it fails.
+    pub(crate) fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -91,6 +102,7 @@ impl Tool {
         Err(KitError::ToolFailed {
             program: self.program.display().to_string(),
             status: status.to_string(),
+            hint: self.hint,
         })
     }
 }

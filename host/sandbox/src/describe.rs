@@ -92,7 +92,9 @@ pub fn describe_interfaces(
         add_workflows(resolve, interface, &full_name, &mut workflows)?;
     }
     if workflows.is_empty() {
-        return Err(DescribeError::NoWorkflows);
+        return Err(DescribeError::NoWorkflows {
+            exports: Vec::new(),
+        });
     }
     Ok(Descriptor {
         package: format!("{}:{}", package.namespace, package.name),
@@ -199,7 +201,10 @@ fn descriptor(resolve: &Resolve, world: WorldId) -> Result<Descriptor, DescribeE
         add_workflows(resolve, interface, &full_name, &mut workflows)?;
     }
     let Some(package) = package else {
-        return Err(DescribeError::NoWorkflows);
+        let exports = world.exports.keys();
+        return Err(DescribeError::NoWorkflows {
+            exports: exports.map(|key| resolve.name_world_key(key)).collect(),
+        });
     };
     Ok(Descriptor {
         package: format!("{}:{}", package.namespace, package.name),

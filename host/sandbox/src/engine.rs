@@ -13,25 +13,29 @@ const HOST_STACK_BYTES: usize = 1 << 20;
 /// What one place in the pool holds. A guest that needs more takes several places.
 pub(crate) const TABLES_PER_PLACE: u32 = 3;
 
-/// Core instances are only counted by the pool, so there can be plenty: some interpreters bring 40.
-const CORE_INSTANCES_PER_PLACE: u32 = 64;
+/// Core instances that one component may have at most. An interpreter brings 40, and one more for each library that is not written in its
+/// own language. The pool only counts them, so there are as many for each place, and whoever has its places does not lack them.
+const CORE_INSTANCES_MAX: u32 = 1_000;
 
-/// Tables, memories and core instances that one component may have at most.
+/// Tables and memories that one component may have at most.
 const PER_COMPONENT_MAX: u32 = 100;
+
+/// What the pool's own bookkeeping for one instance may take, in bytes: about 40 for each function that a component can call by pointer.
+const INSTANCE_MAX_BYTES: usize = 8 << 20;
 
 pub(crate) fn engine(config: &SandboxConfig) -> wasmtime::Result<Engine> {
     let places = config.instances_max;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
-        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
+    pool.total_component_instances(places.saturating_mul(CORE_INSTANCES_MAX))
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_MAX))
         .total_memories(places)
         .total_tables(places.saturating_mul(TABLES_PER_PLACE))
         .total_stacks(places)
-        .max_core_instances_per_component(PER_COMPONENT_MAX)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(PER_COMPONENT_MAX.min(places))
         .max_tables_per_component(PER_COMPONENT_MAX.min(places.saturating_mul(TABLES_PER_PLACE)))
-        .max_component_instance_size(4 << 20)
-        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(INSTANCE_MAX_BYTES)
+        .max_core_instance_size(INSTANCE_MAX_BYTES)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(config.memory_max_bytes);
 

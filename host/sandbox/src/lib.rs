@@ -17,6 +17,7 @@ mod cache;
 mod compilers;
 mod config;
 mod console;
+mod contract;
 mod describe;
 mod ending;
 mod engine;
@@ -41,6 +42,7 @@ mod ticker;
 mod value;
 
 pub use config::SandboxConfig;
+pub use contract::{CONTRACT_VERSION, Lack};
 pub use describe::{DescribeError, Described, describe, describe_interfaces, wit_of};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
 pub use journal::{

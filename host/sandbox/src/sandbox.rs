@@ -16,6 +16,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use crate::cache::{self, Cache};
 use crate::compilers::Compilers;
 use crate::config::SandboxConfig;
+use crate::contract::{Lack, lack_of_component};
 use crate::describe::{DescribeError, Described, describe};
 use crate::engine;
 use crate::guest::Guest;
@@ -105,6 +106,14 @@ pub enum PrepareError {
         /// What the compiler said.
         #[source]
         source: wasmtime::Error,
+    },
+    /// The component wants what another version of the contract has.
+    #[error("component {digest} cannot be linked: {lack}")]
+    OtherContract {
+        /// The component.
+        digest: String,
+        /// What it wants.
+        lack: Box<Lack>,
     },
     /// The component imports something that the host does not offer, or with another type.
     #[error("component {digest} cannot be linked: {source:#}")]
@@ -281,7 +290,13 @@ impl Sandbox {
             .as_ref()
             .unwrap_or(linker)
             .instantiate_pre(component)
-            .map_err(unlinked)?;
+            .map_err(|source| match lack_of_component(engine, component) {
+                Some(lack) => PrepareError::OtherContract {
+                    digest: digest.to_owned(),
+                    lack: Box::new(lack),
+                },
+                None => unlinked(source),
+            })?;
         let (memories, tables) = component
             .resources_required()
             .map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));

@@ -658,7 +658,7 @@ impl Coordinator {
         self.claims_since_vacuum = 0;
         self.next_vacuum = Instant::now() + VACUUM_PAUSE;
         let store = self.store.clone();
-        self.tasks.spawn(async move {
+        self.incarnation.in_background(async move {
             if let Err(error) = dacapo_store::vacuum_queue(&store).await {
                 tracing::debug!(%error, "the queue was not vacuumed");
             }

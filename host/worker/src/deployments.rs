@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dacapo_model::{Changes, DeploymentId, Descriptor, Manifest, Workflow};
-use dacapo_sandbox::{Described, PrepareError, Prepared, Sandbox, Terms};
+use dacapo_sandbox::{DescribeError, Described, Lack, PrepareError, Prepared, Sandbox, Terms};
 use dacapo_store::{DeploymentRow, Store, StoreError};
 use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit};
 
 /// When many workers hear of a deployment, each fetches it at some time within this.
 const PREFETCH_WITHIN: Duration = Duration::from_secs(2);
 
-/// A component that takes longer than this to compile is spoken of.
+/// A component that takes longer than this to compile is spoken of, and again each time that it has taken so much longer.
 const SLOW: Duration = Duration::from_secs(1);
+const STILL_EVERY: Duration = Duration::from_secs(5);
 
 /// Deployments that are to be fetched before their first runs, at most. Anybody who may notify can name any number of them.
 const WANTED_MAX: usize = 64;
@@ -69,6 +70,34 @@ pub(crate) enum LoadError {
     Unavailable(String),
     /// It cannot be run, and trying again does not help: code and reason.
     Unusable(&'static str, String),
+    /// It may be run by a newer worker: the component's digest, and what it wants.
+    Newer(String, Lack),
+}
+
+/// Why a component cannot be made ready.
+enum Unfit {
+    /// It wants what another version of the contract has.
+    Lacks(Lack),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<PrepareError> for Unfit {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::OtherContract { lack, .. } => Self::Lacks(*lack),
+            error => Self::Other(causes(&error)),
+        }
+    }
+}
+
+impl From<DescribeError> for Unfit {
+    fn from(error: DescribeError) -> Self {
+        match error {
+            DescribeError::OtherContract(lack) => Self::Lacks(lack),
+            error => Self::Other(causes(&error)),
+        }
+    }
 }
 
 impl LoadError {
@@ -273,20 +302,14 @@ impl Loader {
 
     async fn prepare_cached(&self, digest: &str) -> Result<Option<Prepared>, LoadError> {
         let (sandbox, owned) = (self.sandbox.clone(), digest.to_owned());
-        let prepare = move || {
-            sandbox
-                .prepare_cached(&owned)
-                .map_err(|error: PrepareError| causes(&error))
-        };
-        off_thread(digest, prepare).await
+        off_thread(digest, move || Ok(sandbox.prepare_cached(&owned)?)).await
     }
 
     async fn describe(&self, digest: &str, bytes: &Arc<Vec<u8>>) -> Result<Said, LoadError> {
         let (sandbox, bytes) = (self.sandbox.clone(), Arc::clone(bytes));
-        let describe = move || sandbox.describe(&bytes).map_err(|error| causes(&error));
         let Described {
             digest, descriptor, ..
-        } = off_thread(digest, describe).await?;
+        } = off_thread(digest, move || Ok(sandbox.describe(&bytes)?)).await?;
         Ok(Said { digest, descriptor })
     }
 
@@ -299,17 +322,21 @@ impl Loader {
         let (package, number, digest) = (&row.package, row.number, &row.digest);
         let (kilobytes, started) = (bytes.len() >> 10, std::time::Instant::now());
         let (sandbox, owned) = (self.sandbox.clone(), row.digest.clone());
-        let compiling = off_thread(digest, move || {
-            sandbox
-                .prepare(&owned, &bytes)
-                .map_err(|error| causes(&error))
-        });
+        let compiling = off_thread(digest, move || Ok(sandbox.prepare(&owned, &bytes)?));
         tokio::pin!(compiling);
         if let Ok(compiled) = tokio::time::timeout(SLOW, &mut compiling).await {
             return compiled;
         }
         tracing::info!(%package, number, digest, kilobytes, "compiling; runs of this component wait for it");
-        let compiled = compiling.await;
+        let compiled = loop {
+            match tokio::time::timeout(STILL_EVERY, &mut compiling).await {
+                Ok(compiled) => break compiled,
+                Err(_) => {
+                    let seconds = started.elapsed().as_secs();
+                    tracing::info!(%package, number, digest, seconds, "still compiling");
+                }
+            }
+        };
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &compiled {
             Ok(_) => tracing::info!(%package, number, digest, milliseconds, "compiled"),
@@ -372,13 +399,18 @@ fn changes_of(descriptor: &Descriptor, manifest: &Manifest) -> HashMap<String, A
 /// Loading takes microseconds, compiling up to many seconds of a core: neither on a thread that the runtime needs.
 async fn off_thread<T: Send + 'static>(
     digest: &str,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Unfit> + Send + 'static,
 ) -> Result<T, LoadError> {
     let unusable = |cause: String| {
         LoadError::Unusable("bad-component", format!("component {digest}: {cause}"))
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(unusable),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(Unfit::Lacks(lack))) if lack.is_newer() => {
+            Err(LoadError::Newer(digest.to_owned(), lack))
+        }
+        Ok(Err(Unfit::Lacks(lack))) => Err(unusable(lack.to_string())),
+        Ok(Err(Unfit::Other(cause))) => Err(unusable(cause)),
         Err(error) => Err(unusable(format!("loading panicked: {error}"))),
     }
 }

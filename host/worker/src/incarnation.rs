@@ -20,7 +20,7 @@ pub(crate) struct Incarnation {
     pub(crate) id: WorkerId,
     pub(crate) clock: Clock,
     store: Store,
-    /// The runtime that does all input and output: a connection made on the guests' threads would end with them.
+    /// The runtime that the worker was started on: a pooled connection made on another one would end with that.
     io: tokio::runtime::Handle,
     inbox: Arc<Inbox>,
     /// To the journal writers. At most one entry for each run that is played, so it needs no bound of its own.
@@ -38,6 +38,7 @@ impl Incarnation {
         id: WorkerId,
         clock: Clock,
         store: Store,
+        io: tokio::runtime::Handle,
         inbox: Arc<Inbox>,
         submissions: UnboundedSender<Submission>,
         fences: i16,
@@ -47,7 +48,7 @@ impl Incarnation {
             clock,
             store,
             inbox,
-            io: tokio::runtime::Handle::current(),
+            io,
             submissions,
             over: CancellationToken::new(),
             draining: AtomicBool::new(false),
@@ -142,7 +143,7 @@ impl Incarnation {
         &self.store
     }
 
-    /// Does something that nobody waits for, on the runtime that does all input and output.
+    /// Does something that nobody waits for, on the runtime that has the store's pool.
     pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.io.spawn(work);
     }
@@ -162,7 +163,7 @@ impl Incarnation {
             .await
     }
 
-    /// Asks the database on the runtime that does all input and output.
+    /// Asks the database on the runtime that has the store's pool.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,

@@ -27,6 +27,7 @@ mod deployments;
 mod failpoint;
 mod health;
 mod incarnation;
+mod io;
 mod lines;
 mod play;
 mod proof;
@@ -39,12 +40,14 @@ mod writer;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dacapo_model::{SecretName, Timestamp, WorkerId};
 use dacapo_outbound::{Outbound, OutboundError};
-use dacapo_sandbox::{Sandbox, SandboxError};
+use dacapo_sandbox::{CONTRACT_VERSION, Sandbox, SandboxError};
 use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, RwLock, mpsc};
 use tokio::task::JoinHandle;
 
@@ -53,6 +56,7 @@ use crate::clock::Clock;
 use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
+use crate::io::IoThread;
 use crate::play::Stage;
 use crate::relatives::Relatives;
 use crate::retention::Retention;
@@ -67,6 +71,9 @@ pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict,
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
+
+/// How often a worker looks for runs that older ones have blocked for want of what it has.
+const UNBLOCK_NEWER_EVERY: Duration = Duration::from_secs(60);
 
 /// A worker could not start, or had to stop.
 #[derive(Debug, Error)]
@@ -89,8 +96,8 @@ pub enum WorkerError {
     /// The database refused something that a worker needs.
     #[error("the worker stopped")]
     Store(#[from] StoreError),
-    /// The threads for guests could not be started.
-    #[error("cannot start the threads for guests")]
+    /// The worker's threads could not be started.
+    #[error("cannot start the worker's threads")]
     Threads(#[source] std::io::Error),
     /// A bug: the worker's task panicked.
     #[error("the worker panicked")]
@@ -101,6 +108,8 @@ pub enum WorkerError {
 #[derive(Debug)]
 pub struct Worker {
     task: JoinHandle<Result<(), WorkerError>>,
+    // Dropped after the task is aborted.
+    _control: IoThread,
     drain: Arc<Notify>,
     health: Arc<Health>,
 }
@@ -110,8 +119,8 @@ impl Worker {
     pub async fn start(store: Store, config: WorkerConfig) -> Result<Self, WorkerError> {
         config.check()?;
         // Connections of steps are made here and not on the guests' threads.
-        let io = tokio::runtime::Handle::current();
-        let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io)?;
+        let io = Handle::current();
+        let outbound = Outbound::new(config.outbound.clone(), config.secrets.clone(), io.clone())?;
         let sandbox = SandboxConfig {
             computing_max: u32::try_from(config.guest_threads).unwrap_or(u32::MAX),
             ..config.sandbox.clone()
@@ -137,16 +146,23 @@ impl Worker {
             alone: Arc::new(RwLock::new(())),
             sql: Arc::new(sql),
         });
-        let task = tokio::spawn(work(
+        let control = IoThread::start("dacapo-control").map_err(WorkerError::Threads)?;
+        let threads = Threads {
+            guests: Guests(Some(guests)),
+            journal: IoThread::start("dacapo-journal").map_err(WorkerError::Threads)?,
+            caller: io,
+        };
+        let task = control.handle().spawn(work(
             store,
             config,
             stage,
-            Guests(Some(guests)),
+            threads,
             Arc::clone(&drain),
             Arc::clone(&health),
         ));
         Ok(Self {
             task,
+            _control: control,
             drain,
             health,
         })
@@ -184,6 +200,16 @@ impl Drop for Worker {
     }
 }
 
+/// Where the parts of a worker run, beside the control loop and what it listens to, which have a thread of their own.
+struct Threads {
+    guests: Guests,
+    /// The journal writers.
+    journal: IoThread,
+    /// The runtime that the worker was started on: it has the store's pool, whose connections must outlive the worker, and all that
+    /// nobody's steps wait for.
+    caller: Handle,
+}
+
 /// The threads for guests. A runtime must not be dropped where others wait, so it goes away in the background.
 struct Guests(Option<tokio::runtime::Runtime>);
 
@@ -200,10 +226,11 @@ async fn work(
     store: Store,
     config: WorkerConfig,
     stage: Arc<Stage>,
-    guests: Guests,
+    threads: Threads,
     drain: Arc<Notify>,
     health: Arc<Health>,
 ) -> Result<(), WorkerError> {
+    let caller = &threads.caller;
     let inbox = Arc::new(Inbox::default());
     let _listener = AbortOnDrop(tokio::spawn(listen(
         store.clone(),
@@ -211,7 +238,7 @@ async fn work(
         Arc::clone(&stage),
     )));
     let prefetching = Arc::clone(&stage);
-    let _prefetching = AbortOnDrop(tokio::spawn(async move {
+    let _prefetching = AbortOnDrop(caller.spawn(async move {
         prefetching.deployments.prefetch().await;
     }));
     let scheduler = Scheduler::new(
@@ -219,17 +246,18 @@ async fn work(
         Arc::clone(&inbox.agenda),
         config.sandbox.payload,
     );
-    let _scheduler = AbortOnDrop(tokio::spawn(scheduler.run()));
+    let _scheduler = AbortOnDrop(caller.spawn(scheduler.run()));
     let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
-    let _relatives = AbortOnDrop(tokio::spawn(relatives.run()));
-    let _retention = AbortOnDrop(tokio::spawn(Retention::new(store.clone()).run()));
+    let _relatives = AbortOnDrop(caller.spawn(relatives.run()));
+    let _retention = AbortOnDrop(caller.spawn(Retention::new(store.clone()).run()));
+    let _newer = AbortOnDrop(caller.spawn(unblock_newer(store.clone())));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
         let id = WorkerId(uuid::Uuid::now_v7());
         // One more, for SQL steps.
         let Some((mut connection, now)) =
-            register(&store, &config, id, i32::from(fences) + 1, &drain).await?
+            register(&store, &config, caller, id, i32::from(fences) + 1, &drain).await?
         else {
             return Ok(());
         };
@@ -238,6 +266,7 @@ async fn work(
             id,
             Clock::new(now),
             store.clone(),
+            caller.clone(),
             Arc::clone(&inbox),
             submissions,
             fences,
@@ -254,14 +283,16 @@ async fn work(
                     flush_max: config.flush_max as usize,
                     connection: None,
                 };
-                tokio::spawn(writer.run())
+                threads.journal.handle().spawn(writer.run())
             })
             .collect();
         let beat = dacapo_store::heartbeat(&mut connection, id, config.lease).await;
         if let Ok(Some(beat)) = beat {
             incarnation.clock.set(beat.now);
         }
-        unblock_secrets(&store, &config.secrets).await;
+        let _ = caller
+            .spawn(unblock_secrets(store.clone(), config.secrets.clone()))
+            .await;
         tracing::info!(worker = %id.0, "worker is ready");
         let coordinator = Coordinator::new(
             store.clone(),
@@ -270,12 +301,11 @@ async fn work(
             Arc::clone(&stage),
             Arc::clone(&inbox),
             Arc::clone(&health),
-            guests
+            threads
+                .guests
                 .0
                 .as_ref()
-                .map_or_else(tokio::runtime::Handle::current, |runtime| {
-                    runtime.handle().clone()
-                }),
+                .map_or_else(Handle::current, |runtime| runtime.handle().clone()),
             connection,
             0,
         );
@@ -297,6 +327,7 @@ async fn work(
 async fn register(
     store: &Store,
     config: &WorkerConfig,
+    caller: &Handle,
     id: WorkerId,
     fences: i32,
     drain: &Notify,
@@ -306,7 +337,8 @@ async fn register(
     loop {
         let attempt = async {
             let mut connection = store.connect().await?;
-            check_schema(store).await?;
+            let checked = caller.spawn(check_schema(store.clone())).await;
+            checked.map_err(WorkerError::Panicked)??;
             dacapo_store::register(
                 &mut connection,
                 id,
@@ -337,15 +369,15 @@ async fn register(
 }
 
 /// Lets runs go on that are blocked for secrets which this worker has. If that fails they stay blocked until somebody resumes them.
-async fn unblock_secrets(store: &Store, secrets: &Secrets) {
+async fn unblock_secrets(store: Store, secrets: Secrets) {
     let unblock = async {
-        let missing = dacapo_store::missing_secrets(store).await?;
+        let missing = dacapo_store::missing_secrets(&store).await?;
         let has = |name: &String| SecretName::parse(name).is_ok_and(|name| secrets.has(&name));
         let here: Vec<String> = missing.into_iter().filter(has).collect();
         if here.is_empty() {
             return Ok(0);
         }
-        dacapo_store::unblock_secrets(store, &here).await
+        dacapo_store::unblock_secrets(&store, &here).await
     };
     match unblock.await {
         Ok(0) => {}
@@ -356,9 +388,24 @@ async fn unblock_secrets(store: &Store, secrets: &Secrets) {
     }
 }
 
+/// Lets runs go on that older workers have blocked because their component wants a newer contract, which this worker has. Again and again:
+/// while workers are being replaced an older one may take such a run before a newer one does.
+async fn unblock_newer(store: Store) {
+    loop {
+        match dacapo_store::unblock_newer(&store, CONTRACT_VERSION).await {
+            Ok(0) => {}
+            Ok(runs) => tracing::info!(runs, "runs go on that older workers could not play"),
+            Err(error) => {
+                tracing::debug!(%error, "cannot look for runs that older workers could not play");
+            }
+        }
+        tokio::time::sleep(UNBLOCK_NEWER_EVERY).await;
+    }
+}
+
 /// A worker must not touch a database that it does not understand.
-async fn check_schema(store: &Store) -> Result<(), WorkerError> {
-    match dacapo_store::schema_state(store).await {
+async fn check_schema(store: Store) -> Result<(), WorkerError> {
+    match dacapo_store::schema_state(&store).await {
         Ok(SchemaState::Ready(_)) => Ok(()),
         Ok(SchemaState::Empty | SchemaState::Behind(_)) => Err(WorkerError::NotMigrated),
         Err(MigrateError::Store(error)) => Err(error.into()),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dacapo_model::{Failure, RunId, killed};
-use dacapo_sandbox::{BlockReason, Ending, RunSpec, Sandbox, Stop};
-use dacapo_store::{Claimed, End};
+use dacapo_sandbox::{BlockReason, CONTRACT_VERSION, Ending, RunSpec, Sandbox, Stop};
+use dacapo_store::{Claimed, End, NEWER_COMPONENT};
 use tokio::sync::RwLock;
 
 use crate::deployments::{Deployments, LoadError};
@@ -158,6 +158,16 @@ async fn go(stage: &Stage, session: &Arc<Session>, claimed: Claimed) -> Result<O
             return Err(Stop::Unavailable);
         }
         Err(LoadError::Unusable(code, message)) => return Ok(Some(blocked(code, &message, None))),
+        Err(LoadError::Newer(digest, lack)) => {
+            let message = format!(
+                "component {digest}: {}; it goes on by itself when a newer worker comes",
+                lack.found()
+            );
+            // By these `dacapo_store::unblock_newer` knows who can play it.
+            let details = serde_json::json!({ "wants": lack.wanted, "offered": CONTRACT_VERSION })
+                .to_string();
+            return Ok(Some(blocked(NEWER_COMPONENT, &message, Some(&details))));
+        }
     };
     let Some(workflow) = deployed.workflow(&claimed.workflow) else {
         let message = format!(

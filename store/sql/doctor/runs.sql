@@ -60,6 +60,8 @@ findings (code, what, why, advice, count, which) as (
                 'deploy the very same file again with `dacapo deploy FILE.wasm`: they go on by themselves'),
             ('bad-component', 'the stored component of their deployment cannot be loaded',
                 'deploy the very same file again with `dacapo deploy FILE.wasm`: they go on by themselves'),
+            ('newer-component', 'their component was built for a newer dacapo than the worker that took them',
+                'start workers of that version: they go on by themselves within a minute; or `dacapo resume RUN`'),
             ('bad-descriptor', 'the descriptor of their deployment is not that of its component',
                 'deploy the component with what `dacapo describe` prints of it, then `dacapo rerun RUN`'),
             ('bad-manifest', 'the manifest of their deployment cannot be meant',

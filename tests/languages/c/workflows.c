@@ -107,3 +107,33 @@ void exports_test_mistakes_mistakes_declines(dacapo_guest_string_t *answer) {
         *answer = dacapo_string(dacapo_format("%s: %s %s", failure.code, failure.message, failure.details));
     dacapo_failure_free(&failure);
 }
+
+static bool count(void *context, dacapo_attempt *attempt, char **outcome, dacapo_failure *failure) {
+    *outcome = dacapo_json("%s", "a text");
+    return true;
+}
+
+void exports_test_mistakes_mistakes_rereads(void) {
+    dacapo_failure failure;
+    char *counted;
+    uint64_t number;
+    if (!dacapo_step("count", NULL, count, NULL, &counted, &failure))
+        dacapo_fail(&failure);
+    if (!dacapo_json_uint(counted, &number))
+        dacapo_reject("count", "expected a number, got %s", counted);
+}
+
+static bool keep(void *context, dacapo_attempt *attempt, char **outcome, dacapo_failure *failure) {
+    *outcome = dacapo_json("%llu", *(unsigned long long *)context);
+    return true;
+}
+
+uint64_t exports_test_mistakes_mistakes_keeps(uint64_t number) {
+    dacapo_failure failure;
+    char *kept;
+    if (!dacapo_step("keep", NULL, keep, &number, &kept, &failure))
+        dacapo_fail(&failure);
+    if (!dacapo_json_uint(kept, &number))
+        dacapo_reject("keep", "expected a number, got %s", kept);
+    return number;
+}

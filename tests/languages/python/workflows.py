@@ -48,3 +48,9 @@ class Mistakes:
             details = json.dumps(failure.details, separators=(",", ":"))
             return f"{failure.code}: {failure.message} {details}"
         return "not declined"
+
+    def rereads(self):
+        step("count", lambda: "a text", returns=int)
+
+    def keeps(self, number):
+        return step("keep", lambda: number)

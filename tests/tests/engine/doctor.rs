@@ -370,6 +370,7 @@ const REASONS: &[(&str, &str)] = &[
     ("missing-secret", "they go on by themselves"),
     ("missing-component", "they go on by themselves"),
     ("bad-component", "they go on by themselves"),
+    ("newer-component", "they go on by themselves"),
     ("bad-descriptor", "`dacapo rerun RUN`"),
     ("bad-manifest", "--upgrade proven"),
     ("missing-deployment", "--upgrade proven"),

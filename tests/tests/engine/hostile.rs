@@ -124,7 +124,7 @@ fn memory() -> Vec<Attack> {
         attack("forged/core.grows-memory", Fails("memory-limit", limit)),
         attack(
             "forged/core.grows-table",
-            Fails("memory-limit", "table limit of 20000 elements"),
+            Fails("memory-limit", "table limit of 100000 elements"),
         ),
         attack("hostile/forged.hoards-options", handles),
         attack("hostile/forged.hoards-timers", handles),

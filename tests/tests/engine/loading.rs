@@ -258,6 +258,8 @@ async fn a_worker_says_that_it_waits_for_another_one_what_it_compiles_and_how_lo
     for part in ["bench:noop", &described.digest, "kilobytes"] {
         assert!(line.contains(part), "no {part}: {line}");
     }
+    let line = worker.says("still compiling").await;
+    assert!(line.contains("seconds="), "{line}");
     drop(turn);
     let line = worker.says("compiled").await;
     assert!(line.contains("milliseconds"), "{line}");

@@ -10,6 +10,7 @@ mod check;
 mod children;
 mod command;
 mod conformance;
+mod contract;
 mod crash;
 mod deadlines;
 mod deployments;

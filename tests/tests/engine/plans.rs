@@ -159,6 +159,23 @@ async fn a_flush_of_new_rows_alone_reads_nothing_but_its_fence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flush_of_runs_that_have_ended_finds_them_by_key() {
+    let database = database().await;
+    let nobody = "'00000000-0000-0000-0000-000000000000'";
+    let arrays = ["'{}'"; 14].join(", ");
+    let plan = plan(
+        &database,
+        "journal/complete.sql",
+        &format!("{nobody}, 1::smallint, {arrays}"),
+    )
+    .await;
+    for index in ["fence_pkey", "task_leased_pkey", "run_pkey"] {
+        assert!(plan.contains(index), "{index} is not used:\n{plan}");
+    }
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn looking_at_runs_finds_them_and_their_tasks_by_key() {
     let database = database().await;
     let plan = plan(&database, "run/get.sql", "'{}'").await;

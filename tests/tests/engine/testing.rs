@@ -256,7 +256,7 @@ async fn whatever_is_no_component_is_refused_with_what_came_and_what_to_do() {
         (
             "nothing",
             b"\0asm\x0d\0\x01\0",
-            "no workflows: the component exports no interface",
+            "no workflows: the component exports nothing",
         ),
         (
             "version",

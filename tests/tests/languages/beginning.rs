@@ -1,11 +1,82 @@
 //! From nothing to a run: what a new user types.
 
-use dacapo_tests::{Dacapo, dacapo_binary, database};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::projects::{FOREIGN, Language, RUST, dacapo, directory, said};
+use dacapo_tests::dacapo_binary;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
-async fn begins(language: Language) {
-    let database = database().await;
+use crate::projects::{
+    C, FOREIGN, GO, Language, PYTHON, RUST, TYPESCRIPT, command, dacapo, directory, said,
+};
+
+/// Reads lines up to one with this in it, and answers all of them.
+async fn up_to<R: AsyncRead + Unpin>(word: &str, lines: &mut Lines<BufReader<R>>) -> String {
+    let mut all = String::new();
+    let reading = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            all = format!("{all}{line}\n");
+            if line.contains(word) {
+                return true;
+            }
+        }
+        false
+    };
+    let found = tokio::time::timeout(Duration::from_secs(120), reading).await;
+    assert!(found == Ok(true), "{word:?} is not said in:\n{all}");
+    all
+}
+
+/// A `dacapo dev` that is under way.
+struct Dev {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Dev {
+    /// In this project, with its data there.
+    fn start(project: &Path, component: &str, data: &Path) -> Dev {
+        let mut child = command(project, &["dev", component])
+            .env("DACAPO_DATA_DIR", data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Dev { child, lines }
+    }
+
+    /// As Ctrl-C does it.
+    async fn stop(mut self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+        while let Some(_line) = self.lines.next_line().await.unwrap() {}
+        assert!(self.child.wait().await.unwrap().success());
+    }
+}
+
+/// As editors do it, and whoever types `npm run check`.
+async fn check_types(language: Language, project: &Path) {
+    let checker: &[&str] = match language {
+        TYPESCRIPT => &["tsc", "--noEmit"],
+        PYTHON => &["mypy", "--strict", "workflows.py"],
+        _ => return,
+    };
+    let output = Command::new(checker[0])
+        .args(&checker[1..])
+        .env("MYPYPATH", ".dacapo/guest-sdk/python:.dacapo/bindings")
+        .current_dir(project)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    said(&output);
+}
+
+async fn begins(language: Language, data: &Path) {
     let at = directory(&format!("beginning-{}", language.name));
     let new = ["new", "order-flow", "--lang", language.name];
     let files = said(&dacapo(&at, &new).await);
@@ -19,51 +90,85 @@ async fn begins(language: Language) {
         ),
         "{built}"
     );
+    check_types(language, &project).await;
     let tested = said(&dacapo(&project, &["test"]).await);
     assert!(
         tested.contains("sign-up.toml: as expected, also with each of"),
         "{tested}"
     );
 
-    let url = ["--database-url", database.url.as_str()];
-    let on = |words: &[&'static str]| [words, &url].concat();
-    said(&dacapo(&project, &on(&["deploy", "order-flow.wasm"])).await);
-    let worker = Dacapo::on(&database).worker().await;
-    let input = r#"{"name": "Ada", "email": "ada@example.com"}"#;
-    let started = said(&dacapo(&project, &on(&["start", "sign-up", "--input", input])).await);
-    let run = started.split_whitespace().find(|word| word.len() == 36);
-    let run = run.unwrap_or_else(|| panic!("no run's id in {started}"));
-    let confirm = ["event", run, "confirmed", r#"{"by": "Grace"}"#];
-    said(&dacapo(&project, &[&confirm[..], &url].concat()).await);
-    let done = database.done(run.parse().unwrap()).await;
-    let output = done.output.unwrap_or_else(|| panic!("{:?}", done.failure));
+    let mut dev = Dev::start(&project, "order-flow.wasm", data);
+    let told = up_to("runs list", &mut dev.lines).await;
+    assert!(told.contains("of app:order-flow is active"), "{told}");
     assert!(
-        output
-            .as_str()
-            .contains("Welcome, Ada! Grace has confirmed you."),
-        "{output:?}"
+        told.contains("start app:order-flow/workflows.sign-up"),
+        "{told}"
     );
+    let typed = |arguments: &[&str]| {
+        let mut command = command(&project, arguments);
+        command.env("DACAPO_DATA_DIR", data);
+        command
+    };
+    let start = ["start", "--wait", "sign-up", "--input"];
+    let input = r#"{"name": "Ada", "email": "ada@example.com"}"#;
+    let mut started = typed(&[&start[..], &[input]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(started.stderr.take().unwrap()).lines();
+    let told = up_to("run ", &mut lines).await;
+    let run = told.split_whitespace().find(|word| word.len() == 36);
+    let run = run.unwrap_or_else(|| panic!("no run's id in {told}"));
+    let confirm = ["event", run, "confirmed", r#"{"by": "Grace"}"#];
+    said(&typed(&confirm).output().await.unwrap());
+    let output = said(&started.wait_with_output().await.unwrap());
+    assert!(
+        output.contains("Welcome, Ada! Grace has confirmed you."),
+        "{output}"
+    );
+    let shown = said(&typed(&["runs", "show", run]).output().await.unwrap());
+    for step in ["create-account#1", "confirmed#1", "send-greeting#1"] {
+        assert!(shown.contains(step), "{shown}");
+    }
     // The example's own mistake, told by its own words.
     let bad = r#"{"name": "Ada", "email": "nobody"}"#;
-    let failed = dacapo(
-        &project,
-        &on(&["start", "--wait", "sign-up", "--input", bad]),
-    )
-    .await;
+    let failed = typed(&[&start[..], &[bad]].concat())
+        .output()
+        .await
+        .unwrap();
     assert!(!failed.status.success());
     let told = String::from_utf8_lossy(&failed.stderr);
     assert!(
         told.contains("nobody") && told.contains("is no e-mail address"),
         "{told}"
     );
-    worker.kill().await;
+    dev.stop().await;
+}
+
+/// A directory that the server, which runs as another user when we are root, can get to.
+fn reachable_directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new()
+        .prefix("dacapo-beginning-")
+        .tempdir()
+        .unwrap();
+    if nix::unistd::Uid::effective().is_root() {
+        std::fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+    }
+    directory
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_is_built_tested_deployed_and_run() {
+    // One after the other on the same data, as by somebody who tries them all.
+    let data = reachable_directory();
     for language in [RUST].into_iter().chain(FOREIGN) {
         if language.is_here() {
-            begins(language).await;
+            begins(language, &data.path().join("data")).await;
         }
     }
 }
@@ -149,5 +254,72 @@ async fn a_toolchain_that_is_missing_is_named_with_what_to_type() {
         for word in ["is not installed, or not in PATH", "hint: ", "install"] {
             assert!(told.contains(word), "{}: {told}", language.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_workflow_that_the_code_has_under_another_name_is_named_with_what_to_write() {
+    let at = directory("misnamed");
+    // In each language: the file, what is there, what a mistaken author writes, and what is said.
+    let mistakes: [(Language, &str, &str, &str, &[&str]); 4] = [
+        (
+            TYPESCRIPT,
+            "src/workflows.ts",
+            "export const workflows =",
+            "export const workflow =",
+            &[
+                "src/workflows.ts exports `workflow`; expected `workflows`",
+                "hint: write: export const workflows = workflows<Workflows>({",
+            ],
+        ),
+        (
+            PYTHON,
+            "workflows.py",
+            "class Workflows:",
+            "class Workflow:",
+            &[
+                "module 'workflows' has no attribute 'Workflows'",
+                "hint: a class that the module has not is that of an interface in wit/",
+            ],
+        ),
+        (
+            GO,
+            "workflows.go",
+            "func SignUp(",
+            "func Signup(",
+            &["SignUp", "hint: what .dacapo/main/main.go does not find"],
+        ),
+        (
+            C,
+            "workflows.c",
+            "_workflows_sign_up(",
+            "_workflows_signup(",
+            &[
+                "exports_app_named_c_workflows_sign_up",
+                "hint: undefined symbols that begin with exports_",
+            ],
+        ),
+    ];
+    for (language, file, there, mistaken, says) in mistakes {
+        if !language.is_here() {
+            continue;
+        }
+        let name = format!("named-{}", language.name);
+        said(&dacapo(&at, &["new", &name, "--lang", language.name]).await);
+        let project = at.join(&name);
+        let code = std::fs::read_to_string(project.join(file)).unwrap();
+        assert!(code.contains(there), "{code}");
+        std::fs::write(project.join(file), code.replace(there, mistaken)).unwrap();
+        let output = dacapo(&project, &["build"]).await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{told}");
+        for words in says {
+            assert!(
+                told.contains(words),
+                "{}: expected {words:?} in {told}",
+                language.name
+            );
+        }
+        assert!(!told.contains("Stack backtrace"), "{told}");
     }
 }

@@ -7,7 +7,10 @@
 
 mod bare;
 mod beginning;
+mod bench;
 mod c;
+mod heavy;
 mod mistakes;
 mod order;
 mod projects;
+mod tour;

@@ -1,11 +1,24 @@
 //! What goes wrong is said in the language's own words.
 
 use dacapo_testkit::{Component, Failure, RunOutcome, Value, json};
+use tokio::sync::OnceCell;
 
-use crate::projects::{C, Language, MISTAKEN, TYPESCRIPT, mistakes};
+use crate::projects::{C, GO, Language, MISTAKEN, PYTHON, TYPESCRIPT, mistakes};
+
+/// The component of a language, compiled once for all tests: that takes a while for one that brings an interpreter.
+async fn component(language: Language) -> Component {
+    static CELLS: [OnceCell<Component>; MISTAKEN.len()] =
+        [const { OnceCell::const_new() }; MISTAKEN.len()];
+    let at = MISTAKEN
+        .iter()
+        .position(|known| *known == language)
+        .unwrap();
+    let load = || async { Component::load(mistakes(language).await).unwrap() };
+    CELLS[at].get_or_init(load).await.clone()
+}
 
 async fn play(language: Language, workflow: &str, input: Value) -> (RunOutcome, String) {
-    let component = Component::load(mistakes(language).await).unwrap();
+    let component = component(language).await;
     let mut run = component
         .run(&format!("mistakes.{workflow}"), input)
         .unwrap();
@@ -43,6 +56,13 @@ async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
         assert_eq!(failure.code, "exception", "{}", language.name);
         let words: &[&str] = match language {
             C => &["assertion failed", "trace", "deep at workflows.c:13"],
+            GO => &[
+                "panic: there",
+                "trace",
+                "mistakes.deep(",
+                "mistakes.deeper(",
+                "workflows.go:13",
+            ],
             _ => &["TypeError", "trace", "deep", "deeper"],
         };
         holds(&failure, words);
@@ -57,6 +77,9 @@ async fn what_is_thrown_in_a_step_is_the_failure_of_its_attempt() {
         let failure = failure(language, "throws-in-step", Value::Null).await;
         assert_eq!(failure.code, "error", "{}", language.name);
         holds(&failure, &["there is no such order", "deeper"]);
+        if language == GO {
+            holds(&failure, &["panic: ", "trace", "workflows.go:17"]);
+        }
     }
 }
 
@@ -67,6 +90,10 @@ async fn what_json_cannot_carry_is_refused_in_words_of_the_language() {
         (TYPESCRIPT, "cycle") => "circular",
         (TYPESCRIPT, "nan") => "NaN",
         (C, _) => "its outcome is NULL",
+        (GO, "function") => "unsupported type: func()",
+        (GO, "cycle") => "encountered a cycle via *workflows.node",
+        (GO, "nan") => "unsupported value: NaN",
+        (GO, _) => "unsupported type: chan int",
         (TYPESCRIPT, _) => "a BigInt at \"value\"",
         (_, "function") => "function has no form in JSON",
         (_, "cycle") => "Circular",
@@ -81,6 +108,7 @@ async fn what_json_cannot_carry_is_refused_in_words_of_the_language() {
                 "{} {what}: {failure}",
                 language.name
             );
+            assert!(!failure.retryable, "{} {what}", language.name);
             holds(&failure, &["record", words(language, what)]);
         }
     }
@@ -95,13 +123,20 @@ async fn a_step_in_a_step_or_two_at_once_are_misuse_with_what_to_do() {
         if language == TYPESCRIPT {
             holds(&failure, &["parallel()", "await one before the next"]);
         }
+        if language == GO {
+            holds(&failure, &["MapParallel", "not into goroutines"]);
+        }
+        if matches!(language, GO | TYPESCRIPT) {
+            let says = "step \"inner\" was called while step \"outer\" is running";
+            assert!(failure.message.starts_with(says), "{failure}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn randomness_is_the_runs_own_and_not_that_of_the_build() {
     for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
-        let component = Component::load(mistakes(language).await).unwrap();
+        let component = component(language).await;
         let mut seen = Vec::new();
         for id in [7_u128, 8, 7] {
             let mut run = component.run("mistakes.draws", Value::Null).unwrap();
@@ -137,5 +172,77 @@ async fn a_failure_has_its_code_and_its_details_where_it_is_caught() {
             language.name
         );
         assert_eq!(journal.lines().count(), 1, "{journal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_code_cannot_read_any_more_blocks_the_run_and_names_the_step() {
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
+        let (outcome, journal) = play(language, "rereads", Value::Null).await;
+        let RunOutcome::Blocked(why) = outcome else {
+            panic!(
+                "{}: expected it to be blocked, the run {outcome}",
+                language.name
+            );
+        };
+        assert_eq!(why.code.as_str(), "rejected", "{}", language.name);
+        let words = match language {
+            GO => "cannot unmarshal string into Go value of type workflows.number",
+            PYTHON => "expected int",
+            _ => "expected a number, got \"a text\"",
+        };
+        for words in ["step `count`", words] {
+            assert!(
+                why.message.contains(words),
+                "{}: {}",
+                language.name,
+                why.message
+            );
+        }
+        // Nothing is lost.
+        assert!(journal.contains(r#"count#1 step ok "a text""#), "{journal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integers_of_64_bits_are_exact_or_refused() {
+    const EXACT: u64 = (1 << 53) - 1;
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
+        for number in [0, EXACT] {
+            let (outcome, _) = play(language, "keeps", json!(number)).await;
+            assert_eq!(
+                outcome.output::<u64>().unwrap(),
+                number,
+                "{}",
+                language.name
+            );
+        }
+        for number in [(1 << 53) + 1, 1 << 63, u64::MAX] {
+            let (outcome, journal) = play(language, "keeps", json!(number)).await;
+            if language == TYPESCRIPT {
+                let RunOutcome::Failed(failure) = outcome else {
+                    panic!("expected a failure, the run {outcome}");
+                };
+                assert_eq!(
+                    (failure.code.as_str(), failure.retryable),
+                    ("inexact", false)
+                );
+                holds(
+                    &failure,
+                    &[
+                        "input is a u64",
+                        "2^53",
+                        "string in the WIT",
+                        "spidermonkey",
+                    ],
+                );
+                assert_eq!(journal, "");
+                continue;
+            }
+            // Beyond 2^53 they are texts outside.
+            let kept: String = outcome.output().unwrap();
+            assert_eq!(kept, number.to_string(), "{}", language.name);
+            assert!(journal.contains(&number.to_string()), "{journal}");
+        }
     }
 }

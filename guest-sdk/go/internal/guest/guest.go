@@ -11,12 +11,14 @@ import (
 	"dacapo"
 	"dacapo/internal/bindings/dacapo_workflow_context"
 	"dacapo/internal/bindings/dacapo_workflow_types"
+	"dacapo/internal/runtime"
 	"dacapo/wittypes"
 )
 
 // Play calls a workflow whose type has no error: what it returns as one fails the run.
 func Play[T, R any](workflow func() (T, error), lower func(T) R) R {
 	defer caught()
+	runtime.Begin()
 	value, err := workflow()
 	if err != nil {
 		fail(err)
@@ -27,6 +29,7 @@ func Play[T, R any](workflow func() (T, error), lower func(T) R) R {
 // PlayResult calls a workflow whose type has an error.
 func PlayResult[T, E, R, F any](workflow func() (T, error), lower func(T) R, lowerError func(E) F) wittypes.Result[R, F] {
 	defer caught()
+	runtime.Begin()
 	value, err := workflow()
 	if err == nil {
 		return wittypes.Ok[R, F](lower(value))

@@ -48,8 +48,16 @@ func (handle *Handle) Set(value int32) {
 	handle.value = value
 }
 
-// Allocate answers memory that stays where it is until the pinner lets it go.
+// Allocate answers memory that stays where it is until the pinner lets it go. It is called before the host is asked for what it will put
+// into memory.
 func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
+	if len(spare)-int(spareUsed) < spareLeast {
+		setAside()
+	}
+	return allocate(pinner, size, align)
+}
+
+func allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
 	if size == 0 {
 		return nil
 	}
@@ -83,8 +91,26 @@ var (
 	collected bool
 )
 
+// What comes from the host goes where memory was set aside for it: while it asks for some a component must not call it, and Go's own
+// allocator does, for the time, when it makes the heap larger or begins to collect. Only what is larger than what is left is left to that.
+const (
+	spareSize  = 1 << 20
+	spareLeast = 256 << 10
+)
+
+var (
+	spare     []byte
+	spareUsed uintptr
+)
+
+// What is in the old one lives as long as somebody points to it.
+func setAside() {
+	spare, spareUsed = make([]byte, spareSize), 0
+}
+
 func init() {
 	collected = true
+	setAside()
 }
 
 //go:wasmexport cabi_realloc
@@ -93,7 +119,13 @@ func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
 		panic("memory of the host's does not grow")
 	}
 	if collected {
-		return Allocate(&fromHost, size, align)
+		base := uintptr(unsafe.Pointer(unsafe.SliceData(spare)))
+		begin := (base+spareUsed+align-1)&^(align-1) - base
+		if size > 0 && begin+size <= spareSize {
+			spareUsed = begin + size
+			return unsafe.Pointer(&spare[begin])
+		}
+		return allocate(&fromHost, size, align)
 	}
 	base := uintptr(unsafe.Pointer(&early))
 	begin := (base+earlyUsed+align-1)&^(align-1) - base

@@ -9,9 +9,10 @@ use dacapo_model::{
     Kind, Manifest, Outcome, Payload, Recorded, RecordedState, RunId, StepKey, Timestamp, Workflow,
 };
 use dacapo_sandbox::{
-    ChildState, ChildWorkflow, Ending, Event, Journal, Prepared, RunSpec, Sandbox, SandboxConfig,
-    Signal, Stop, Suspended, Suspension, Write,
+    ChildState, ChildWorkflow, Described, Ending, Event, Journal, Prepared, RunSpec, Sandbox,
+    SandboxConfig, Signal, Stop, Suspended, Suspension, Write,
 };
+use tokio::sync::Semaphore;
 
 use super::Bench;
 use super::report::{Measure, Target};
@@ -20,8 +21,27 @@ use super::samples::Samples;
 /// Recorded steps of the run that is replayed.
 const STEPS: u32 = 5_000;
 
-/// A journal that writes nothing, and stops the run at its first call for something new.
-struct Stops;
+/// A journal that writes nothing, and stops the run at its first call for something new; or holds it there, if there is a place for that.
+#[derive(Default)]
+pub(super) struct Stops(Option<Arc<Held>>);
+
+/// Where runs are held, alive, before the body of their first new step.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// A permit for each that is here.
+    pub(super) here: Semaphore,
+    /// Closed when they may go.
+    pub(super) free: Semaphore,
+}
+
+impl Held {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            here: Semaphore::new(0),
+            free: Semaphore::new(0),
+        })
+    }
+}
 
 #[async_trait]
 impl Journal for Stops {
@@ -34,11 +54,18 @@ impl Journal for Stops {
     fn nudge(&self) {}
 
     async fn settle(&self) -> Result<(), Stop> {
+        if let Some(held) = &self.0 {
+            held.here.add_permits(1);
+            // It has none and is closed one day.
+            let _ = held.free.acquire().await;
+            return Err(Stop::Drained);
+        }
         Ok(())
     }
 
     fn boundary(&self) -> Option<Signal> {
-        Some(Signal::Stop(Stop::Drained))
+        let stop = Signal::Stop(Stop::Drained);
+        self.0.is_none().then_some(stop)
     }
 
     fn take_event(&self, _names: &[String], _received_by: Option<Timestamp>) -> Option<Event> {
@@ -97,7 +124,7 @@ impl Bench {
         for _ in 0..self.times(3_000) + 100 {
             let spec = spec(&sandbox, &first_call, "null", Vec::new());
             let begin = Instant::now();
-            stopped(play(&sandbox, &prepared, &first_call, spec).await)?;
+            stopped(play(&sandbox, &prepared, &first_call, spec, Stops::default()).await)?;
             times.push(begin.elapsed());
         }
         // The first ones fill the pool.
@@ -106,9 +133,9 @@ impl Bench {
         let long = self.workflow("steps-then-wait")?;
         let mut times = Vec::new();
         for _ in 0..self.times(60) {
-            let spec = spec(&sandbox, &long, "5000", recorded());
+            let spec = spec(&sandbox, &long, "5000", recorded(STEPS));
             let begin = Instant::now();
-            stopped(play(&sandbox, &prepared, &long, spec).await)?;
+            stopped(play(&sandbox, &prepared, &long, spec, Stops::default()).await)?;
             times.push(begin.elapsed());
         }
         let replay = times.into_iter().collect::<Samples>().p50();
@@ -141,31 +168,49 @@ impl Bench {
     }
 
     fn workflow(&self, function: &str) -> Result<Workflow> {
-        let mut workflows = self.described.descriptor.workflows.iter();
-        workflows
-            .find(|workflow| workflow.function == function)
-            .cloned()
-            .with_context(|| format!("the component has no {function}"))
+        workflow_of(&self.described, function)
     }
 }
 
-async fn play(
+pub(super) fn workflow_of(described: &Described, function: &str) -> Result<Workflow> {
+    let mut workflows = described.descriptor.workflows.iter();
+    workflows
+        .find(|workflow| workflow.function == function)
+        .cloned()
+        .with_context(|| format!("the component has no {function}"))
+}
+
+pub(super) async fn play(
     sandbox: &Sandbox,
     prepared: &Prepared,
     workflow: &Workflow,
     spec: RunSpec,
+    journal: Stops,
 ) -> Ending {
-    sandbox.run(prepared, workflow, spec, Arc::new(Stops)).await
+    sandbox
+        .run(prepared, workflow, spec, Arc::new(journal))
+        .await
 }
 
-fn stopped(ending: Ending) -> Result<()> {
+impl Stops {
+    pub(super) fn holding(held: &Arc<Held>) -> Self {
+        Self(Some(Arc::clone(held)))
+    }
+}
+
+pub(super) fn stopped(ending: Ending) -> Result<()> {
     match ending {
         Ending::Stopped(_) => Ok(()),
         other => bail!("expected the run to stop at its first new call, it ended with {other:?}"),
     }
 }
 
-fn spec(sandbox: &Sandbox, workflow: &Workflow, input: &str, recorded: Vec<Recorded>) -> RunSpec {
+pub(super) fn spec(
+    sandbox: &Sandbox,
+    workflow: &Workflow,
+    input: &str,
+    recorded: Vec<Recorded>,
+) -> RunSpec {
     let run_id = RunId::new();
     RunSpec {
         run_id,
@@ -182,9 +227,10 @@ fn spec(sandbox: &Sandbox, workflow: &Workflow, input: &str, recorded: Vec<Recor
     }
 }
 
-fn recorded() -> Vec<Recorded> {
+/// So many steps `s` that recorded `null`.
+pub(super) fn recorded(steps: u32) -> Vec<Recorded> {
     let at = Timestamp::from_micros(1);
-    (1..=STEPS)
+    (1..=steps)
         .map(|occurrence| Recorded {
             key: StepKey::new("", "s", occurrence),
             kind: Kind::Step,

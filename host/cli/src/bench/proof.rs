@@ -26,8 +26,7 @@ impl Bench {
         let starts = vec![(STEPS.to_string(), StartOptions::default()); count as usize];
         let started = self.client.start_many_by_name(workflow, &starts).await?;
         let runs: Vec<RunId> = started.iter().map(|run| run.id).collect();
-        self.until("select not exists (select from dacapo.task_ready) and not exists (select from dacapo.task_leased)")
-            .await?;
+        self.until_quiet().await?;
         let described = self.described.clone();
         let candidate = tokio::task::spawn_blocking(move || {
             let sandbox = Sandbox::new(SandboxConfig::default())?;

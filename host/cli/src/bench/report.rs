@@ -11,6 +11,9 @@ pub struct Report {
     pub server: String,
     /// The figures.
     pub measures: Vec<Measure>,
+    /// What was left out, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// One figure.
@@ -45,6 +48,8 @@ pub struct Measure {
 pub enum Target {
     /// The figure, at most.
     AtMost(f64),
+    /// The figure, at least.
+    AtLeast(f64),
     /// The ratio to the reference, at most.
     RatioAtMost(f64),
     /// The ratio to the reference, at least.
@@ -83,6 +88,7 @@ impl Measure {
         self.target = Some(target);
         self.met = Some(match target {
             Target::AtMost(limit) => self.value <= limit,
+            Target::AtLeast(limit) => self.value >= limit,
             Target::RatioAtMost(limit) => ratio <= limit,
             Target::RatioAtLeast(limit) => ratio >= limit,
         });
@@ -141,6 +147,7 @@ impl Target {
     fn text(self) -> String {
         match self {
             Self::AtMost(limit) => format!("<= {}", figure(limit)),
+            Self::AtLeast(limit) => format!(">= {}", figure(limit)),
             Self::RatioAtMost(limit) => format!("<= {}x", figure(limit)),
             Self::RatioAtLeast(limit) => format!(">= {}x", figure(limit)),
         }
@@ -179,14 +186,18 @@ mod tests {
             .ratio(0.5)
             .target(Target::RatioAtLeast(3.0));
         let small = Measure::new("flow", "bytes", 100.0, "B").target(Target::AtMost(400.0));
+        let fast = Measure::new("languages", "share", 0.2, "").target(Target::AtLeast(0.5));
         let report = Report {
             server: String::new(),
-            measures: vec![slow, small],
+            measures: vec![slow, small, fast],
+            left_out: Vec::new(),
         };
-        assert_eq!(report.missed(), 1);
+        assert_eq!(report.missed(), 2);
         let table = report.table().to_string();
         assert!(
-            table.contains(">= 3x") && table.contains("MISSED") && table.contains("<= 400"),
+            [">= 3x", "MISSED", "<= 400", ">= 0.50"]
+                .iter()
+                .all(|text| table.contains(text)),
             "{table}"
         );
     }

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use dacapo_client::{RunId, StartOptions, Status};
+use dacapo_client::{Client, RunId, StartOptions, Status};
 
 use super::Bench;
 use super::report::{Measure, Target};
 use super::samples::Samples;
 use super::worker::Resident;
 
-const MIB: f64 = 1024.0 * 1024.0;
+pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Runs in flight of the row `flow`, and how many runs of how many steps they are.
 const FLOWS: [(usize, u32, u32); 3] = [(64, 3, 6_000), (64, 50, 1_500), (256, 3, 6_000)];
@@ -42,25 +42,7 @@ impl Bench {
 
     /// Starts a run and waits until it is completed. Answers how long that took.
     pub(super) async fn complete(&self, workflow: &str, input: &str) -> Result<Duration> {
-        let begin = Instant::now();
-        let name = format!("bench:noop/noop.{workflow}");
-        let started = self
-            .client
-            .start_by_name(&name, input, StartOptions::default())
-            .await?;
-        // A run that is blocked would be waited for for ever.
-        let Ok(output) = tokio::time::timeout(PATIENCE, self.client.wait_output(&started)).await
-        else {
-            let run = self.client.get(started.id).await?;
-            let blocked = run.blocked.as_ref().map_or("", |reason| reason.as_str());
-            bail!(
-                "run {} is {} after two minutes {blocked}",
-                run.id,
-                run.status
-            );
-        };
-        output?;
-        Ok(begin.elapsed())
+        complete(&self.client, workflow, input).await
     }
 
     pub(super) async fn until_suspended(&self, run: RunId) -> Result<()> {
@@ -215,28 +197,8 @@ impl Bench {
                 ("noop-steps", steps.to_string())
             };
             let each = self.times(count).div_ceil(u32::try_from(in_flight)?);
-            let begin = Instant::now();
-            let mut lanes = tokio::task::JoinSet::new();
-            for _ in 0..in_flight {
-                let (client, name, input) = (
-                    self.client.clone(),
-                    format!("bench:noop/noop.{workflow}"),
-                    input.clone(),
-                );
-                lanes.spawn(async move {
-                    for _ in 0..each {
-                        let started = client
-                            .start_by_name(&name, &input, StartOptions::default())
-                            .await?;
-                        client.wait_output(&started).await?;
-                    }
-                    Ok::<_, dacapo_client::ClientError>(())
-                });
-            }
-            while let Some(lane) = lanes.join_next().await {
-                lane.context("a lane panicked")??;
-            }
-            let elapsed = begin.elapsed().as_secs_f64();
+            let elapsed = run_lanes(&self.client, in_flight, each, workflow, &input).await?;
+            let elapsed = elapsed.as_secs_f64();
             let runs = f64::from(each) * in_flight as f64;
             let calls = self.counters.calls().await?;
             let commits = self.reference.since(before).await?;
@@ -376,17 +338,16 @@ impl Bench {
     pub(super) async fn suspended_row(&mut self) -> Result<()> {
         let row = "suspended";
         let count = self.suspended;
-        let through = "select not exists (select from dacapo.task_ready) and not exists (select from dacapo.task_leased)";
         // Half of them beforehand, so that the worker has been as busy as it will get, and has what it keeps for that; the other half
         // shows whether each costs memory.
-        self.start_many(count - count / 2).await?;
-        self.until(through).await?;
+        self.start_many("default", count - count / 2).await?;
+        self.until_quiet().await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let resident_before = self.worker.resident();
         let begin = Instant::now();
         let half = count / 2;
-        self.start_many(half).await?;
-        self.until(through).await?;
+        self.start_many("default", half).await?;
+        self.until_quiet().await?;
         let elapsed = begin.elapsed().as_secs_f64();
         self.add(
             Measure::new(
@@ -479,13 +440,13 @@ impl Bench {
     }
 
     /// Starts runs in bulk, past the client: what is measured is what the worker does with them.
-    async fn start_many(&self, count: u32) -> Result<()> {
+    pub(super) async fn start_many(&self, namespace: &str, count: u32) -> Result<()> {
         sqlx::query(
             "with started as (
                 insert into dacapo.run (id, namespace, workflow, deployment_id, input)
-                select gen_random_uuid(), 'default', 'bench:noop/noop.wait-event', deployment.id, 'null'
+                select gen_random_uuid(), namespace, 'bench:noop/noop.wait-event', deployment.id, 'null'
                 from dacapo.deployment, generate_series(1, $1)
-                where active
+                where active and namespace = $2
                 returning id
             ), queued as (
                 insert into dacapo.task_ready (run_id) select id from started
@@ -493,15 +454,18 @@ impl Bench {
             select pg_notify('dacapo_ready', '')",
         )
         .bind(i32::try_from(count)?)
+        .bind(namespace)
         .execute(self.client.store().pool())
         .await?;
         Ok(())
     }
 
-    pub(super) async fn until(&self, query: &'static str) -> Result<()> {
+    /// Waits until no run is to be played.
+    pub(super) async fn until_quiet(&self) -> Result<()> {
+        let quiet = "select not exists (select from dacapo.task_ready) and not exists (select from dacapo.task_leased)";
         let deadline = Instant::now() + Duration::from_secs(600);
         while Instant::now() < deadline {
-            if sqlx::query_scalar::<_, bool>(query)
+            if sqlx::query_scalar::<_, bool>(quiet)
                 .fetch_one(self.client.store().pool())
                 .await?
             {
@@ -520,4 +484,54 @@ impl Bench {
             "MiB",
         ));
     }
+}
+
+/// Starts a run and waits until it is completed. Answers how long that took.
+pub(super) async fn complete(client: &Client, workflow: &str, input: &str) -> Result<Duration> {
+    let begin = Instant::now();
+    let name = format!("bench:noop/noop.{workflow}");
+    let started = client
+        .start_by_name(&name, input, StartOptions::default())
+        .await?;
+    // A run that is blocked would be waited for for ever.
+    let Ok(output) = tokio::time::timeout(PATIENCE, client.wait_output(&started)).await else {
+        let run = client.get(started.id).await?;
+        let blocked = run.blocked.as_ref().map_or("", |reason| reason.as_str());
+        bail!(
+            "run {} is {} after two minutes {blocked}",
+            run.id,
+            run.status
+        );
+    };
+    output?;
+    Ok(begin.elapsed())
+}
+
+/// So many runs in each lane, one after the other, all lanes at the same time. Answers how long that took.
+pub(super) async fn run_lanes(
+    client: &Client,
+    lanes: usize,
+    each: u32,
+    workflow: &str,
+    input: &str,
+) -> Result<Duration> {
+    let begin = Instant::now();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..lanes {
+        let (client, input) = (client.clone(), input.to_owned());
+        let name = format!("bench:noop/noop.{workflow}");
+        running.spawn(async move {
+            for _ in 0..each {
+                let started = client
+                    .start_by_name(&name, &input, StartOptions::default())
+                    .await?;
+                client.wait_output(&started).await?;
+            }
+            Ok::<_, dacapo_client::ClientError>(())
+        });
+    }
+    while let Some(lane) = running.join_next().await {
+        lane.context("a lane panicked")??;
+    }
+    Ok(begin.elapsed())
 }

@@ -40,6 +40,13 @@ impl Samples {
     }
 }
 
+/// The middle of some figures; zero when there are none.
+pub(super) fn middle(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +57,12 @@ mod tests {
         assert_eq!(samples.p50(), Duration::from_millis(51));
         assert_eq!(samples.p99(), Duration::from_millis(100));
         assert_eq!(samples.quantile(1.0), Duration::from_millis(101));
+    }
+
+    #[test]
+    fn the_middle_of_figures_is_one_of_them() {
+        assert_eq!(middle(&[3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(middle(&[]).to_bits(), 0.0_f64.to_bits());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The worker under test: a process of its own, so that what it uses is its own.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+/// As many as the row with the most has in flight.
+const RUNS_MAX: &str = "1024";
 
 /// Lines of its talk that are kept, for when it ends by itself.
 const LINES_MAX: usize = 40;
@@ -19,14 +22,22 @@ pub(super) struct WorkerProcess {
     child: Child,
     pid: u32,
     said: Arc<Mutex<VecDeque<String>>>,
-    _compiled: Compiled,
+    compiled: Scratch,
 }
 
-/// Where the worker keeps compiled code: nothing of it is worth keeping.
+/// A directory of which nothing is worth keeping.
 #[derive(Debug)]
-struct Compiled(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
-impl Drop for Compiled {
+impl Scratch {
+    /// One that is not there yet.
+    pub(super) fn new(what: &str) -> Self {
+        let name = format!("dacapo-bench-{what}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -43,10 +54,9 @@ impl WorkerProcess {
     /// Starts this very program as a worker.
     pub(super) fn spawn(url: &str) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let directory = format!("dacapo-bench-compiled-{}", std::process::id());
-        let compiled = Compiled(std::env::temp_dir().join(directory));
+        let compiled = Scratch::new("compiled");
         let mut child = Command::new(&program)
-            .args(["worker", "--no-migrate"])
+            .args(["worker", "--no-migrate", "--runs-max", RUNS_MAX])
             .env("DATABASE_URL", url)
             .env("DACAPO_LOG", "warn")
             .env("DACAPO_CACHE_DIR", &compiled.0)
@@ -77,7 +87,7 @@ impl WorkerProcess {
             child,
             pid,
             said,
-            _compiled: compiled,
+            compiled,
         })
     }
 
@@ -100,6 +110,11 @@ impl WorkerProcess {
         self.child.kill().await.context("cannot stop the worker")
     }
 
+    /// Where it keeps compiled code.
+    pub(super) fn cache_dir(&self) -> &Path {
+        &self.compiled.0
+    }
+
     /// Its memory; none where the system does not tell.
     pub(super) fn resident(&self) -> Option<Resident> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
@@ -111,9 +126,21 @@ impl WorkerProcess {
 
     /// Processor time that it has used; none where the system does not tell.
     pub(super) fn processor_time(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        ticks(&stat).map(|ticks| Duration::from_millis(ticks * MILLIS_PER_TICK))
+        processor_time(&self.pid.to_string())
     }
+}
+
+/// Memory of this process that is its own alone, in bytes: what is mapped from files and shared is not counted. None where the system does
+/// not tell.
+pub(super) fn own_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(kilobytes(&status, "RssAnon:")? * 1024.0)
+}
+
+/// Processor time that a process has used, this one if it is `self`; none where the system does not tell.
+pub(super) fn processor_time(process: &str) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    ticks(&stat).map(|ticks| Duration::from_millis(ticks * MILLIS_PER_TICK))
 }
 
 /// The kernel counts in hundredths of a second on every platform that we know.

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::command::deploy::Deployable;
 use crate::command::worker::default_cache_dir;
 use crate::error::{Failed, Result};
-use crate::ui::{Ui, cut, table};
+use crate::ui::{Ui, cut, patiently, table};
 
 /// What becomes of runs in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -173,7 +173,8 @@ pub(crate) async fn compile(
     manifest: Manifest,
     payload: PayloadLimits,
 ) -> Result<Candidate> {
-    let compiled = tokio::task::spawn_blocking(move || -> Result<Candidate> {
+    let what = format!("compiling component {digest}");
+    let compiling = tokio::task::spawn_blocking(move || -> Result<Candidate> {
         let sandbox = Sandbox::new(SandboxConfig {
             cache_dir: default_cache_dir().filter(|dir: &PathBuf| dir.is_dir()),
             payload,
@@ -185,7 +186,7 @@ pub(crate) async fn compile(
         .map_err(Failed::new)?;
         Candidate::new(sandbox, &digest, &component, &descriptor, &manifest).map_err(Failed::new)
     });
-    compiled.await.map_err(Failed::new)?
+    patiently(&what, compiling).await.map_err(Failed::new)?
 }
 
 /// What runs of a deployment are pinned to.

@@ -16,7 +16,7 @@ use crate::arguments::{self, Global};
 use crate::command::worker::default_cache_dir;
 use crate::command::{json_argument, runs};
 use crate::error::{Failed, Kind, Result, chain};
-use crate::ui::{Ui, cut, table};
+use crate::ui::{Ui, cut, patiently, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -175,8 +175,9 @@ async fn load(args: &Args, file: &Path, global: &Global) -> Result<Component> {
         steps_max: args.steps_max,
         ..Component::default_limits()
     };
-    let file = file.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || Component::load_with(file, limits)).await;
+    let (what, file) = (format!("compiling {}", file.display()), file.to_owned());
+    let loading = tokio::task::spawn_blocking(move || Component::load_with(file, limits));
+    let loaded = patiently(&what, loading).await;
     Ok(loaded.map_err(Failed::new)??)
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
         .arg("-Wl,-z,stack-size=65536")
         .arg("-o")
         .arg(relative(project, &made))
+        .hint("undefined symbols that begin with exports_ are workflows of wit/ that the code has not: .dacapo/bindings/*.h declares them")
         .run()?;
     let module = std::fs::read(&made).map_err(KitError::file("read", &made))?;
     component(&module)

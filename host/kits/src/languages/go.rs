@@ -45,6 +45,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
         .args(["-ldflags=-s -w", "-o"])
         .arg(&made)
         .arg(absolute(&main))
+        .hint("what .dacapo/main/main.go does not find, or finds with another type, are workflows of wit/ as functions of the package")
         .run()?;
     let module = std::fs::read(&made).map_err(KitError::file("read", &made))?;
     componentize(module, world)

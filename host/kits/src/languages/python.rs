@@ -37,6 +37,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
         .args(packages(project))
         .arg("--output")
         .arg(&made)
+        .hint("a class that the module has not is that of an interface in wit/, in PascalCase: @workflows class NAME")
         .run()?;
     std::fs::read(&made).map_err(KitError::file("read", &made))
 }
@@ -56,12 +57,14 @@ fn bindings(project: &Project, world: &World) -> Result<(), KitError> {
 }
 
 fn componentize_py(project: &Project) -> Result<Tool, KitError> {
-    Tool::find(
+    let tool = Tool::find(
         "componentize-py",
         &[project.root().join(".venv/bin")],
         "to make a component of Python",
         "type: python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1",
-    )
+    )?;
+    // Its own frames are in nobody's code.
+    Ok(tool.env("RUST_BACKTRACE", "0"))
 }
 
 /// Packages that the project's environment has, as arguments.

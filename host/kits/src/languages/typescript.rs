@@ -25,7 +25,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
     let entry = project.entry(PROJECT.entry)?;
     let bundled = project.support().join("bundle.js");
     let made = project.support().join("component.wasm");
-    bundle(project, &entry, &bundled)?;
+    bundle(project, world, &entry, &bundled)?;
     match project.settings().engine {
         Engine::QuickJs => quickjs(project, world, &bundled, &made)?,
         Engine::SpiderMonkey => spidermonkey(project, world, &bundled, &made)?,
@@ -48,11 +48,14 @@ pub(crate) fn prepare(project: &Project, world: &World) -> Result<(), KitError> 
 }
 
 /// `async` functions become generators over the kit's own promises: there is no event loop whose promises somebody would settle.
-fn bundle(project: &Project, entry: &Path, to: &Path) -> Result<(), KitError> {
-    let engine = match project.settings().engine {
-        Engine::QuickJs => "quickjs",
-        Engine::SpiderMonkey => "spidermonkey",
+fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(), KitError> {
+    let (engine, wide) = match project.settings().engine {
+        Engine::QuickJs => ("quickjs", types::wide(&world.resolve, world.id)),
+        // It has another type for them.
+        Engine::SpiderMonkey => ("spidermonkey", serde_json::Map::new()),
     };
+    let wide = serde_json::Value::Object(wide);
+    let metafile = project.support().join("bundle.json");
     node_tool(project, "esbuild", "to make one file of the code")?
         .arg(entry)
         .args([
@@ -67,8 +70,44 @@ fn bundle(project: &Project, entry: &Path, to: &Path) -> Result<(), KitError> {
             absolute(&project.kit().join("src/index.ts")).display()
         ))
         .arg(format!("--define:DACAPO_ENGINE=\"{engine}\""))
+        .arg(format!("--define:DACAPO_WIDE={wide}"))
         .arg(format!("--outfile={}", to.display()))
-        .run()
+        .arg(format!("--metafile={}", metafile.display()))
+        .run()?;
+    let text = std::fs::read(&metafile).map_err(KitError::file("read", &metafile))?;
+    check_exports(entry, &text, world)
+}
+
+/// The engines say so only when a workflow is called.
+fn check_exports(entry: &Path, metafile: &[u8], world: &World) -> Result<(), KitError> {
+    let metafile: serde_json::Value = serde_json::from_slice(metafile)
+        .map_err(|error| KitError::Wit(format!("esbuild's metafile is not JSON: {error}")))?;
+    let outputs = metafile["outputs"].as_object().into_iter().flatten();
+    let exported: Vec<&str> = outputs
+        .flat_map(|(_, output)| output["exports"].as_array().into_iter().flatten())
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    for (interface, name) in types::exports(&world.resolve, world.id) {
+        // An interface may go by its full name, too.
+        if exported.iter().any(|one| *one == name || one.contains('/')) {
+            continue;
+        }
+        let there = match exported.as_slice() {
+            [] => "exports nothing".to_owned(),
+            names => format!("exports `{}`", names.join("`, `")),
+        };
+        return Err(KitError::Project {
+            message: format!(
+                "{} {there}; expected `{name}`, which has the workflows of the interface {interface} in wit/",
+                entry.display()
+            ),
+            hint: format!(
+                "write: export const {name} = workflows<{}>({{ … }})",
+                types::pascal(&interface)
+            ),
+        });
+    }
+    Ok(())
 }
 
 fn quickjs(project: &Project, world: &World, bundled: &Path, made: &Path) -> Result<(), KitError> {

@@ -1,6 +1,7 @@
 //! What can be wrong with a component, said so that its author knows what to do.
 
 use super::COMPONENT_MAX_BYTES;
+use crate::contract::{CONTRACT_VERSION, Lack};
 
 /// The bytes are not a component that can be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,10 +51,18 @@ pub enum DescribeError {
     WitPackage,
     /// Nothing to run.
     #[error(
-        "no workflows: the component exports no interface with functions; write `export` and the name of an interface of your \
-         package in its world"
+        "no workflows: the component exports {}; expected an interface with functions: write `export` and the name of an interface \
+         of your package in its world{}",
+        shown(.exports), if .exports.iter().any(|name| name.starts_with("wasi:cli/run")) {
+            ", and build a library instead of a program with a main function"
+        } else {
+            ""
+        }
     )]
-    NoWorkflows,
+    NoWorkflows {
+        /// What it exports.
+        exports: Vec<String>,
+    },
     /// A workflow has one input.
     #[error(
         "workflow `{function}` has {count} parameters, it may have one: put them into a record"
@@ -117,13 +126,16 @@ pub enum DescribeError {
     },
     /// Imports of ours or of WASI that the host does not have.
     #[error(
-        "the component imports what this host does not offer: {}; offered are `dacapo:workflow` 0.1 and the interfaces of WASI 0.2 for \
-         clocks, random, io, cli, filesystem and sockets", .names.join(", ")
+        "the component imports what this host does not offer: {}; offered are `dacapo:workflow@{CONTRACT_VERSION}` and the interfaces of \
+         WASI 0.2 for clocks, random, io, cli, filesystem, sockets and outgoing http", .names.join(", ")
     )]
     UnknownImports {
         /// The imports' names.
         names: Vec<String>,
     },
+    /// It wants what another version of the contract has.
+    #[error("{0}")]
+    OtherContract(Lack),
     /// Imports of another package that are no interface of its own.
     #[error(
         "the component imports {}, which is no interface of a package: to call another deployment's workflows import the interface that \
@@ -159,6 +171,21 @@ pub enum DescribeError {
         /// Another.
         second: String,
     },
+}
+
+/// What a component exports, for people.
+fn shown(exports: &[String]) -> String {
+    match exports {
+        [] => "nothing".to_owned(),
+        exports => format!(
+            "only {}",
+            exports
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
 }
 
 impl DescribeError {

@@ -3,22 +3,9 @@
 use wit_parser::{Resolve, World};
 
 use super::error::DescribeError;
+use crate::contract::{is_of_contract, lack_of_world};
 use crate::host::typed_children::is_foreign;
 use crate::host::wasi;
-
-/// Interfaces of ours, all of version 0.1.
-const OWN_INTERFACES: &[&str] = &[
-    "dacapo:workflow/children",
-    "dacapo:workflow/context",
-    "dacapo:workflow/forks",
-    "dacapo:workflow/http",
-    "dacapo:workflow/log",
-    "dacapo:workflow/secrets",
-    "dacapo:workflow/sql",
-    "dacapo:workflow/steps",
-    "dacapo:workflow/types",
-    "dacapo:workflow/waits",
-];
 
 /// The names of a world's imports, if the host offers all of them.
 pub(super) fn check(resolve: &Resolve, world: &World) -> Result<Vec<String>, DescribeError> {
@@ -27,9 +14,13 @@ pub(super) fn check(resolve: &Resolve, world: &World) -> Result<Vec<String>, Des
         .keys()
         .map(|key| resolve.name_world_key(key))
         .collect();
+    if let Some(lack) = lack_of_world(resolve, world) {
+        return Err(DescribeError::OtherContract(lack));
+    }
+    let is_known = |name: &str| is_foreign(name) || is_of_contract(name) || is_offered(name);
     let unknown: Vec<String> = names
         .iter()
-        .filter(|name| !is_foreign(name) && !is_offered(name))
+        .filter(|name| !is_known(name))
         .map(|name| format!("`{name}`"))
         .collect();
     if !unknown.is_empty() {
@@ -42,15 +33,12 @@ fn is_offered(name: &str) -> bool {
     let Some((interface, version)) = name.split_once('@') else {
         return false;
     };
-    let is_in = |interfaces: &[&str], prefix: &str| {
-        interfaces.contains(&interface) && version.starts_with(prefix)
-    };
     #[cfg(feature = "test-effects")]
     if interface == crate::host::effects::INTERFACE {
         return true;
     }
     // A pre-release such as `0.2.0-rc` has other types than what came of it.
-    !version.contains('-') && (is_in(OWN_INTERFACES, "0.1.") || is_in(wasi::INTERFACES, "0.2."))
+    !version.contains('-') && version.starts_with("0.2.") && wasi::INTERFACES.contains(&interface)
 }
 
 #[cfg(test)]
@@ -60,7 +48,6 @@ mod tests {
     #[test]
     fn versions_that_fit_are_offered() {
         for name in [
-            "dacapo:workflow/steps@0.1.0",
             "wasi:io/poll@0.2.6",
             "wasi:clocks/wall-clock@0.2.12",
             "wasi:http/outgoing-handler@0.2.0",
@@ -72,7 +59,6 @@ mod tests {
     #[test]
     fn other_versions_and_names_are_refused() {
         for name in [
-            "dacapo:workflow/steps@0.2.0",
             "dacapo:workflow/steps",
             "wasi:io/poll@0.3.0",
             "wasi:io/poll@0.2.0-rc",

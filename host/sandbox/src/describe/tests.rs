@@ -191,7 +191,25 @@ fn what_toolchains_leave_behind_is_no_workflow() {
 fn interfaces_of_types_alone_are_no_workflows() {
     let error =
         described("package a:b; interface i { type t = u8; } world w { export i; }").unwrap_err();
-    assert_eq!(error, DescribeError::NoWorkflows);
+    let exports = vec!["a:b/i".to_owned()];
+    assert_eq!(error, DescribeError::NoWorkflows { exports });
+}
+
+#[test]
+fn a_component_without_workflows_says_what_it_exports() {
+    let program = "package a:b; package wasi:cli@0.2.0 { interface run { run: func() -> result; } }
+               world w { export wasi:cli/run@0.2.0; }";
+    let nothing = "package a:b; world w {}";
+    let in_world = "package a:b; world w { export run: func(); }";
+    for (wit, says) in [
+        (program, "exports only `wasi:cli/run@0.2.0`"),
+        (program, "build a library instead of a program"),
+        (nothing, "exports nothing; expected an interface"),
+        (in_world, "function `run` is exported by the world itself"),
+    ] {
+        let said = described(wit).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 #[test]

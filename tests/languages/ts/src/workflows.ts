@@ -52,4 +52,18 @@ export const mistakes = workflows<Mistakes>({
     }
     return "not declined";
   },
+
+  async rereads() {
+    const parse = (recorded: unknown): string => {
+      if (typeof recorded !== "number") {
+        throw new TypeError(`expected a number, got ${JSON.stringify(recorded)}`);
+      }
+      return String(recorded);
+    };
+    await step("count", { parse }, () => "a text");
+  },
+
+  async keeps(number) {
+    return step("keep", () => number);
+  },
 });

@@ -100,7 +100,13 @@ fn raw(resolve: &Resolve, world: WorldId) -> Result<Vec<(String, String)>, KitEr
             .replace(
                 "\"go.bytecodealliance.org/pkg/wit/runtime\"",
                 "\"dacapo/internal/runtime\"",
-            );
+            )
+            // Those that take memory from the host: the collector is to rest meanwhile.
+            .replace(
+                "pinner := &runtime.Pinner{}",
+                "var pinner *runtime.Pinner = witRuntime.Calling()",
+            )
+            .replace("defer pinner.Unpin()", "defer witRuntime.Returned(pinner)");
         if path.starts_with("wit_exports/") {
             written.push((format!("exports/{path}"), text));
             continue;

@@ -1,0 +1,18 @@
+//go:build !wasm
+
+package runtime
+
+import "runtime"
+
+// Begin is where a workflow begins.
+func Begin() {}
+
+// Calling begins a call of the host's, which is not here.
+func Calling() *runtime.Pinner {
+	return &runtime.Pinner{}
+}
+
+// Returned ends it.
+func Returned(pinner *runtime.Pinner) {
+	pinner.Unpin()
+}

@@ -1,0 +1,3 @@
+module landmarks
+
+go 1.24

@@ -1,0 +1,1 @@
+export function greeting(name: string): string;
