@@ -38,6 +38,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         settings_for={
             "once": dbos_embedded,
             "event": dbos_embedded,
+            "steps": dbos_embedded,
             "waiting": {"concurrency": None},
             "idle": {"pollSeconds": 1.0},
         },
@@ -54,6 +55,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         settings_for={
             "once": dbos_embedded,
             "event": dbos_embedded,
+            "steps": dbos_embedded,
             "waiting": {"concurrency": None},
             "idle": {"pollMilliseconds": 1000},
         },

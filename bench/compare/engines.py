@@ -58,6 +58,7 @@ class Engine:
 
     def is_embedded(self, workload: str) -> bool:
         """Whether the program that starts runs plays them, too."""
+        # Who plays a run of many steps notes when each of them begins.
         return workload == "steps" or bool(self.settings_of(workload).get("embedded"))
 
     def install(self) -> None:
