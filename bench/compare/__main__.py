@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -23,17 +24,28 @@ from .session import Session
 from .targets import targets
 from .workloads import FULL, QUICK
 
+# Before all programs that have not asked for another one, and still under the scheduler that all have.
+PRIORITY = -20
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> int:
     arguments = parse(sys.argv[1:])
+    if arguments.report:
+        write(Results.of_data(json.loads(arguments.report.read_text())), arguments.to)
+        return 0
     # So that everything is stopped by the same way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+    if arguments.priority:
+        # All that is started from here on inherits it.
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        except PermissionError:
+            sys.exit("error: only root may raise the priority of programs")
     begin = time.monotonic()
     scale = QUICK if arguments.quick else FULL
-    bench = json.loads(arguments.bench.read_text()) if arguments.bench else None
-    arguments.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as cache, Postgres(arguments.data) as postgres:
         dacapo = catalogue.dacapo(arguments.dacapo, arguments.client, arguments.component, Path(cache))
         known = [
@@ -46,6 +58,7 @@ def main() -> int:
             about={
                 "when": datetime.now(UTC).strftime("%Y-%m-%d"),
                 "quick": arguments.quick,
+                "priority": arguments.priority,
                 "machine": machine.description(),
                 "postgres": postgres.version(),
                 "fileSystem": machine.file_system(postgres.directory),
@@ -67,16 +80,22 @@ def main() -> int:
         session.set_up()
         session.measure(arguments.only or list(WORKLOADS))
     results.about["seconds"] = time.monotonic() - begin
-    found = targets(results, bench)
+    write(results, arguments.to)
+    return 0
+
+
+def write(results: Results, to: Path) -> None:
+    """Prints the report, and writes it with its data and its plot. The data come first, since a report can be made of them again."""
+    to.mkdir(parents=True, exist_ok=True)
+    found = targets(results)
+    (to / "report.json").write_text(json.dumps(results.data(found), indent=1) + "\n")
     text = report(results, found)
     print(text)
-    (arguments.to / "report.md").write_text(text)
-    (arguments.to / "report.json").write_text(json.dumps(results.data(found), indent=1) + "\n")
+    (to / "report.md").write_text(text)
     from .plot import plot
 
-    plot(results, arguments.to / "report.svg")
-    print(f"written to {arguments.to}", file=sys.stderr)
-    return 0
+    plot(results, to / "report.svg")
+    print(f"written to {to}", file=sys.stderr)
 
 
 def choose(known: Sequence[Engine], names: list[str] | None) -> list[Engine]:
@@ -129,7 +148,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--component", type=Path, default=REPOSITORY / "host/cli/assets/bench.wasm", help=argparse.SUPPRESS
     )
     parser.add_argument(
-        "--bench", type=Path, metavar="FILE", help="data of `dacapo bench --output json`, for runs in flight"
+        "--priority",
+        action="store_true",
+        help="let everything that is measured go before other programs, on a machine that others use (root only)",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="measure nothing, but report what a report.json has kept"
     )
     parser.add_argument(
         "--peers", type=Path, default=target / "peers", help="where peers are installed [default: %(default)s]"

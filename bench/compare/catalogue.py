@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .engines import PLAIN_QUEUE, Absurd, Dacapo, Engine, Looks, Peer
+from .engines import OURS, PLAIN_QUEUE, Absurd, Dacapo, Engine, Looks, Peer
 from .install import DRIVER, Packages, Peers
 
 
@@ -111,6 +111,7 @@ def dacapo(command: Path, client: Path, component: Path, cache: Path) -> Dacapo:
     return Dacapo(
         name="dacapo",
         title="Dacapo",
+        workloads=OURS,
         command=command,
         client_program=client,
         component=component,

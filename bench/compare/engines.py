@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from .processes import EngineError, Program
 SETUP_SECONDS = 120
 
 WORKFLOW_ENGINE = ("drain", "once", "event", "steps", "waiting", "start", "idle")
+# What is measured of Dacapo alone.
+OURS = (*WORKFLOW_ENGINE, "million", "flight")
 PLAIN_QUEUE = ("drain", "once", "start", "idle")
 
 Settings = Mapping[str, Any]
@@ -163,6 +166,18 @@ class Dacapo(Engine):
 
     def work(self, worker: Program) -> None:
         """It began as soon as it was there."""
+
+    def bench(self, url: str, row: str, seconds: float) -> dict[str, Any]:
+        """What `dacapo bench` measures by itself, on the same server."""
+        command = [str(self.command), "bench", "--only", row, "--output", "json"]
+        with (
+            tempfile.TemporaryFile() as output,
+            Program("dacapo bench", command, self._env(url), output=output) as program,
+        ):
+            program.wait(seconds)
+            output.seek(0)
+            found: dict[str, Any] = json.load(output)
+            return found
 
     def version(self) -> str:
         told = subprocess.run([self.command, "--version"], capture_output=True, text=True)

@@ -28,6 +28,8 @@ WORKLOADS = {
     "waiting": "very many waiting runs",
     "start": "starting runs while nobody plays them",
     "idle": "nothing to do",
+    "million": "a million waiting runs",
+    "flight": "many runs in flight",
 }
 
 FIGURES = [
@@ -63,6 +65,25 @@ FIGURES = [
     Figure("idle.postgres_cpu", "Postgres meanwhile", "% of a core"),
     Figure("idle.statements", "statements meanwhile", "/s"),
     Figure("idle.memory", "memory of the worker", "MiB"),
+    Figure("million.runs", "runs that waited", "", more_is_better=None),
+    Figure("million.played", "runs played until they wait", "/s", more_is_better=True),
+    Figure("million.tables", "tables and indexes, by a run", "B"),
+    Figure("million.cpu", "idle worker with them", "% of a core"),
+    Figure("million.postgres_cpu", "Postgres meanwhile", "% of a core"),
+    Figure("million.statements", "statements meanwhile", "/s"),
+    Figure("million.memory", "memory of the worker with them", "MiB"),
+    Figure("million.sent", "of them that got their event", "", more_is_better=None),
+    Figure("million.woken", "events to completed runs", "/s", more_is_better=True),
+    *(
+        figure
+        for runs in ("64", "1,024")
+        for key in [runs.replace(",", "")]
+        for figure in [
+            Figure(f"flight.steps_{key}", f"durable steps, {runs} runs at once", "/s", more_is_better=True),
+            Figure(f"flight.loop_{key}", f"a loop by hand, {runs} at once", "/s", more_is_better=True),
+            Figure(f"flight.ratio_{key}", f"the one over the other, {runs} at once", "x", more_is_better=True),
+        ]
+    ),
 ]
 
 BY_KEY = {figure.key: figure for figure in FIGURES}

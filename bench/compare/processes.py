@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import machine
 
@@ -27,7 +27,15 @@ class EngineError(Exception):
 class Program:
     """A process with everything that it starts. Used in a `with`, it is killed at the end."""
 
-    def __init__(self, title: str, argv: Sequence[str], env: Mapping[str, str], directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        directory: Path | None = None,
+        output: IO[bytes] | None = None,
+    ) -> None:
+        """With `output`, what it prints goes there, and only its complaints are listened to."""
         self.title = title
         self._said: deque[str] = deque(maxlen=LINES_KEPT)
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -36,8 +44,8 @@ class Program:
             env={**os.environ, **env},
             cwd=directory,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE if output else subprocess.STDOUT,
             text=True,
             errors="replace",
             start_new_session=True,
@@ -52,8 +60,9 @@ class Program:
         self.kill()
 
     def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
+        heard = self._process.stdout or self._process.stderr
+        assert heard
+        for line in heard:
             if line.startswith(MARK):
                 self._answers.put(json.loads(line.removeprefix(MARK)))
             else:

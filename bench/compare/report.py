@@ -49,8 +49,10 @@ def _about(results: Results) -> Iterator[str]:
     yield (
         f"{about['when']}, {'quick' if about['quick'] else 'full'} run of {about['seconds'] / 60:.0f} minutes. "
         f"{machine['processors']} processors ({machine['processor']}), {machine['memoryMiB'] / 1024:.0f} GiB, {machine['system']}. "
-        f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}."
+        f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}. {about['dacapo']}."
     )
+    if about["priority"]:
+        yield "**Everything that was measured went before other programs of the machine** (nice -20)."
     yield ""
     yield "Middle of all passes; where there were several, the range is below it. A ratio is of figures of the same pass."
     yield ""

@@ -59,6 +59,12 @@ class Results:
     # Engines that could not be measured at all, and why.
     missing: dict[str, str] = field(default_factory=dict)
 
+    @staticmethod
+    def of_data(data: dict[str, Any]) -> "Results":
+        """Those that `data` has kept."""
+        parts = [PartResult(**{**part, "load": Load(**part["load"])}) for part in data["parts"]]
+        return Results(data["about"], data["engines"], parts, data["missing"])
+
     def values(self, engine: str, key: str) -> dict[int, float]:
         """A figure by pass."""
         return {part.turn: part.figures[key] for part in self.parts if part.engine == engine and key in part.figures}

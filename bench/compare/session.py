@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+import psycopg
+
 from . import floor, machine, workloads
 from .engines import Engine
 from .install import InstallError
@@ -37,8 +39,8 @@ class Session:
                 with self.postgres.connect("postgres") as admin:
                     admin.execute(f"create database {template} owner {ROLE}".encode())
                 engine.set_up(self.postgres.url(template))
-            except (EngineError, InstallError) as error:
-                self._leave_out(engine, str(error))
+            except (EngineError, InstallError, OSError, psycopg.Error) as error:
+                self._leave_out(engine, str(error).strip())
 
     def measure(self, names: Sequence[str]) -> None:
         """Goes through these workloads, so that passes of all engines take turns."""
@@ -66,6 +68,9 @@ class Session:
                     self._measure(part)
                 except EngineError as error:
                     failure = str(error)
+                except Exception as error:
+                    # Whatever is wrong with one, and be it with how it is looked at, is not to cost what was measured of others.
+                    failure = f"{type(error).__name__}: {error}".strip()
             observer.close()
             admin.execute(f"drop database {database} with (force)".encode())
         seconds = time.monotonic() - begin

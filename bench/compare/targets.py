@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from .results import Range, Results
 
 DACAPO = "dacapo"
 FLOOR = "commits"
-
-IN_FLIGHT_ROW = "in-flight"
 
 
 @dataclass(frozen=True)
@@ -25,9 +22,11 @@ class Target:
     note: str = ""
 
 
-def targets(results: Results, bench: dict[str, Any] | None = None) -> list[Target]:
-    """All targets. Those of runs in flight come from the data of `dacapo bench`, where they are given."""
-    found = [
+def targets(results: Results) -> list[Target]:
+    """All targets."""
+    waits = results.over_passes(DACAPO, "million.runs")
+    idle = f"idle worker with {waits.middle if waits else 1_000_000:,.0f} waiting runs"
+    return [
         _faster(results, "3-step runs drained, against the best peer", results.best_peer("drain.runs"), 20),
         *(
             _faster(results, f"3-step runs drained, against {results.engines[name]['title']}", name, 40)
@@ -38,16 +37,12 @@ def targets(results: Results, bench: dict[str, Any] | None = None) -> list[Targe
         _share(results, "one 3-step run at a time, p50, of the best peer's", "once.p50", 1 / 4),
         _commits(results, "one 3-step run at a time, p50, in single-row commits", "once.p50", 8),
         _commits(results, "event to completed, p50, in single-row commits", "event.p50", 4),
-        *_in_flight(bench),
+        _at_least(results, "durable steps with 64 runs in flight, of a loop by hand", "flight.ratio_64", 0.5),
+        _at_least(results, "durable steps with 1,024 runs in flight, of a loop by hand", "flight.ratio_1024", 0.5),
         _at_most(results, "a step at the end of a run of 10,000 over one at its beginning", "steps.late", 1.2, "x"),
-    ]
-    waits = results.over_passes(DACAPO, "waiting.runs")
-    with_what = f" with {waits.middle:,.0f} waiting runs" if waits else ""
-    return [
-        *found,
-        _at_most(results, f"idle worker{with_what}, processor", "waiting.cpu", 2, "% of a core"),
-        _at_most(results, f"idle worker{with_what}, memory", "waiting.memory", 100, "MiB"),
-        _at_most(results, f"idle worker{with_what}, statements", "waiting.statements", 2, "/s"),
+        _at_most(results, f"{idle}, processor", "million.cpu", 2, "% of a core"),
+        _at_most(results, f"{idle}, memory", "million.memory", 100, "MiB"),
+        _at_most(results, f"{idle}, statements", "million.statements", 2, "/s"),
     ]
 
 
@@ -72,20 +67,9 @@ def _at_most(results: Results, what: str, key: str, limit: float, unit: str) -> 
     return _target(what, f"<= {limit:g} {unit}", found, lambda value: value <= limit)
 
 
-def _in_flight(bench: dict[str, Any] | None) -> list[Target]:
-    """Measures of `dacapo bench` whose ratio is one to a loop by hand with as many runs in flight."""
-    measures = [
-        measure
-        for measure in (bench or {}).get("measures", [])
-        if measure["row"] == IN_FLIGHT_ROW and measure.get("ratio")
-    ]
-    if not measures:
-        what = "durable steps with 64 and with 1,024 runs in flight, of a loop by hand"
-        return [Target(what, ">= 0.5 x", None, None, f"row `{IN_FLIGHT_ROW}` of `dacapo bench`, by --bench")]
-    return [
-        Target(f"{measure['name']}, of a loop by hand", ">= 0.5 x", measure["ratio"], measure["ratio"] >= 0.5)
-        for measure in measures
-    ]
+def _at_least(results: Results, what: str, key: str, limit: float) -> Target:
+    found = results.over_passes(DACAPO, key)
+    return _target(what, f">= {limit:g} x", found, lambda value: value >= limit)
 
 
 def _target(what: str, wanted: str, found: Range | None, holds: Callable[[float], bool], note: str = "") -> Target:

@@ -1,11 +1,13 @@
 """The workloads: each measures one engine once, on a database of its own, and answers figures."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
-from .engines import Engine
+from .engines import Dacapo, Engine
 from .measure import Observer, Reading, Stretch, percentile
 from .processes import EngineError, Program
 
@@ -23,6 +25,10 @@ ENDS = 200
 # Runs that are to wait are started in parts: so many to begin with, and more while a part takes less than this.
 WAITING_FIRST = 100
 WAITING_CHUNK_SECONDS = 1.0
+
+# A million runs are played in less, and `dacapo bench` measures its row in less.
+MILLION_SECONDS = 1_800
+FLIGHT_SECONDS = 600
 
 STARTS_IN_FLIGHT = 64
 SENDS_IN_FLIGHT = 32
@@ -45,7 +51,12 @@ class Scale:
     events: int
     idle_seconds: float
     start_seconds: float
+    # What Dacapo alone has to bear, and for how long it is looked at then.
+    million: int
+    million_seconds: float
     passes: dict[str, int]
+    # Until so many wait, where that is another time than for all else.
+    waiting_seconds: float | None = None
 
 
 QUICK = Scale(
@@ -57,6 +68,8 @@ QUICK = Scale(
     events=500,
     idle_seconds=2,
     start_seconds=1,
+    million=10_000,
+    million_seconds=5,
     passes={},
 )
 
@@ -69,6 +82,9 @@ FULL = Scale(
     events=1_000,
     idle_seconds=5,
     start_seconds=2,
+    million=1_000_000,
+    million_seconds=60,
+    waiting_seconds=40,
     passes={"drain": 3, "once": 3, "event": 3, "steps": 2},
 )
 
@@ -254,7 +270,7 @@ def _one_run(part: Part, client: Program, n: int, seconds: float = 60) -> list[f
 
 def waiting(part: Part) -> None:
     """Very many waiting runs, what they cost while nothing happens, and events to some of them."""
-    box = part.scale.box_seconds
+    box = part.scale.waiting_seconds or part.scale.box_seconds
     client = part.client()
     workers = part.workers()
     part.work(client, workers)
@@ -275,10 +291,15 @@ def waiting(part: Part) -> None:
     if waits < started:
         part.notes.append(f"{started - waits} more were on their way all the time")
     part.observer.analyze()
-    _add_idle(part, workers or [client])
-    n = min(part.scale.events, waits // 10)
+    _add_idle(part, workers or [client], part.scale.idle_seconds)
+    _wake(part, client, started, min(part.scale.events, waits // 10))
+
+
+def _wake(part: Part, client: Program, started: int, n: int) -> None:
+    """Events to so many of the runs that wait."""
     if not n:
         return
+    box = part.scale.box_seconds
     before = part.ended(started)
     first = part.read()
     sent = client.ask("send", COMMAND_SECONDS, n=n, inFlight=SENDS_IN_FLIGHT)["sent"]
@@ -310,14 +331,14 @@ def idle(part: Part) -> None:
     client = part.client()
     workers = part.workers()
     part.work(client, workers)
-    _add_idle(part, workers or [client])
+    _add_idle(part, workers or [client], part.scale.idle_seconds)
 
 
-def _add_idle(part: Part, workers: list[Program]) -> None:
+def _add_idle(part: Part, workers: list[Program], seconds: float) -> None:
     # What was done before has its after-effects.
     time.sleep(1)
     first = part.read()
-    time.sleep(part.scale.idle_seconds)
+    time.sleep(seconds)
     stretch = part.since(first)
     part.add(
         cpu=stretch.engine_seconds / stretch.seconds * 100,
@@ -328,6 +349,51 @@ def _add_idle(part: Part, workers: list[Program]) -> None:
         part.add(statements=stretch.statements / stretch.seconds)
 
 
+def million(part: Part) -> None:
+    """A million waiting runs, all of which were started and played until they wait."""
+    n = part.scale.million
+    client = part.client()
+    bytes_before = part.observer.table_bytes()
+    client.ask("start", MILLION_SECONDS, workflow="wait", n=n)
+    part.observer.analyze()
+    begin = time.monotonic()
+    workers = part.workers()
+    part.work(client, workers)
+    waits = part.until(part.waiting, n, MILLION_SECONDS)
+    part.add(
+        runs=waits,
+        played=waits / (time.monotonic() - begin),
+        tables=(part.observer.table_bytes() - bytes_before) / n,
+    )
+    if waits < n:
+        part.notes.append(f"{waits} waiting runs instead of {n}: {MILLION_SECONDS} s were over")
+    part.observer.analyze()
+    _add_idle(part, workers, part.scale.million_seconds)
+    _wake(part, client, n, min(part.scale.events, waits // 10))
+
+
+def flight(part: Part) -> None:
+    """Steps of many runs at once, against a loop that does nothing but record them: `dacapo bench` measures both in turn."""
+    assert isinstance(part.engine, Dacapo)
+    first = part.read()
+    found = flight_figures(part.engine.bench(part.url, "in-flight", FLIGHT_SECONDS))
+    part.since(first)
+    if not found:
+        raise EngineError("`dacapo bench` told nothing of runs in flight")
+    part.add(**found)
+
+
+def flight_figures(bench: dict[str, Any]) -> dict[str, float]:
+    """What the data of `dacapo bench` say of runs in flight."""
+    kinds = {"step runs": "steps", "loop of inserts": "loop", "the one over the other": "ratio"}
+    found = {}
+    for measure in bench["measures"]:
+        named = re.fullmatch(r"(?:\d+-)?(.+), (\d+) at once", measure["name"])
+        if measure["row"] == "in-flight" and named and named[1] in kinds:
+            found[f"{kinds[named[1]]}_{named[2]}"] = float(measure["value"])
+    return found
+
+
 BY_NAME: dict[str, Callable[[Part], None]] = {
     "drain": drain,
     "once": once,
@@ -336,4 +402,6 @@ BY_NAME: dict[str, Callable[[Part], None]] = {
     "waiting": waiting,
     "start": start,
     "idle": idle,
+    "million": million,
+    "flight": flight,
 }

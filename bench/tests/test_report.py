@@ -1,5 +1,6 @@
 """The arithmetic of the bench, without a server: what a report says of figures that are given."""
 
+import json
 import unittest
 
 from compare import plot, report
@@ -8,12 +9,22 @@ from compare.machine import Busy, ProcessTimes
 from compare.measure import percentile
 from compare.results import Load, PartResult, Results
 from compare.targets import targets
+from compare.workloads import flight_figures
 
 
 def results(**engines: list[dict[str, float]]) -> Results:
     """Results in which these engines have these figures, one dictionary for each pass."""
     found = Results(
-        about={},
+        about={
+            "when": "2026-01-01",
+            "quick": True,
+            "priority": False,
+            "seconds": 60,
+            "machine": {"processor": "one", "processors": 2, "memoryMiB": 2048, "system": "Linux 6"},
+            "postgres": "15",
+            "fileSystem": "ext4",
+            "dacapo": "dacapo 0.1.0",
+        },
         engines={name: {"title": name.title(), "peer": name not in ("dacapo", "commits", "queue")} for name in engines},
     )
     for name, passes in engines.items():
@@ -73,11 +84,15 @@ class Targets(unittest.TestCase):
 
     def test_runs_in_flight_are_taken_from_the_data_of_dacapo_bench(self) -> None:
         measures = [
-            {"row": "in-flight", "name": "64 in flight", "value": 1.0, "unit": "steps/s", "ratio": 0.7},
-            {"row": "in-flight", "name": "1,024 in flight", "value": 1.0, "unit": "steps/s", "ratio": 0.4},
-            {"row": "flow", "name": "64 in flight", "value": 1.0, "unit": "steps/s", "ratio": 9.0},
+            {"row": "in-flight", "name": "200-step runs, 64 at once", "value": 7.0},
+            {"row": "in-flight", "name": "loop of inserts, 64 at once", "value": 10.0},
+            {"row": "in-flight", "name": "the one over the other, 64 at once", "value": 0.7},
+            {"row": "in-flight", "name": "the one over the other, 1024 at once", "value": 0.4},
+            {"row": "flow", "name": "the one over the other, 64 at once", "value": 9.0},
         ]
-        found = targets(results(dacapo=[{}]), {"measures": measures})
+        figures = {f"flight.{name}": value for name, value in flight_figures({"measures": measures}).items()}
+        self.assertLessEqual(set(figures), set(BY_KEY))
+        found = targets(results(dacapo=[figures]))
         self.assertEqual([target.met for target in found if "in flight" in target.what], [True, False])
 
 
@@ -96,6 +111,16 @@ class Text(unittest.TestCase):
         part = PartResult("once", 0, "dacapo", 1.0, Load(0, 0, 0), {}, [], "it ended")
         found.parts += [part, part]
         self.assertEqual(found.notes(), ["once, Dacapo: it ended"])
+
+
+    def test_what_was_kept_makes_the_same_report_again(self) -> None:
+        found = results(dacapo=[{"drain.runs": 100}, {"drain.runs": 120}], slow=[{"drain.runs": 10}])
+        found.missing["Gone"] = "it could not be installed"
+        kept = Results.of_data(json.loads(json.dumps(found.data(targets(found)))))
+        text = report.report(found, targets(found))
+        self.assertEqual(report.report(kept, targets(kept)), text)
+        for said in ["100 to 120", "0.100 x", "**Gone is missing**", ">= 20 x"]:
+            self.assertIn(said, text)
 
 
 class Machine(unittest.TestCase):
