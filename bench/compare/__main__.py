@@ -24,9 +24,6 @@ from .session import Session
 from .targets import targets
 from .workloads import FULL, QUICK
 
-# Before all programs that have not asked for another one, and still under the scheduler that all have.
-PRIORITY = -20
-
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -41,9 +38,9 @@ def main() -> int:
     if arguments.priority:
         # All that is started from here on inherits it.
         try:
-            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         except PermissionError:
-            sys.exit("error: only root may raise the priority of programs")
+            sys.exit("error: only root may give programs real-time priority")
     begin = time.monotonic()
     scale = QUICK if arguments.quick else FULL
     with tempfile.TemporaryDirectory() as cache, Postgres(arguments.data) as postgres:
@@ -150,7 +147,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--priority",
         action="store_true",
-        help="let everything that is measured go before other programs, on a machine that others use (root only)",
+        help="give everything that is measured real-time priority, on a machine that others use (root only)",
     )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="measure nothing, but report what a report.json has kept"

@@ -52,7 +52,7 @@ def _about(results: Results) -> Iterator[str]:
         f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}. {about['dacapo']}."
     )
     if about["priority"]:
-        yield "**Everything that was measured went before other programs of the machine** (nice -20)."
+        yield "**Everything that was measured ran at real-time priority** (round robin), before other programs of the machine."
     yield ""
     yield "Middle of all passes; where there were several, the range is below it. A ratio is of figures of the same pass."
     yield ""

@@ -178,12 +178,13 @@ def drain(part: Part) -> None:
 
     def seen(done: int) -> None:
         if not warm and done >= n * WARM_SHARE:
-            warm.append((part.read(), done))
+            # In this order also at the end: what is done while it is read is counted at neither, or at both.
+            warm.append((part.read(), part.ended(n)))
 
     cold = part.read()
     part.work(client, workers)
-    done = part.until(lambda: part.ended(n), n, part.scale.box_seconds, seen)
-    first, before = warm[0] if warm and warm[0][1] < done else (cold, 0)
+    part.until(lambda: part.ended(n), n, part.scale.box_seconds, seen)
+    first, before = warm[0] if warm and warm[0][1] < n else (cold, 0)
     stretch = part.since(first)
     done = part.ended(n)
     runs = done - before

@@ -112,7 +112,6 @@ class Text(unittest.TestCase):
         found.parts += [part, part]
         self.assertEqual(found.notes(), ["once, Dacapo: it ended"])
 
-
     def test_what_was_kept_makes_the_same_report_again(self) -> None:
         found = results(dacapo=[{"drain.runs": 100}, {"drain.runs": 120}], slow=[{"drain.runs": 10}])
         found.missing["Gone"] = "it could not be installed"
