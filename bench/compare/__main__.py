@@ -68,7 +68,6 @@ def main() -> int:
                     "packages": engine.packages.names,
                     "settings": dict(engine.settings),
                     "settingsFor": {name: dict(of) for name, of in engine.settings_for.items()},
-                    "workers": engine.workers,
                 }
                 for engine in chosen
             },
@@ -110,13 +109,10 @@ def change(engines: Sequence[Engine], settings: list[tuple[str, str, Any]]) -> N
         for engine in engines:
             if engine.name != name:
                 continue
-            if setting == "processes":
-                engine.workers = value
-            else:
-                engine.settings = {**engine.settings, setting: value}
-                engine.settings_for = {
-                    of: {k: v for k, v in its.items() if k != setting} for of, its in engine.settings_for.items()
-                }
+            engine.settings = {**engine.settings, setting: value}
+            engine.settings_for = {
+                of: {k: v for k, v in its.items() if k != setting} for of, its in engine.settings_for.items()
+            }
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

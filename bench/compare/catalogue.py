@@ -8,6 +8,7 @@ from .install import DRIVER, Packages, Peers
 
 def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engine]:
     """All of them, Dacapo first."""
+    spread = {"workers": 8, "processes": 8, "pool": 8}
     pg_workflows = Peer(
         name="pg-workflows",
         title="pg-workflows",
@@ -15,6 +16,12 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         peers=peers,
         packages=Packages(npm=["pg-workflows@0.15.0", "pg-boss@12.38.0", DRIVER]),
         settings={"workers": 64, "pool": 32},
+        settings_for={
+            "drain": {"workers": 256},
+            "once": spread,
+            "event": spread,
+            "idle": {"workers": 3},
+        },
         runs_per_second=100,
         looks=Looks(
             ended="select count(*) from workflow_runs where status = 'completed'",
@@ -36,6 +43,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         packages=Packages(pip=["dbos==3.4.0"]),
         settings={"concurrency": 32, "pool": 32, "pollSeconds": 0.1},
         settings_for={
+            "drain": {"processes": 2},
             "once": dbos_embedded,
             "event": dbos_embedded,
             "steps": dbos_embedded,
@@ -53,6 +61,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         packages=Packages(npm=["@dbos-inc/dbos-sdk@5.3.0", DRIVER]),
         settings={"concurrency": 128, "pool": 32, "pollMilliseconds": 100},
         settings_for={
+            "drain": {"processes": 2},
             "once": dbos_embedded,
             "event": dbos_embedded,
             "steps": dbos_embedded,
@@ -120,8 +129,8 @@ def dacapo(command: Path, client: Path, component: Path, cache: Path) -> Dacapo:
         settings_for={
             "once": {"runs-max": 256},
             "event": {"runs-max": 256},
-            "waiting": {"runs-max": 256},
-            "million": {"runs-max": 256},
+            "waiting": {"runs-max": 256, "claim-max": 64},
+            "million": {"runs-max": 256, "claim-max": 64},
         },
         runs_per_second=5000,
         looks=Looks(

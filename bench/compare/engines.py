@@ -43,11 +43,9 @@ class Engine:
     looks: Looks
     workloads: Sequence[str] = WORKFLOW_ENGINE
     packages: Packages = field(default_factory=Packages)
-    # Settings for all workloads, and what differs for some.
+    # Settings for all workloads, and what differs for some. `processes` is how many play runs, and the bench's own.
     settings: Settings = field(default_factory=dict)
     settings_for: Mapping[str, Settings] = field(default_factory=dict)
-    # Processes that play runs.
-    workers: int = 1
     # About how many runs are drained in a second, to begin with; measured from then on.
     runs_per_second: float = 200
 
@@ -57,6 +55,13 @@ class Engine:
         return self.name != "dacapo" and "steps" in self.workloads
 
     def settings_of(self, workload: str) -> dict[str, Any]:
+        """What its programs are told."""
+        return {name: value for name, value in self._settings_of(workload).items() if name != "processes"}
+
+    def processes_of(self, workload: str) -> int:
+        return int(self._settings_of(workload).get("processes", 1))
+
+    def _settings_of(self, workload: str) -> dict[str, Any]:
         return {**self.settings, **self.settings_for.get(workload, {})}
 
     def is_embedded(self, workload: str) -> bool:

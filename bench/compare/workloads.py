@@ -11,13 +11,10 @@ from .engines import Dacapo, Engine
 from .measure import Observer, Reading, Stretch, percentile
 from .processes import EngineError, Program
 
-# A run is looked at so often at most, and so much of the time at most is spent on it.
+# Time between two looks at how far an engine is: the shorter, the nearer the end, but so much of the time at most is spent on looking.
 LOOK_SECONDS_MIN = 0.01
-LOOK_SECONDS_MAX = 1.0
+LOOK_SECONDS_MAX = 0.1
 LOOK_SHARE = 1 / 20
-
-# What comes before is warming up: processes start, code is compiled, plans are made.
-WARM_SHARE = 0.1
 
 # Steps at both ends of a long run that are compared.
 ENDS = 200
@@ -60,8 +57,8 @@ class Scale:
 
 
 QUICK = Scale(
-    drain_seconds=2,
-    box_seconds=6,
+    drain_seconds=4,
+    box_seconds=8,
     once=60,
     steps=((100, 5), (1_000, 1), (10_000, 1)),
     waiting=10_000,
@@ -74,7 +71,7 @@ QUICK = Scale(
 )
 
 FULL = Scale(
-    drain_seconds=6,
+    drain_seconds=8,
     box_seconds=20,
     once=300,
     steps=((100, 10), (1_000, 3), (10_000, 1)),
@@ -114,7 +111,10 @@ class Part:
         """Processes that will play runs; none where the client does that itself."""
         if self.engine.is_embedded(self.workload):
             return []
-        return [self._keep(self.engine.worker(self.url, self.workload)) for _ in range(self.engine.workers)]
+        return [
+            self._keep(self.engine.worker(self.url, self.workload))
+            for _ in range(self.engine.processes_of(self.workload))
+        ]
 
     def work(self, client: Program, workers: list[Program]) -> None:
         """Lets runs be played, by the client if there are no workers."""
@@ -145,25 +145,21 @@ class Part:
     def waiting(self) -> int:
         return self.observer.number(self.engine.looks.waiting)
 
-    def until(
-        self, count: Callable[[], int], goal: int, seconds: float, seen: Callable[[int], None] | None = None
-    ) -> int:
+    def until(self, count: Callable[[], int], goal: int, seconds: float) -> int:
         """Looks until there are so many, or until the time is over, and answers how many there were."""
         begin = time.monotonic()
         while True:
             before = time.monotonic()
             have = count()
             now = time.monotonic()
-            if seen:
-                seen(have)
             if have >= goal or now - begin > seconds:
                 return have
             for program in self.started_programs:
                 program.check()
             # Towards the end it is looked at more often.
             left = (now - begin) * (goal - have) / have if have else 0.0
-            pause = max(LOOK_SECONDS_MIN, (now - before) / LOOK_SHARE, left / 10)
-            time.sleep(min(pause, LOOK_SECONDS_MAX))
+            pause = min(max(LOOK_SECONDS_MIN, left / 10), LOOK_SECONDS_MAX)
+            time.sleep(max(pause, (now - before) / LOOK_SHARE))
 
 
 def drain(part: Part) -> None:
@@ -174,34 +170,26 @@ def drain(part: Part) -> None:
     client.ask("start", COMMAND_SECONDS, workflow="three", n=n)
     part.observer.analyze()
     workers = part.workers()
-    warm: list[tuple[Reading, int]] = []
-
-    def seen(done: int) -> None:
-        if not warm and done >= n * WARM_SHARE:
-            # In this order also at the end: what is done while it is read is counted at neither, or at both.
-            warm.append((part.read(), part.ended(n)))
-
-    cold = part.read()
+    # From the first moment to the last: in a part of it engines that take many together would be counted work without its end, or an end
+    # without its work.
+    first = part.read()
     part.work(client, workers)
-    part.until(lambda: part.ended(n), n, part.scale.box_seconds, seen)
-    first, before = warm[0] if warm and warm[0][1] < n else (cold, 0)
+    done = part.until(lambda: part.ended(n), n, part.scale.box_seconds)
     stretch = part.since(first)
-    done = part.ended(n)
-    runs = done - before
-    if not runs:
+    if not done:
         raise EngineError(f"{part.engine.title} ended none of {n} runs in {part.scale.box_seconds:.0f} s")
-    part.engine.runs_per_second = runs / stretch.seconds
+    part.engine.runs_per_second = done / stretch.seconds
     cpu = stretch.engine_seconds + stretch.postgres_seconds
     part.add(
-        runs=runs / stretch.seconds,
-        cpu=cpu / runs * 1000,
-        engine_cpu=stretch.engine_seconds / runs * 1000,
-        postgres_cpu=stretch.postgres_seconds / runs * 1000,
-        wal=stretch.wal_bytes / runs,
+        runs=done / stretch.seconds,
+        cpu=cpu / done * 1000,
+        engine_cpu=stretch.engine_seconds / done * 1000,
+        postgres_cpu=stretch.postgres_seconds / done * 1000,
+        wal=stretch.wal_bytes / done,
         memory=sum(program.resident_mib() for program in workers or [client]),
     )
     if stretch.statements is not None:
-        part.add(statements=stretch.statements / runs)
+        part.add(statements=stretch.statements / done)
     if done < n:
         part.notes.append(f"stopped after {part.scale.box_seconds:.0f} s with {done} of {n} runs")
         return
