@@ -116,7 +116,7 @@ def change(engines: Sequence[Engine], settings: list[tuple[str, str, Any]]) -> N
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    target = REPOSITORY / "target"
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).absolute()
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Dacapo and its peers side by side, on one private Postgres."
     )

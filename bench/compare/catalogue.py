@@ -59,9 +59,8 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         program="dbos.mjs",
         peers=peers,
         packages=Packages(npm=["@dbos-inc/dbos-sdk@5.3.0", DRIVER]),
-        settings={"concurrency": 128, "pool": 32, "pollMilliseconds": 100},
+        settings={"concurrency": 512, "pool": 32, "pollMilliseconds": 100},
         settings_for={
-            "drain": {"processes": 2},
             "once": dbos_embedded,
             "event": dbos_embedded,
             "steps": dbos_embedded,

@@ -27,7 +27,7 @@ def plot(results: Results, file: Path) -> None:
     matplotlib.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": "dacapo", "font.family": "sans-serif", "font.size": 9}
     )
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     engines = [name for name in results.engines if name not in (DACAPO, FLOOR)]
     panels = [
@@ -48,6 +48,8 @@ def plot(results: Results, file: Path) -> None:
         # Bars begin at 1, which is Dacapo: to the right is worse than that.
         axis.barh(names, [value - 1 for value in values], left=1, color=colours)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.axvline(1, color="black", linewidth=0.8)
         axis.set_xlim(min(0.5, *values) / 1.6, max(2.0, *values) * 4)
         axis.invert_yaxis()

@@ -82,7 +82,7 @@ FULL = Scale(
     million=1_000_000,
     million_seconds=60,
     waiting_seconds=40,
-    passes={"drain": 3, "once": 3, "event": 3, "steps": 2},
+    passes={"drain": 3, "once": 3, "event": 3},
 )
 
 
