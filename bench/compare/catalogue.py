@@ -124,13 +124,7 @@ def dacapo(command: Path, client: Path, component: Path, cache: Path) -> Dacapo:
         client_program=client,
         component=component,
         cache=cache,
-        settings={"runs-max": 1024, "claim-max": 256},
-        settings_for={
-            "once": {"runs-max": 256},
-            "event": {"runs-max": 256},
-            "waiting": {"runs-max": 256, "claim-max": 64},
-            "million": {"runs-max": 256, "claim-max": 64},
-        },
+        settings_for={"drain": {"runs-max": 1024, "claim-max": 256}},
         runs_per_second=5000,
         looks=Looks(
             ended="select %(started)s - (select count(*) from dacapo.task_ready) - (select count(*) from dacapo.task_leased)"
