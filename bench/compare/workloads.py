@@ -81,7 +81,7 @@ FULL = Scale(
     start_seconds=2,
     million=1_000_000,
     million_seconds=60,
-    waiting_seconds=40,
+    waiting_seconds=30,
     passes={"drain": 3, "once": 3, "event": 3},
 )
 
