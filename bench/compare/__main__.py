@@ -120,7 +120,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Dacapo and its peers side by side, on one private Postgres."
     )
-    parser.add_argument("--quick", action="store_true", help="one short pass of everything, in about four minutes")
+    parser.add_argument("--quick", action="store_true", help="one short pass of everything, in about six minutes")
     parser.add_argument("--only", type=workload_names, metavar="WORKLOAD,…", help=f"some of: {', '.join(WORKLOADS)}")
     parser.add_argument("--engines", type=lambda text: text.split(","), metavar="ENGINE,…", help="some of the engines")
     parser.add_argument(
