@@ -56,6 +56,7 @@ def main() -> int:
                 "when": datetime.now(UTC).strftime("%Y-%m-%d"),
                 "quick": arguments.quick,
                 "priority": arguments.priority,
+                "stopped": False,
                 "machine": machine.description(),
                 "postgres": postgres.version(),
                 "fileSystem": machine.file_system(postgres.directory),
@@ -74,10 +75,14 @@ def main() -> int:
         )
         session = Session(postgres, chosen, scale, results)
         session.set_up()
-        session.measure(arguments.only or list(WORKLOADS))
+        try:
+            session.measure(arguments.only or list(WORKLOADS))
+        except KeyboardInterrupt:
+            # What was measured by then is worth telling.
+            results.about["stopped"] = True
     results.about["seconds"] = time.monotonic() - begin
     write(results, arguments.to)
-    return 0
+    return 130 if results.about["stopped"] else 0
 
 
 def write(results: Results, to: Path) -> None:

@@ -59,11 +59,13 @@ class Session:
 
     def _calibrate(self) -> None:
         """Lets each engine drain a backlog that is not reported, so that those that are last as long as they are to."""
-        for engine in list(self.engines):
-            # The floor goes by the clock.
-            if "drain" in engine.workloads and engine.looks.ended:
-                self._turn(engine, "drain", CALIBRATING)
-        self.results.parts = [part for part in self.results.parts if part.turn != CALIBRATING]
+        try:
+            for engine in list(self.engines):
+                # The floor goes by the clock.
+                if "drain" in engine.workloads and engine.looks.ended:
+                    self._turn(engine, "drain", CALIBRATING)
+        finally:
+            self.results.parts = [part for part in self.results.parts if part.turn != CALIBRATING]
 
     def _turn(self, engine: Engine, workload: str, turn: int) -> None:
         calibrates = turn == CALIBRATING

@@ -19,6 +19,7 @@ def results(**engines: list[dict[str, float]]) -> Results:
             "when": "2026-01-01",
             "quick": True,
             "priority": False,
+            "stopped": False,
             "seconds": 60,
             "machine": {"processor": "one", "processors": 2, "memoryMiB": 2048, "system": "Linux 6"},
             "postgres": "15",
