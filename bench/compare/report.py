@@ -51,7 +51,7 @@ def _about(results: Results) -> Iterator[str]:
         f"{machine['processors']} processors ({machine['processor']}), {machine['memoryMiB'] / 1024:.0f} GiB, {machine['system']}. "
         f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}. {about['dacapo']}."
     )
-    if about["stopped"]:
+    if about.get("stopped"):
         yield "**It was stopped before its end.**"
     if about["priority"]:
         yield "**Everything that was measured ran at real-time priority** (round robin), before other programs of the machine."
