@@ -100,7 +100,8 @@ impl Session {
                 .client
                 .start_many_by_name(workflow.name(), &starts)
                 .await?;
-            self.started.extend(started.iter().map(|started| started.id));
+            self.started
+                .extend(started.iter().map(|started| started.id));
             left -= part;
         }
         Ok(json!({ "seconds": begin.elapsed().as_secs_f64() }))

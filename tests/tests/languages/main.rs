@@ -9,6 +9,7 @@ mod bare;
 mod beginning;
 mod bench;
 mod c;
+mod freight;
 mod heavy;
 mod mistakes;
 mod order;

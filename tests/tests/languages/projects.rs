@@ -232,6 +232,17 @@ pub async fn tour(language: Language) -> PathBuf {
     CELLS[at].get_or_init(made).await.clone()
 }
 
+/// The component of `tests/guests/freight` in this language.
+pub async fn freight(language: Language) -> PathBuf {
+    const ALL: [Language; 2] = [GO, PYTHON];
+    static CELLS: [OnceCell<PathBuf>; ALL.len()] = [const { OnceCell::const_new() }; ALL.len()];
+    if language == RUST {
+        return dacapo_tests::guest_path("freight");
+    }
+    let at = ALL.iter().position(|known| *known == language).unwrap();
+    built("tests/guests/freight", language, &CELLS[at]).await
+}
+
 async fn install_by_npm(project: &Path) {
     let install = [
         "install",
