@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from .figures import FIGURES, Figure
+from .report import number
 from .results import Results
 from .targets import DACAPO, FLOOR
 
@@ -56,7 +57,7 @@ def plot(results: Results, file: Path) -> None:
         axis.set_title(f"{figure.workload}: {figure.title}", fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
         for place, value in enumerate(values):
-            text = f"{value:.3g} x"
+            text = f"{number(value)} x"
             axis.text(max(value, 1) * 1.1, place, text, va="center", fontsize=8)
     drawing.suptitle("Times worse than Dacapo (logarithmic; left of the line: better)", fontsize=11)
     drawing.tight_layout()
