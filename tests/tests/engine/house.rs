@@ -83,6 +83,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sqlx",
         ],
     ),
+    ("dacapo-bench-client", &["dacapo-client"]),
     ("dacapo-guest", &["wit-bindgen"]),
 ];
 

@@ -1,0 +1,1 @@
+"""Dacapo and the engines that it replaces, side by side on one Postgres, in one run."""
