@@ -206,6 +206,7 @@ impl Ledger {
         let mut wrong = Vec::new();
         now.limits = self.limits;
         now.check_rows(&mut wrong);
+        now.check_waiting(&mut wrong);
         now.check_queue(&mut wrong);
         self.check_changes(&now, writers, &mut wrong);
         now.acknowledged = std::mem::take(&mut self.acknowledged);
@@ -325,6 +326,30 @@ impl Ledger {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// No run waits for what is there.
+    fn check_waiting(&self, wrong: &mut Vec<String>) {
+        for ((run, key), step) in &self.steps {
+            if step.kind != "wait" || step.outcome.is_some() {
+                continue;
+            }
+            let waits = self.tasks.get(run).into_iter().flatten().any(|task| {
+                task.place == "suspended" && !task.paused && task.reason.as_deref() == Some("event")
+            });
+            let names = script::awaited(name_in(key));
+            let is_there = self.events.iter().any(|((of, _), event)| {
+                of == run
+                    && event.taken_by.is_none()
+                    && names.contains(&event.name.as_str())
+                    && step.due.is_none_or(|due| event.received <= due)
+            });
+            if waits && is_there {
+                wrong.push(format!(
+                    "run {run} is suspended and waits in {key} for an event that is there"
+                ));
+            }
         }
     }
 

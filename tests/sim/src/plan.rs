@@ -44,6 +44,18 @@ pub(crate) enum Wish {
     ResumeById(String),
 }
 
+impl Wish {
+    /// The run that it is about, of those that have one.
+    pub(crate) fn run(&self) -> Option<usize> {
+        match self {
+            Self::Send(run, ..) | Self::Pause(run) | Self::Resume(run) | Self::Cancel(run) => {
+                Some(*run)
+            }
+            Self::Start(_) | Self::ResumeById(_) => None,
+        }
+    }
+}
+
 /// How often things go wrong, in thousandths of the times when they could.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Faults {

@@ -479,7 +479,12 @@ impl World<'_> {
         if free > 0 {
             for at in 0..self.plan.wishes.len() {
                 if self.may_be_granted(&self.plan.wishes[at]) {
-                    let often = if self.calm { 3_000 } else { 700 };
+                    // What is sent to a run that is played may come while it is being given up.
+                    let often = match self.plan.wishes[at].run() {
+                        _ if self.calm => 3_000,
+                        Some(run) if self.is_played(run) => 2_500,
+                        _ => 600,
+                    };
                     choices.push((often, Action::Grant(at)));
                 }
             }
@@ -535,6 +540,13 @@ impl World<'_> {
             drawn -= weight;
         }
         Action::Advance
+    }
+
+    /// Whether a worker holds a run.
+    fn is_played(&self, run: usize) -> bool {
+        let shared = self.shared.borrow();
+        let id = self.plan.runs[run].id.as_ref();
+        id.is_some_and(|id| shared.ledger.holder(id).is_some())
     }
 
     fn may_be_granted(&self, wish: &Wish) -> bool {

@@ -129,6 +129,24 @@ async fn a_deadline_that_passes_while_no_worker_lives_ends_the_run_when_one_come
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_its_worker_is_to_end_by_its_deadline_is_not_paused() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let run = with_deadline(&database, "counted-steps", "3", 3_600_000).await;
+    // As it stands between the deadline and the worker that hears of it.
+    sqlx::query(
+        "with task as (delete from dacapo.task_ready returning run_id, inbox_seq, takeovers)
+        insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, signal, takeovers)
+        select run_id, gen_random_uuid(), clock_timestamp(), inbox_seq, 'deadline', takeovers from task",
+    )
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    let refused = database.client.pause(run).await.unwrap_err();
+    assert!(refused.to_string().contains("running"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_ends_in_time_is_not_touched_by_its_deadline() {
     let database = database().await;
     database.deploy("probe").await;
