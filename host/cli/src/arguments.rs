@@ -39,6 +39,16 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) database_url: Option<String>,
+    /// The same database without a pooler in between that shares sessions out by transaction: for listening and migrations, which need a
+    /// session of their own
+    #[arg(
+        long,
+        global = true,
+        env = "DACAPO_DIRECT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) direct_url: Option<String>,
     /// The tenant that workflows and runs belong to
     #[arg(
         long,
