@@ -258,7 +258,7 @@ impl Coordinator {
                 Err(TickError::Fenced) if self.incarnation.has_moved() => {
                     self.end_all().await;
                     // What cannot be handed back is taken over when the lease is over.
-                    if let Err(error) = in_time(patience, self.leave()).await {
+                    if let Err(error) = in_time(patience, self.leave_other()).await {
                         tracing::warn!(%error, cause = error.source(), "runs were not handed back");
                     }
                     return Ok(());
@@ -721,6 +721,18 @@ impl Coordinator {
         dacapo_store::retire(&mut connection, self.incarnation.id).await?;
         self.end_all().await;
         Ok(())
+    }
+
+    /// The same on a server that has another history than the one that it has worked with: what it holds there may be more than what it plays.
+    async fn leave_other(mut self) -> Result<(), StoreError> {
+        let mut connection = self.store.connect().await?;
+        let (id, lease) = (self.incarnation.id, self.config.lease);
+        if let Some(beat) = dacapo_store::heartbeat(&mut connection, id, lease).await? {
+            let held = beat.held.into_iter();
+            self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
+        }
+        self.connection = Some(connection);
+        self.leave().await
     }
 }
 

@@ -35,6 +35,7 @@ struct Shared {
     places: Semaphore,
     numbers: AtomicU64,
     moves: AtomicUsize,
+    listens: AtomicUsize,
 }
 
 impl Pooler {
@@ -48,6 +49,7 @@ impl Pooler {
             places: Semaphore::new(sessions),
             numbers: AtomicU64::new(0),
             moves: AtomicUsize::new(0),
+            listens: AtomicUsize::new(0),
         });
         let pool = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -63,6 +65,11 @@ impl Pooler {
     /// How often a client was served by another session than the time before.
     pub fn moves(&self) -> usize {
         self.shared.moves.load(Ordering::Relaxed)
+    }
+
+    /// How often a client wanted to listen.
+    pub fn listens(&self) -> usize {
+        self.shared.listens.load(Ordering::Relaxed)
     }
 }
 
@@ -197,6 +204,9 @@ impl Shared {
             there
         };
         for (kind, body) in asked {
+            if body.windows(7).any(|word| word == b"LISTEN ") {
+                self.listens.fetch_add(1, Ordering::Relaxed);
+            }
             match kind {
                 b'P' => {
                     let (name, statement) = named(&body);

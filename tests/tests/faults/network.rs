@@ -170,5 +170,5 @@ async fn the_server_is_told_to_give_up_clients_that_do_not_answer_any_more() {
     .fetch_one(store.pool())
     .await
     .unwrap();
-    assert_eq!(told, "30s 30");
+    assert_eq!(told, "30000 30");
 }

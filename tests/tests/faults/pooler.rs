@@ -160,6 +160,7 @@ async fn a_pooler_that_shares_sessions_by_transaction_may_stand_between_if_liste
     shared_by_transaction(&private, &url).await;
     let moves = pooler.moves();
     assert!(moves > 100, "they shared the sessions: {moves}");
+    assert_eq!(pooler.listens(), 0, "listening goes past it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
