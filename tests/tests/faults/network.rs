@@ -121,35 +121,37 @@ async fn a_worker_whose_connections_die_without_a_word_finds_out_and_goes_on() {
 async fn a_transaction_that_the_server_gave_up_while_its_worker_was_not_heard_is_written_again() {
     let mut network = network().await;
     let worker = network.worker(LONG).await;
-    let (proxy, url, admin) = (&network.proxy, &network.url, &mut network.admin);
-    let trouble = async {
-        steps_later(url, 10).await;
-        let open = "select exists (select from pg_stat_activity where application_name = 'dacapo' and state = 'idle in transaction')";
-        loop {
-            proxy.all(Fate::Held);
-            // Whatever has arrived is done by then, and what is open stays open.
-            let settled = "select not exists (
-                select from pg_stat_activity
-                where application_name = 'dacapo'
-                    and (state = 'active' or state = 'idle in transaction' and state_change > clock_timestamp() - interval '1 second')
-            )";
-            until(admin, "the server has nothing to do", settled).await;
-            let is_open: bool = sqlx::query_scalar(open)
-                .fetch_one(&mut *admin)
-                .await
-                .unwrap();
-            if is_open {
-                break;
-            }
-            proxy.all(Fate::Pass);
-            steps_later(url, 1).await;
+    let (proxy, admin) = (&network.proxy, &mut network.admin);
+    let open = "exists (select from pg_stat_activity where application_name = 'dacapo' and state = 'idle in transaction')";
+    loop {
+        // One run alone, whose flushes nobody shares, and slow ones: the one that starts its child is a transaction.
+        proxy.all(Fate::Slow(Duration::from_millis(100)));
+        network.workload.start_one().await;
+        until(admin, "a transaction is open", &format!("select {open}")).await;
+        proxy.all(Fate::Held);
+        // What was on its way has arrived then.
+        let settled = "select not exists (
+            select from pg_stat_activity
+            where application_name = 'dacapo'
+                and (state = 'active' or state = 'idle in transaction' and state_change > clock_timestamp() - interval '1 second')
+        )";
+        until(admin, "nothing arrives any more", settled).await;
+        let is_open: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select {open}")))
+            .fetch_one(&mut *admin)
+            .await
+            .unwrap();
+        if is_open {
+            break;
         }
-        let given_up = format!("select not ({})", open.trim_start_matches("select "));
-        until(admin, "the server gives it up", &given_up).await;
         proxy.all(Fate::Pass);
-        steps_later(url, 30).await;
-    };
-    network.workload.start_during(trouble).await;
+    }
+    until(
+        admin,
+        "the server gives it up",
+        &format!("select not {open}"),
+    )
+    .await;
+    proxy.all(Fate::Pass);
     let log = network.private.log();
     assert!(log.contains("due to idle-in-transaction timeout"), "{log}");
     network.workload.check(Again::Never).await;
