@@ -39,8 +39,7 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) database_url: Option<String>,
-    /// The same database without a pooler in between that shares sessions out by transaction: for listening and migrations, which need a
-    /// session of their own
+    /// The same database past a pooler that shares sessions by transaction: for listening and migrations
     #[arg(
         long,
         global = true,
