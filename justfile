@@ -12,6 +12,10 @@ demo *arguments:
 test *arguments:
     ./x test {{arguments}}
 
+# Play seeds of the simulation: how many, or one with `--seed N`.
+sim *arguments:
+    ./x sim {{arguments}}
+
 # Install what is missing: the guests' Rust target and a Postgres server.
 setup:
     ./x setup
@@ -28,9 +32,17 @@ build *arguments:
 fmt:
     ./x fmt
 
-# Formatting, prepared queries, clippy, documentation.
+# Formatting, prepared queries, clippy, documentation, deny.
 lint:
     ./x lint
+
+# Hold what comes from elsewhere against deny.toml.
+deny:
+    ./x deny
+
+# Write what dacapo is made of to target/sbom/.
+sbom:
+    ./x sbom
 
 # Renew store/.sqlx after a change of a query or a migration.
 prepare *arguments:

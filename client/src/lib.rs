@@ -19,6 +19,8 @@
 //!
 //! [`refs!`] turns a directory of WIT into Rust types and one [`WorkflowRef`] for each workflow, so that starts and results are typed.
 
+#![forbid(unsafe_code)]
+
 mod announce;
 mod broadcast;
 mod client;

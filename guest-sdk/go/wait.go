@@ -47,7 +47,7 @@ type Event struct {
 
 // Decode reads the payload into what the pointer points to. A payload that does not fit blocks the run until code comes that can read it.
 func (event Event) Decode(into any) {
-	if err := json.Unmarshal(event.Payload, into); err != nil {
+	if err := read(event.Payload, into); err != nil {
 		reject(event.Name, fmt.Sprintf("the payload of the event %q", event.Name), err)
 	}
 }

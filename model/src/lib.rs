@@ -3,6 +3,8 @@
 //!
 //! Everything else in Dacapo may know this crate, and it knows nothing of them: no async, no I/O, no clocks, no WebAssembly.
 
+#![forbid(unsafe_code)]
+
 mod changes;
 mod check_type;
 mod compatibility;

@@ -4,6 +4,8 @@
 //! it, what it locks and what zero rows mean; it decides nothing beyond its own `where`. What is decided with the rows is the
 //! business of the callers: the worker and the client.
 
+#![forbid(unsafe_code)]
+
 mod children;
 mod code;
 mod columns;

@@ -30,6 +30,8 @@
 //! **Scripts** say what comes from outside: events, and a person's pause, resume and cancel, now or at a time after the run's start;
 //! outcomes of steps whose bodies are not to run; and what becomes of [children](Child), since a test plays one run. A mistake in a script is reported when the run is played.
 
+#![forbid(unsafe_code)]
+
 mod child;
 mod clock;
 mod component;

@@ -1,6 +1,7 @@
 //! What the tests of the whole share: a private Postgres for each test process, a fresh database for each test, the guests that
 //! `./x guests` has built, and real `dacapo` processes.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod database;

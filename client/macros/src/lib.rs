@@ -2,6 +2,8 @@
 //!
 //! `dacapo-client-codegen` writes the Rust, as text: what it writes is regular, and what it reads is not Rust.
 
+#![forbid(unsafe_code)]
+
 use std::path::{Path, PathBuf};
 
 use proc_macro::{TokenStream, TokenTree};

@@ -7,6 +7,8 @@
 //! | `GET /payments/{id}` | how the payment stands |
 //! | `POST /payments/{id}/settled` | tells the payment that the bank has settled it |
 
+#![forbid(unsafe_code)]
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -1,6 +1,8 @@
 //! Client and worker in one process: a program that starts runs and plays them itself. Other processes may do either beside it; what
 //! this one leaves unfinished goes on wherever there is a worker next.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 
 use dacapo_client::Client;

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import random
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from componentize_py_types import Err
 from wit_world.imports import context, types
-from wit_world.imports import random as wasi
 
-from . import _logging
+from . import _logging, _random
 from ._errors import Failure, WorkflowError
 
 C = TypeVar("C", bound=type)
@@ -36,7 +34,7 @@ def _workflow(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def played(*arguments: Any) -> Any:
         # The interpreter's state was frozen when the component was built.
-        random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
+        _random.reseed()
         _logging.install()
         try:
             return method(*arguments)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import forks, steps
-from wit_world.imports import random as wasi
 
-from . import _json
+from . import _json, _random
 from ._errors import Failure, from_wit, to_wit
 from ._steps import _returned
 
@@ -87,7 +85,7 @@ def _fork(name: str, count: int, options: Any, work: Callable[[int], Any]) -> fo
     if isinstance(side, forks.Side_Joined):
         return side.value
     # Each branch draws numbers of its own, and all draw others than the code behind the fork.
-    random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
+    _random.reseed()
     outcome: Any
     try:
         outcome = Ok(_json.encode(work(side.value), f"what a branch of `{name}` returned"))

@@ -18,9 +18,7 @@ def encode(value: Any, what: str) -> str:
     Raises `Fatal` with the code `encode` if JSON cannot carry it.
     """
     try:
-        return json.dumps(
-            value, default=_plain, allow_nan=False, separators=(",", ":"), ensure_ascii=False
-        )
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Fatal(f"{what} cannot be recorded as JSON: {error}", code="encode") from error
 
@@ -35,6 +33,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         raise TypeError("bytes have no form in JSON; encode them with base64")
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+_ENCODER = json.JSONEncoder(
+    default=_plain, allow_nan=False, separators=(",", ":"), ensure_ascii=False
+)
 
 
 def decode(text: str, kind: Any) -> Any:
@@ -62,6 +65,8 @@ def shape(value: Any, kind: Any) -> Any:
         return kind(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is int and isinstance(value, str) and (number := _wide(value)) is not None:
+        return number
     if isinstance(kind, type) and kind in (str, int, float, bool, list, dict):
         return _is(value, kind)
     if kind is tuple:
@@ -75,7 +80,18 @@ def _is(value: Any, kind: type) -> Any:
     return value
 
 
+def _wide(digits: str) -> int | None:
+    """The integer of 64 bits that was written as a text: beyond 2^53 others do so, since there are readers that have doubles only."""
+    if not digits.removeprefix("-").isdecimal() or len(digits) > 20:
+        return None
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 and str(number) == digits else None
+
+
 def _any_of(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if isinstance(value, str) and str in kinds:
+        # It is no integer then.
+        kinds = tuple(kind for kind in kinds if kind is not int)
     problems = []
     for kind in kinds:
         try:

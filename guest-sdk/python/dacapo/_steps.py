@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import random
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ from datetime import timedelta
 from typing import Any, Protocol, TypeVar, overload
 
 from componentize_py_types import Err, Ok
-from wit_world.imports import random as wasi
 from wit_world.imports import steps as wit
 
-from . import _json
+from . import _json, _random
 from ._errors import Failure, Fatal, Retry, from_wit, to_wit
 
 T = TypeVar("T")
@@ -137,7 +136,8 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
     kind = options.pop("returns", None) or _returned(body)
-    given = _options(options)
+    given = _options(options) if options else None
+    drawn = _random.pass_step()
     try:
         state = wit.step_run(name, given)
     except Err as error:
@@ -146,8 +146,7 @@ def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
         return _outcome(name, state.value, kind)
     attempt = state.value
     # In a body randomness is real, and what it draws is not missing from the stream of those that replay it.
-    stream = random.getstate()
-    random.seed(int.from_bytes(wasi.get_random_bytes(32), "little"))
+    _random.leave(drawn)
     try:
         value = body(Attempt(attempt.number())) if _takes_attempt(body) else body()
         if inspect.iscoroutine(value):
@@ -162,7 +161,7 @@ def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
         except (TypeError, ValueError) as encoding:
             outcome = Err(to_wit(Fatal(f"the details of a failure cannot be recorded: {encoding}", code="encode")))
     finally:
-        random.setstate(stream)
+        _random.come_back()
     try:
         return _outcome(name, Ok(wit.step_end(attempt, outcome)), kind)
     except Err as error:
@@ -188,6 +187,9 @@ def _returned(body: Callable[..., Any]) -> Any:
 
 
 def _takes_attempt(body: Callable[..., Any]) -> bool:
+    # A signature costs more than most bodies. One that was wrapped, or says what its signature is, has something in its dict.
+    if isinstance(body, types.FunctionType) and not body.__dict__:
+        return body.__code__.co_argcount > len(body.__defaults__ or ())
     try:
         parameters = inspect.signature(body).parameters.values()
     except (TypeError, ValueError):

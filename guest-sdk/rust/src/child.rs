@@ -197,7 +197,7 @@ impl<O: DeserializeOwned> Started<'_, O> {
             return Ok(None);
         };
         let text = outcome?;
-        serde_json::from_str(&text).map(Some).map_err(|error| {
+        crate::json::read(&text).map(Some).map_err(|error| {
             let reason = format!("the child's output does not fit the code's type: {error}");
             steps::step_reject(&name, &reason);
             // Not reached: the host ends the instance in `step-reject`.

@@ -58,6 +58,7 @@ pub mod context;
 mod failure;
 mod fork;
 pub mod http;
+pub mod json;
 #[cfg(feature = "tracing")]
 mod logging;
 mod poll;

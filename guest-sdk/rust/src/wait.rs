@@ -210,7 +210,7 @@ pub fn pause(name: &str) -> Result<(), Failure> {
 }
 
 fn decode<T: DeserializeOwned>(event: &str, payload: &str) -> Result<T, Failure> {
-    serde_json::from_str(payload).map_err(|error| unexpected(event, &error))
+    crate::json::read(payload).map_err(|error| unexpected(event, &error))
 }
 
 // Apart from `decode`, so that it is not compiled once for every type.

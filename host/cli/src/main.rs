@@ -1,5 +1,7 @@
 //! `dacapo`: the one binary. Commands are in [`command`], one file each; everything that is printed goes through [`ui`].
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod bench;
 mod command;

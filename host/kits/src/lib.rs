@@ -6,6 +6,8 @@
 //! it in one piece, the project's world together with all that Dacapo offers (`.dacapo/world`). So a project is as new as the `dacapo`
 //! that builds it, and nothing is fetched but what the language's own package manager fetches.
 
+#![forbid(unsafe_code)]
+
 mod assets;
 mod error;
 mod language;

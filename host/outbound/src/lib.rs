@@ -4,6 +4,8 @@
 //! This crate knows no wasm and no database. The sandbox asks it on behalf of a guest, with the [`Grants`] of the deployment; whatever
 //! comes back is data for the guest ([`Refused::Failure`]) or a reason why its run cannot go on here ([`Refused::MissingSecret`]).
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod body;
 mod client;

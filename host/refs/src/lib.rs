@@ -4,6 +4,8 @@
 //! [`typescript`], [`python`] and [`json_schema`] write what a [`Descriptor`](dacapo_model::Descriptor) says; [`rust`] writes what
 //! `dacapo_client::refs!` makes of the same [`Wit`]. All are pure: the same workflows give the same text.
 
+#![forbid(unsafe_code)]
+
 mod definitions;
 mod error;
 mod json_schema;

@@ -6,6 +6,8 @@
 //! A key is `scope/name#occurrence`. Occurrences are counted for each name in each scope, over all kinds together, in the order in
 //! which the code asks. The root scope is the empty string and leaves no slash: `charge#1`.
 
+#![forbid(unsafe_code)]
+
 mod mismatch;
 mod replay;
 

@@ -8,6 +8,8 @@
 //!
 //! All bodies are JSON. What "does its work" means is for the process to say: it hands in a [`Probe`]. This crate knows no worker.
 
+#![forbid(unsafe_code)]
+
 mod health;
 mod server;
 

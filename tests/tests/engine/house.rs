@@ -145,6 +145,66 @@ fn each_crate_uses_what_it_may_and_nothing_else() {
     }
 }
 
+/// Where `unsafe` may stand on the host, and why is said there: machine code out of the cache, what wasmtime generates, and what a server
+/// that is started is told between fork and exec.
+const UNSAFE: &[&str] = &[
+    "host/sandbox/src/cache.rs",
+    "host/sandbox/src/host/bindings.rs",
+    "host/postgres/src/supervisor.rs",
+];
+
+#[test]
+fn unsafe_stands_in_three_documented_places_of_the_host_and_every_other_crate_forbids_it() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap();
+    let metadata = metadata();
+    let members = metadata["workspace_default_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours = packages
+        .iter()
+        .filter(|package| members.contains(&package["id"]));
+    let mut crates = 0;
+    for package in ours {
+        let manifest = std::path::Path::new(package["manifest_path"].as_str().unwrap());
+        let source = manifest.parent().unwrap().join("src");
+        let mut allowing = Vec::new();
+        let mut directories = vec![source.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|one| one == "rs") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let named = path.strip_prefix(root).unwrap().to_str().unwrap();
+                    let lifts = |line: &str| {
+                        line.contains("unsafe_code") && !line.contains("forbid(unsafe_code)")
+                    };
+                    if text.lines().any(lifts) {
+                        allowing.push(named.to_owned());
+                    }
+                }
+            }
+        }
+        for named in &allowing {
+            assert!(UNSAFE.contains(&named.as_str()), "{named} allows unsafe");
+        }
+        let root_file = ["lib.rs", "main.rs"]
+            .iter()
+            .find_map(|file| std::fs::read_to_string(source.join(file)).ok())
+            .unwrap();
+        assert_eq!(
+            root_file.contains("#![forbid(unsafe_code)]"),
+            allowing.is_empty(),
+            "{}: {allowing:?}",
+            package["name"]
+        );
+        crates += 1;
+    }
+    assert!(crates > 15, "{crates}");
+}
+
 #[test]
 fn no_big_crate_is_built_in_two_versions() {
     let metadata = metadata();

@@ -94,8 +94,9 @@ var (
 // What comes from the host goes where memory was set aside for it: while it asks for some a component must not call it, and Go's own
 // allocator does, for the time, when it makes the heap larger or begins to collect. Only what is larger than what is left is left to that.
 const (
-	spareSize  = 1 << 20
-	spareLeast = 256 << 10
+	spareSize  = 4 << 20
+	// A payload of 1 MiB, which is the limit where no operator says otherwise, and what comes beside it.
+	spareLeast = 1<<20 + 64<<10
 )
 
 var (

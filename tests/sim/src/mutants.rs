@@ -1,0 +1,154 @@
+//! Dacapo with something taken out, to see whether the simulation notices. Nothing is compiled anew for that: statements pass through this
+//! process on their way to the server, and are changed there; functions are replaced in the database.
+
+/// A change that must not go unnoticed.
+#[derive(Debug, Clone, Copy)]
+pub struct Mutant {
+    /// What it is called.
+    pub name: &'static str,
+    /// What Dacapo does not do any more.
+    pub about: &'static str,
+    /// A seed that found it, to begin with: others do, too, but one has to look for them.
+    pub first: u64,
+    pub(crate) of: Of,
+    /// What is taken out of its text.
+    pub(crate) text: &'static str,
+    /// What is put there.
+    pub(crate) by: &'static str,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Of {
+    /// All statements of workers that have the text.
+    Statements,
+    /// The function of this name and of these types.
+    Function(&'static str),
+}
+
+/// All of them.
+pub const MUTANTS: [Mutant; 14] = [
+    Mutant {
+        name: "fence-not-looked-at",
+        about: "a flush is written whether its worker still has its fence or not",
+        first: 1,
+        of: Of::Statements,
+        text: "from dacapo.fence
+    where worker_id = $1 and connection = $2 and open
+    for share",
+        by: "from (values ($1::uuid)) as given (worker_id)
+    where $2::smallint is not null",
+    },
+    Mutant {
+        name: "closed-fence-is-good-enough",
+        about: "a fence that is closed lets flushes pass until it is gone",
+        first: 1,
+        of: Of::Statements,
+        text: "connection = $2 and open",
+        by: "connection = $2",
+    },
+    Mutant {
+        name: "old-fence-is-left-open",
+        about: "whoever finds out about a lost flush does not keep it from being written later",
+        first: 1,
+        of: Of::Statements,
+        text: "delete from dacapo.fence where worker_id = $1 and connection = $2",
+        by: "delete from dacapo.fence where worker_id = $1 and connection = $2 and false",
+    },
+    Mutant {
+        name: "lost-flush-counts-as-unwritten",
+        about: "a flush whose answer was lost is written again, whatever became of it",
+        first: 1,
+        of: Of::Statements,
+        text: "as \"written!\"",
+        by: "and false as \"written!\"",
+    },
+    Mutant {
+        name: "lost-flush-counts-as-written",
+        about: "a flush whose answer was lost is not written again, whatever became of it",
+        first: 1,
+        of: Of::Statements,
+        text: "as \"written!\"",
+        by: "or true as \"written!\"",
+    },
+    Mutant {
+        name: "inbox-not-compared",
+        about: "a run is given up although something was sent to it meanwhile",
+        first: 1,
+        of: Of::Statements,
+        text: "task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal",
+        by: "true",
+    },
+    Mutant {
+        name: "event-not-taken",
+        about: "an event that was taken is there for the next wait, too",
+        first: 1,
+        of: Of::Statements,
+        text: "set taken_by = t.key",
+        by: "set taken_by = null",
+    },
+    Mutant {
+        name: "lost-claim-is-kept",
+        about: "runs that were claimed by a statement whose answer was lost are not handed back",
+        first: 1,
+        of: Of::Statements,
+        text: "array(select run_id from dacapo.task_leased where worker_id = $1) as \"held!\"",
+        by: "array(select run_id from dacapo.task_leased where worker_id = $1 and false) as \"held!\"",
+    },
+    Mutant {
+        name: "dead-workers-keep-their-runs",
+        about: "the runs of a worker that is gone stay with it",
+        first: 1,
+        of: Of::Statements,
+        text: "where worker_id in (select id from dead)
+        or not exists (select from dacapo.worker where worker.id = task_leased.worker_id)",
+        by: "where false",
+    },
+    Mutant {
+        name: "open-rows-not-read",
+        about: "a run that is claimed does not know what it waits for",
+        first: 1,
+        of: Of::Statements,
+        text: "where step.run_id = claimed.run_id",
+        by: "where step.run_id = claimed.run_id and step.outcome is not null",
+    },
+    Mutant {
+        name: "timers-wake-the-paused",
+        about: "a paused run goes on when a time comes that it waits for",
+        first: 1,
+        of: Of::Statements,
+        text: "where wake_at <= clock_timestamp() and not paused",
+        by: "where wake_at <= clock_timestamp()",
+    },
+    Mutant {
+        name: "deadlines-of-others",
+        about: "when one run's deadline has passed all are ended that have one",
+        first: 1,
+        of: Of::Statements,
+        text: "where at <= clock_timestamp()",
+        by: "where true",
+    },
+    Mutant {
+        name: "queue-without-limit",
+        about: "a queue lets in whatever comes",
+        first: 1,
+        of: Of::Function("dacapo.admit(integer, integer)"),
+        text: "v_queue.concurrency is not null",
+        by: "false",
+    },
+    Mutant {
+        name: "deliveries-not-compared",
+        about: "an event that is sent again is there twice",
+        first: 1,
+        of: Of::Function("dacapo.send_event(uuid, text, text, text)"),
+        text: "values (p_run, v_seq, p_name, p_payload, p_delivery_id)",
+        by: "values (p_run, v_seq, p_name, p_payload, p_delivery_id || v_seq)",
+    },
+];
+
+impl Mutant {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        MUTANTS.iter().find(|mutant| mutant.name == name)
+    }
+}
