@@ -330,10 +330,7 @@ mod tests {
             left: exact,
             right: 7,
         };
-        assert_eq!(
-            parcel.kinds,
-            [Kind::None, Kind::One(-(1 << 53) - 1), both]
-        );
+        assert_eq!(parcel.kinds, [Kind::None, Kind::One(-(1 << 53) - 1), both]);
         assert_eq!(
             parcel.free,
             serde_json::json!(["9007199254740993", u64::MAX])
