@@ -115,6 +115,7 @@ async fn runs_go_on_once_there_are_connections_again() {
             // Whoever has one loses it, and others take it.
             let nobody =
                 "select not exists (select from pg_stat_activity where application_name = 'dacapo')
+                and (select count(*) from pg_stat_activity where backend_type = 'client backend') >= 30
                 and not exists (select from dacapo.worker where lease_until > clock_timestamp())";
             for _ in 0..600 {
                 sql(&mut admin, TERMINATE).await;
