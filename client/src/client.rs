@@ -42,7 +42,14 @@ impl Client {
     /// # Errors
     /// The database cannot be reached, or does not have the tables that this version needs.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        let store = Store::new(url, CONNECTIONS_MAX)?;
+        Self::connect_to(Store::new(url, CONNECTIONS_MAX)?).await
+    }
+
+    /// The same over a store that is there already, such as one with [`Store::with_direct`].
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub async fn connect_to(store: Store) -> Result<Self, ClientError> {
         // The pool tries again and again for a while and then knows no cause; one connection of our own fails at once, and says why.
         store.connect().await?;
         let state = dacapo_store::schema_state(&store).await?;

@@ -19,34 +19,108 @@ const LOOK_UPS: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// How soon the server gives a client up that does not answer any more: until then it keeps the locks of whatever that had begun, and others
+/// wait for them. Unset it would be two hours for an idle one, and a quarter of an hour for one that was sent something.
+const LOST_CLIENTS: [(&str, &str); 4] = [
+    ("tcp_user_timeout", "30000"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// How long a server may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// A pooled connection that has rested for so long is tried before it is used.
+const RESTED: Duration = Duration::from_secs(1);
+
+/// How long a server may take to answer then.
+const PING_MAX: Duration = Duration::from_secs(2);
+
 /// A handle on one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     options: PgConnectOptions,
+    /// For what needs a session of its own.
+    direct: PgConnectOptions,
     pool: PgPool,
 }
 
 /// A connection that one owner keeps. Statements on it are prepared once and planned for key look-ups.
 #[derive(Debug)]
-pub struct StoreConnection(pub(crate) PgConnection);
+pub struct StoreConnection(pub(crate) PgConnection, Option<String>);
+
+impl StoreConnection {
+    /// The history of the database that the server goes on with: another one once it was promoted from a replica, or restored. None: the
+    /// server does not say.
+    pub fn timeline(&self) -> Option<&str> {
+        self.1.as_deref()
+    }
+}
+
+/// Does something that waits for the database, and gives it up after this time: the server, or whatever is between, may have gone away
+/// without a word, and its connection would be waited for by the quarter of an hour.
+pub async fn in_time<T, E: From<StoreError>>(
+    longest: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(longest, work).await {
+        Ok(result) => result,
+        Err(late) => Err(StoreError::Unavailable(sqlx::Error::Io(late.into())).into()),
+    }
+}
+
+/// How to reach the database at `url`.
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options: PgConnectOptions = url.parse().map_err(StoreError::Refused)?;
+    if options.get_host().contains(',') {
+        let message = "it names several hosts: expected one that always leads to the primary, such as a proxy's, a pooler's, or a name or address \
+                       that moves with it";
+        return Err(StoreError::Refused(sqlx::Error::Configuration(
+            message.into(),
+        )));
+    }
+    Ok(options
+        .application_name("dacapo")
+        .options(LOOK_UPS)
+        .options(LOST_CLIENTS)
+        .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5))
+        .log_statements(tracing::log::LevelFilter::Trace))
+}
 
 impl Store {
     /// A handle on the database at `url` (`postgres://…`), with at most `connections_max` pooled connections. Connects when first
     /// used. Fails only if the URL cannot be understood.
     pub fn new(url: &str, connections_max: u32) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.parse().map_err(StoreError::Refused)?;
-        let options = options
-            .application_name("dacapo")
-            .options(LOOK_UPS)
-            .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5))
-            .log_statements(tracing::log::LevelFilter::Trace);
+        let options = options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(CONNECT_MAX)
             // A ping before each use doubles the round trips; a dead connection shows itself by its first error.
             .test_before_acquire(false)
+            // One that rested may have died without a word, and what is sent on it would never be answered.
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for < RESTED {
+                        return Ok(true);
+                    }
+                    let ping = tokio::time::timeout(PING_MAX, connection.ping()).await;
+                    Ok(matches!(ping, Ok(Ok(()))))
+                })
+            })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, pool })
+        Ok(Self {
+            direct: options.clone(),
+            options,
+            pool,
+        })
+    }
+
+    /// Listens and migrates by this URL of the same database: both need a session of their own, which a pooler that shares them out by
+    /// transaction cannot give.
+    pub fn with_direct(mut self, url: &str) -> Result<Self, StoreError> {
+        self.direct = options(url)?;
+        Ok(self)
     }
 
     /// The pool, for callers that bring their own statements or transactions. Its sessions are set up for look-ups by key: the planner
@@ -54,6 +128,11 @@ impl Store {
     /// anything else, connect with settings of your own, or `set local` these in the transaction.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// How to connect to the same database for what needs a session of its own.
+    pub(crate) fn direct(&self) -> &PgConnectOptions {
+        &self.direct
     }
 
     /// How to connect to the same database, with the settings of [`Store::pool`].
@@ -68,7 +147,12 @@ impl Store {
             // A worker never keeps a transaction open; if it hangs in one, it must not hold others up.
             ("idle_in_transaction_session_timeout", "10000"),
         ]);
-        Ok(StoreConnection(PgConnection::connect_with(&options).await?))
+        in_time(CONNECT_MAX, async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            let timeline = timeline(&mut connection).await?;
+            Ok(StoreConnection(connection, timeline))
+        })
+        .await
     }
 
     /// A transaction for a search: each statement is planned for its own parameters, in any way. Which index serves, whether one does, and
@@ -91,5 +175,44 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("select 1").execute(&self.pool).await?;
         Ok(())
+    }
+}
+
+/// The timeline that the server writes; a replica writes none.
+async fn timeline(connection: &mut PgConnection) -> Result<Option<String>, StoreError> {
+    let timeline = sqlx::query_scalar(
+        "select case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) end",
+    )
+    .fetch_one(connection)
+    .await;
+    match timeline.map_err(StoreError::from) {
+        // What speaks Postgres' language need not have its log.
+        Err(StoreError::Refused(error)) => {
+            tracing::debug!(%error, "the server does not say which timeline it writes");
+            Ok(None)
+        }
+        timeline => timeline,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_several_hosts_is_refused_with_what_to_do() {
+        for url in [
+            "postgres://one,two/app",
+            "postgres://user@localhost/app?host=one,two",
+        ] {
+            let error = options(url).unwrap_err();
+            assert!(
+                error
+                    .reason()
+                    .contains("expected one that always leads to the primary"),
+                "{url}: {}",
+                error.reason()
+            );
+        }
     }
 }

@@ -24,13 +24,13 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(cause) => match cause.code().as_deref() {
                 Some("40001" | "40P01" | "55P03") => Self::Collision(error),
-                // Connection exceptions, operator intervention (shutdown, crash), insufficient resources, and a server that
-                // starts up or has been made read-only.
+                // Connection exceptions, operator intervention (shutdown, crash), insufficient resources, a session that was ended
+                // because it let its transaction wait, and a server that starts up or has been made read-only.
                 Some(code)
-                    if code.starts_with("08")
-                        || code.starts_with("57P")
-                        || code.starts_with("53")
-                        || code == "25006" =>
+                    if ["08", "57P", "53"]
+                        .iter()
+                        .any(|class| code.starts_with(class))
+                        || ["25006", "25P03", "25P04"].contains(&code) =>
                 {
                     Self::Unavailable(error)
                 }
@@ -58,6 +58,11 @@ impl StoreError {
     /// Whether the same call may succeed later without anybody changing the data.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Collision(_))
+    }
+
+    /// Whether nothing was answered in time: by the database, or by what is between.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut)
     }
 
     /// What went wrong, with the database's own words where it said something.

@@ -40,7 +40,7 @@ pub use code::{ActiveWorkflow, DeploymentRow, WorkflowRow};
 pub use code::{
     active_workflow, component_bytes, component_exists, deployment, list_workflows, note_verified,
 };
-pub use connect::{Store, StoreConnection};
+pub use connect::{Store, StoreConnection, in_time};
 pub use deployments::{
     Caller, CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
     DeploymentSummary, NewDeployment, SteerOutcome, Steered, activate, collect_deployments,

@@ -1,9 +1,18 @@
 //! Notifications. A lost one may cost latency, never a run: whoever listens looks by itself now and then too.
 
+use std::time::Duration;
+
 use dacapo_model::{DeploymentId, RunId, Timestamp};
 use sqlx::postgres::PgListener;
+use tokio::time::timeout;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, in_time};
+
+/// A connection on which nothing is heard for so long is tried: it may be dead, and nobody would say so.
+const TRY_AFTER: Duration = Duration::from_secs(30);
+
+/// How long a server may take to answer then.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// What can be listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +90,32 @@ impl Listener {
         // A pool of one: the listener keeps its connection for good and must not use up a client's pool.
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)
-            .connect_lazy_with(store.options().clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener
-            .listen_all(channels.iter().map(|channel| channel.name()))
-            .await?;
-        Ok(Self(listener))
+            .connect_lazy_with(store.direct().clone());
+        in_time(ANSWER_MAX, async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener
+                .listen_all(channels.iter().map(|channel| channel.name()))
+                .await?;
+            Ok(Self(listener))
+        })
+        .await
     }
 
     /// The next notice. An error means that the connection cannot be had back at the moment; call again after a pause.
     pub async fn next(&mut self) -> Result<Notice, StoreError> {
         loop {
-            let Some(notification) = self.0.try_recv().await? else {
+            let heard = match timeout(TRY_AFTER, self.0.try_recv()).await {
+                Ok(heard) => heard?,
+                Err(_) => {
+                    in_time(ANSWER_MAX, async {
+                        sqlx::query("select 1").execute(&mut self.0).await?;
+                        Ok::<_, StoreError>(())
+                    })
+                    .await?;
+                    continue;
+                }
+            };
+            let Some(notification) = heard else {
                 return Ok(Notice::Reconnected);
             };
             let payload = notification.payload();

@@ -161,7 +161,7 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     // elsewhere, would wait for it for ever.
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .connect_lazy_with(store.options().clone());
+        .connect_lazy_with(store.direct().clone());
     let migrated = migrator.run(&pool).await;
     pool.close().await;
     migrated.map_err(MigrateError::Failed)?;

@@ -7,7 +7,11 @@
 mod database;
 mod guests;
 mod process;
+mod sound;
+mod workload;
 
 pub use database::{Database, database, database_with, server_log};
 pub use guests::{guest, guest_path};
 pub use process::{Dacapo, Worker, dacapo_binary};
+pub use sound::{sound, sound_to_the_doctor};
+pub use workload::{Again, Workload};

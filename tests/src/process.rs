@@ -30,6 +30,7 @@ pub struct Dacapo {
     failpoint: Option<String>,
     arguments: Vec<String>,
     effects: Option<PathBuf>,
+    variables: Vec<(String, String)>,
 }
 
 impl Dacapo {
@@ -40,7 +41,20 @@ impl Dacapo {
             failpoint: None,
             arguments: Vec::new(),
             effects: None,
+            variables: Vec::new(),
         }
+    }
+
+    /// Reaches it by another URL.
+    pub fn by(mut self, url: &str) -> Self {
+        self.url = url.to_owned();
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Effects of steps go to this file.
@@ -68,7 +82,8 @@ impl Dacapo {
             .args(["worker", "--no-migrate"])
             .args(&self.arguments)
             .env("DATABASE_URL", &self.url)
-            .env("DACAPO_LOG", "info");
+            .env("DACAPO_LOG", "info")
+            .envs(self.variables.clone());
         if let Some(effects) = &self.effects {
             command.env("DACAPO_TEST_EFFECTS", effects);
         }
@@ -116,6 +131,11 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the worker runs")
+    }
+
     fn pid(&self) -> Option<Pid> {
         Some(Pid::from_raw(i32::try_from(self.child.id()?).ok()?))
     }

@@ -39,6 +39,15 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) database_url: Option<String>,
+    /// The same database past a pooler that shares sessions by transaction: for listening and migrations
+    #[arg(
+        long,
+        global = true,
+        env = "DACAPO_DIRECT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) direct_url: Option<String>,
     /// The tenant that workflows and runs belong to
     #[arg(
         long,

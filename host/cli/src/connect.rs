@@ -36,9 +36,25 @@ pub(crate) fn url(global: &Global) -> Result<String> {
         })
 }
 
-/// A handle on the database, not yet connected.
+const HINT: &str = "expected postgres://user:password@host:port/name";
+
+/// A handle on the database that was given, or on that of a running `dacapo dev`, not yet connected.
+pub(crate) fn chosen_store(global: &Global) -> Result<Store> {
+    let store = store(&url(global)?)?;
+    let Some(direct) = &global.direct_url else {
+        return Ok(store);
+    };
+    store.with_direct(direct).map_err(|error| {
+        Failed::usage(format!(
+            "--direct-url: not a database URL: {}",
+            crate::error::chain(&error)
+        ))
+        .hint(HINT)
+    })
+}
+
+/// A handle on a database, not yet connected.
 pub(crate) fn store(url: &str) -> Result<Store> {
-    const HINT: &str = "expected postgres://user:password@host:port/name";
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         // The URL itself may hold a password, so only its beginning is shown.
         let scheme = url.split(':').next().unwrap_or_default();
@@ -57,7 +73,7 @@ pub(crate) fn store(url: &str) -> Result<Store> {
 
 /// A handle on the database that was given, or on that of a running `dacapo dev`, which answers.
 pub(crate) async fn answering_store(global: &Global) -> Result<Store> {
-    let store = store(&url(global)?)?;
+    let store = chosen_store(global)?;
     answers(&store).await.map_err(|error| {
         let down = matches!(error, StoreError::Unavailable(_));
         left_behind(global, down, error.into())
@@ -87,12 +103,12 @@ fn left_behind(global: &Global, down: bool, failed: Failed) -> Failed {
 
 /// A client of a database that is migrated.
 pub(crate) async fn client(global: &Global) -> Result<Client> {
-    let url = url(global)?;
-    store(&url)?;
-    let client = Client::connect(&url).await.map_err(|error| {
-        let down = matches!(error, ClientError::Unavailable(_));
-        left_behind(global, down, error.into())
-    })?;
+    let client = Client::connect_to(chosen_store(global)?)
+        .await
+        .map_err(|error| {
+            let down = matches!(error, ClientError::Unavailable(_));
+            left_behind(global, down, error.into())
+        })?;
     Ok(client
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits()))

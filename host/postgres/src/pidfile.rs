@@ -52,7 +52,7 @@ fn parse(text: &str) -> Option<PidFile> {
             port: line(4)?.parse().ok()?,
             socket_dir: line(5).filter(|dir| !dir.is_empty())?.into(),
         },
-        ready: line(8) == Some("ready"),
+        ready: matches!(line(8), Some("ready" | "standby")),
     })
 }
 
@@ -69,6 +69,12 @@ mod tests {
         assert_eq!(file.pid, 4711);
         assert_eq!(file.endpoint.socket_dir, Path::new("/tmp/dacapo-1"));
         assert_eq!(file.endpoint.port, 5432);
+        assert!(file.ready);
+    }
+
+    #[test]
+    fn a_replica_that_can_be_read_is_ready() {
+        let file = parse(&READY.replace("ready  ", "standby")).expect("a complete file");
         assert!(file.ready);
     }
 

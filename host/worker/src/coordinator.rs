@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
-use dacapo_store::{Claimed, Store, StoreConnection, StoreError};
+use dacapo_store::{Claimed, Store, StoreConnection, StoreError, in_time};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -39,6 +39,11 @@ const CLAIMS_PER_VACUUM: u64 = 5_000;
 const VACUUM_PAUSE: Duration = Duration::from_secs(3);
 /// Claims read the queue from the last claimed row on; every so often from the very beginning, for rows that were committed late.
 const FLOOR_RESET: Duration = Duration::from_secs(1);
+
+/// How long the database may take for all that is due at once before it is asked anew, by another connection; as long as the lease at least.
+/// Twice as long each time after that, since every connection that is given up may still wait on the server.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(300);
 
 /// Runs and queues that are remembered by name until the control loop takes them in, at most; with more it looks at all. Anybody who may
 /// notify can name any number of them.
@@ -242,11 +247,22 @@ impl Coordinator {
     pub(crate) async fn run(mut self, drain: &Notify) -> Result<(), StoreError> {
         let mut backoff = crate::backoff::Backoff::default();
         let mut deadline: Option<Instant> = None;
+        let shortest = self.config.lease.max(PATIENCE);
+        let mut patience = shortest;
         loop {
-            let rest = match self.tick().await {
+            let rest = match in_time(patience, self.tick()).await {
                 Ok(rest) => {
+                    patience = shortest;
                     backoff.reset();
                     rest
+                }
+                Err(TickError::Fenced) if self.incarnation.has_moved() => {
+                    self.end_all().await;
+                    // What cannot be handed back is taken over when the lease is over.
+                    if let Err(error) = in_time(patience, self.leave_other()).await {
+                        tracing::warn!(%error, cause = error.source(), "runs were not handed back");
+                    }
+                    return Ok(());
                 }
                 Err(TickError::Fenced) => {
                     tracing::warn!(worker = %self.incarnation.id.0, "the lease was lost; stopping all runs and beginning anew");
@@ -256,6 +272,9 @@ impl Coordinator {
                 Err(TickError::Store(error)) if error.is_transient() => {
                     if backoff.is_first() {
                         tracing::warn!(%error, cause = error.source(), "the worker waits for the database");
+                    }
+                    if error.is_late() {
+                        patience = (patience * 2).min(shortest.max(PATIENCE_MAX));
                     }
                     self.health.failed();
                     self.connection = None;
@@ -301,8 +320,11 @@ impl Coordinator {
         }
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.store.connect().await?,
+            None => self.incarnation.connect().await?,
         };
+        if self.incarnation.is_over() {
+            return Err(TickError::Fenced);
+        }
         let result = self.work(&mut connection).await;
         // After an error the connection may be in the middle of something; a new one is cheap.
         if result.is_ok() {
@@ -703,6 +725,18 @@ impl Coordinator {
         dacapo_store::retire(&mut connection, self.incarnation.id).await?;
         self.end_all().await;
         Ok(())
+    }
+
+    /// The same on a server that has another history than the one that it has worked with: what it holds there may be more than what it plays.
+    async fn leave_other(mut self) -> Result<(), StoreError> {
+        let mut connection = self.store.connect().await?;
+        let (id, lease) = (self.incarnation.id, self.config.lease);
+        if let Some(beat) = dacapo_store::heartbeat(&mut connection, id, lease).await? {
+            let held = beat.held.into_iter();
+            self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
+        }
+        self.connection = Some(connection);
+        self.leave().await
     }
 }
 

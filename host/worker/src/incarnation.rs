@@ -1,16 +1,17 @@
 //! One life of a worker under one id: from its registration until it is fenced or has drained.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dacapo_model::{RunId, StepKey, Timestamp, WorkerId};
 use dacapo_store::{
-    BegunSqlStep, ChildState, ChildWorkflow, Look, SqlToken, SqlTransactionId, Store, StoreError,
-    TakenBackSqlStep,
+    BegunSqlStep, ChildState, ChildWorkflow, Look, SqlToken, SqlTransactionId, Store,
+    StoreConnection, StoreError, TakenBackSqlStep, in_time,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::ANSWER_MAX;
 use crate::clock::Clock;
 use crate::coordinator::Inbox;
 use crate::writer::Submission;
@@ -31,6 +32,10 @@ pub(crate) struct Incarnation {
     next_fence: AtomicI16,
     /// The fence that outcomes of SQL steps are written under. It is never renewed: a lost connection is found out about by the step's token.
     sql_fence: i16,
+    /// The timeline that the database wrote when this life began.
+    timeline: OnceLock<String>,
+    /// It writes another one now.
+    moved: AtomicBool,
 }
 
 impl Incarnation {
@@ -55,7 +60,36 @@ impl Incarnation {
             // The last of those that it is registered with; new ones come after it.
             sql_fence: fences,
             next_fence: AtomicI16::new(fences.saturating_add(1)),
+            timeline: OnceLock::new(),
+            moved: AtomicBool::new(false),
         }
+    }
+
+    /// Its life began on this connection.
+    pub(crate) fn begins_on(&self, connection: &StoreConnection) {
+        if let Some(timeline) = connection.timeline() {
+            // It begins once.
+            let _ = self.timeline.set(timeline.to_owned());
+        }
+    }
+
+    /// A connection for what is written under this id. A replica that was promoted may never have heard of rows that the sessions of running
+    /// runs hold for durable: what they wrote behind those would leave a hole. So this life ends with the server that it began on.
+    pub(crate) async fn connect(&self) -> Result<StoreConnection, StoreError> {
+        let connection = self.store.connect().await?;
+        if let (Some(then), Some(now)) = (self.timeline.get(), connection.timeline())
+            && then != now
+        {
+            tracing::warn!(worker = %self.id.0, then, now, "the database was promoted from a replica, or restored");
+            self.moved.store(true, Ordering::Relaxed);
+            self.end();
+        }
+        Ok(connection)
+    }
+
+    /// Whether it is over because the database has another history now. Its runs can be handed back then: it was not fenced.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
     }
 
     /// Hands rows to the journal writers.
@@ -168,7 +202,7 @@ impl Incarnation {
         &self,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let answer = self.io.spawn(question).await;
+        let answer = self.io.spawn(in_time(ANSWER_MAX, question)).await;
         answer.unwrap_or_else(|error| {
             Err(StoreError::Unreadable(format!(
                 "a question to the database was not answered: {error}"

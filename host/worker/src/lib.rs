@@ -49,7 +49,7 @@ use std::time::Duration;
 use dacapo_model::{SecretName, Timestamp, WorkerId};
 use dacapo_outbound::{Outbound, OutboundError};
 use dacapo_sandbox::{CONTRACT_VERSION, Sandbox, SandboxError};
-use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError};
+use dacapo_store::{Channel, Listener, MigrateError, Notice, SchemaState, StoreError, in_time};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, RwLock, mpsc};
@@ -78,6 +78,10 @@ pub use dacapo_store::Store;
 
 /// How often a worker looks for runs that older ones have blocked for want of what it has.
 const UNBLOCK_NEWER_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the database may take for one of the short statements beside the hot path. One that was not answered by then is sent again by
+/// another connection.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// A worker could not start, or had to stop.
 #[derive(Debug, Error)]
@@ -286,12 +290,12 @@ async fn work(
             submissions,
             fences,
         ));
+        incarnation.begins_on(&connection);
         let _end = EndOnDrop(Arc::clone(&incarnation));
         let source = Arc::new(Mutex::new(source));
         let writers: Vec<_> = (1..fences)
             .map(|fence| {
                 let writer = Writer {
-                    store: store.clone(),
                     incarnation: Arc::clone(&incarnation),
                     source: Arc::clone(&source),
                     fence,
@@ -301,12 +305,15 @@ async fn work(
                 threads.journal.handle().spawn(writer.run())
             })
             .collect();
-        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease).await;
-        if let Ok(Some(beat)) = beat {
+        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease);
+        if let Ok(Some(beat)) = in_time(ANSWER_MAX, beat).await {
             incarnation.clock.set(beat.now);
         }
         let _ = caller
-            .spawn(unblock_secrets(store.clone(), config.secrets.clone()))
+            .spawn(tokio::time::timeout(
+                ANSWER_MAX,
+                unblock_secrets(store.clone(), config.secrets.clone()),
+            ))
             .await;
         tracing::info!(worker = %id.0, "worker is ready");
         let coordinator = Coordinator::new(
@@ -355,7 +362,7 @@ async fn register(
             let mut connection = store.connect().await?;
             let checked = caller.spawn(check_schema(store.clone())).await;
             checked.map_err(WorkerError::Panicked)??;
-            dacapo_store::register(
+            let registered = dacapo_store::register(
                 &mut connection,
                 id,
                 &name,
@@ -363,8 +370,8 @@ async fn register(
                 config.lease,
                 fences,
                 config.queues.as_deref(),
-            )
-            .await?;
+            );
+            in_time(ANSWER_MAX, registered).await?;
             Ok::<_, WorkerError>(connection)
         };
         match attempt.await {
@@ -408,7 +415,8 @@ async fn unblock_secrets(store: Store, secrets: Secrets) {
 /// while workers are being replaced an older one may take such a run before a newer one does.
 async fn unblock_newer(store: Store) {
     loop {
-        match dacapo_store::unblock_newer(&store, CONTRACT_VERSION).await {
+        let unblocked = dacapo_store::unblock_newer(&store, CONTRACT_VERSION);
+        match in_time(ANSWER_MAX, unblocked).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "runs go on that older workers could not play"),
             Err(error) => {
@@ -421,7 +429,7 @@ async fn unblock_newer(store: Store) {
 
 /// A worker must not touch a database that it does not understand.
 async fn check_schema(store: Store) -> Result<(), WorkerError> {
-    match dacapo_store::schema_state(&store).await {
+    match in_time(ANSWER_MAX, dacapo_store::schema_state(&store)).await {
         Ok(SchemaState::Ready(_)) => Ok(()),
         Ok(SchemaState::Empty | SchemaState::Behind(_)) => Err(WorkerError::NotMigrated),
         Err(MigrateError::Store(error)) => Err(error.into()),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use dacapo_store::{Store, StoreError};
+use dacapo_store::{Store, StoreError, in_time};
 use tokio::sync::Notify;
 
+use crate::ANSWER_MAX;
 use crate::backoff::Backoff;
 
 /// Passes on what one run's end means to others, whichever worker played them: a task of each worker beside its control loop.
@@ -42,12 +43,12 @@ impl Relatives {
     }
 
     async fn tell(&self) -> Result<(), StoreError> {
-        while dacapo_store::tell_parent(&self.store).await? {}
+        while in_time(ANSWER_MAX, dacapo_store::tell_parent(&self.store)).await? {}
         Ok(())
     }
 
     async fn cancel(&self) -> Result<(), StoreError> {
-        while dacapo_store::cancel_child(&self.store).await? {}
+        while in_time(ANSWER_MAX, dacapo_store::cancel_child(&self.store)).await? {}
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
-use dacapo_store::{Store, StoreConnection, StoreError};
+use dacapo_store::{Store, StoreConnection, StoreError, in_time};
 use tokio::time::Instant;
 
 /// How often a worker asks whether it is its turn.
@@ -17,6 +17,9 @@ const ROWS_MAX: u32 = 5_000;
 
 /// How long a deployment has been retired before it is taken away: until then that can be undone.
 const RETIRED_FOR: Duration = Duration::from_secs(86_400);
+
+/// How long a batch may take.
+const BATCH_MAX: Duration = Duration::from_secs(300);
 
 /// Shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(20);
@@ -47,7 +50,7 @@ impl Retention {
     /// Sweeps for as long as the worker lives.
     pub(crate) async fn run(mut self) {
         loop {
-            let rest = match self.tick().await {
+            let rest = match in_time(BATCH_MAX, self.tick()).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     // Nothing is lost by waiting: whoever has the next turn begins anew.

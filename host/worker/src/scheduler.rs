@@ -16,7 +16,7 @@ use dacapo_model::{
 };
 use dacapo_store::{
     DueLook, DueSchedule, DueSchedules, DueTick, PlacingDefaults, ScheduleAdvance, StartResult,
-    StartRun, Store, StoreError,
+    StartRun, Store, StoreError, in_time,
 };
 use tokio::sync::Notify;
 
@@ -76,6 +76,9 @@ impl Agenda {
     }
 }
 
+/// How long that may take before it is begun again, by another connection.
+const DECIDED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Starts the runs of ticks that are due.
 pub(crate) struct Scheduler {
     store: Store,
@@ -132,7 +135,7 @@ impl Scheduler {
             return Ok(None);
         };
         if due <= self.agenda.clock.now() {
-            self.next_due = self.decide_all().await?;
+            self.next_due = in_time(DECIDED_WITHIN, self.decide_all()).await?;
         }
         Ok(self.next_due.map(|due| {
             let now = self.agenda.clock.now();

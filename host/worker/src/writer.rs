@@ -7,11 +7,12 @@ use std::error::Error;
 use std::sync::Arc;
 
 use dacapo_sandbox::Stop;
-use dacapo_store::{FlushResult, RenewedFence, RunWrites, Store, StoreConnection, StoreError};
+use dacapo_store::{FlushResult, RenewedFence, RunWrites, StoreConnection, StoreError, in_time};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::backoff::Backoff;
+use crate::coordinator::{PATIENCE, PATIENCE_MAX};
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
 
@@ -41,7 +42,6 @@ pub(crate) type Source = Arc<Mutex<UnboundedReceiver<Submission>>>;
 
 /// One journal writer.
 pub(crate) struct Writer {
-    pub(crate) store: Store,
     pub(crate) incarnation: Arc<Incarnation>,
     pub(crate) source: Source,
     pub(crate) fence: i16,
@@ -129,13 +129,16 @@ impl Writer {
     /// Flushes until it is known what became of it. An error means that the database refuses these data.
     async fn flush(&mut self, writes: &[RunWrites]) -> Result<FlushResult, StoreError> {
         let mut backoff = Backoff::default();
+        let mut patience = PATIENCE;
         loop {
             if self.incarnation.is_over() {
                 return Ok(FlushResult::Fenced);
             }
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => match self.store.connect().await {
+                None => match self.incarnation.connect().await {
+                    // The life that it is for may have ended with that.
+                    Ok(_) if self.incarnation.is_over() => continue,
                     Ok(connection) => connection,
                     Err(error) => {
                         if backoff.is_first() {
@@ -157,9 +160,18 @@ impl Writer {
                 }
                 crate::failpoint::armed::die();
             }
-            match dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes)
-                .await
-            {
+            let flush =
+                dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes);
+            let flushed = tokio::select! {
+                biased;
+                // Nobody may wait for a connection that is dead: the worker begins anew once all its writers have ended.
+                () = self.incarnation.over() => return Ok(FlushResult::Fenced),
+                flushed = in_time(patience, flush) => flushed,
+            };
+            if flushed.as_ref().is_err_and(StoreError::is_late) {
+                patience = (patience * 2).min(PATIENCE_MAX);
+            }
+            match flushed {
                 Ok(result) => {
                     self.connection = Some(connection);
                     return Ok(result);
@@ -189,12 +201,17 @@ impl Writer {
     /// None: it was not written, and may be sent again.
     async fn find_out(&mut self, writes: &[RunWrites]) -> Result<Option<FlushResult>, StoreError> {
         let mut backoff = Backoff::default();
+        let mut patience = PATIENCE;
         let fence = self.incarnation.next_fence();
+        let incarnation = Arc::clone(&self.incarnation);
         loop {
-            if self.incarnation.is_over() {
-                return Ok(Some(FlushResult::Fenced));
-            }
-            match self.try_to_find_out(fence, writes).await {
+            let found = tokio::select! {
+                biased;
+                () = incarnation.over() => return Ok(Some(FlushResult::Fenced)),
+                found = in_time(patience, self.try_to_find_out(fence, writes)) => found,
+            };
+            match found {
+                Err(error) if error.is_late() => patience = (patience * 2).min(PATIENCE_MAX),
                 Err(error) if error.is_transient() => backoff.wait().await,
                 other => return other,
             }
@@ -206,7 +223,10 @@ impl Writer {
         fence: i16,
         writes: &[RunWrites],
     ) -> Result<Option<FlushResult>, StoreError> {
-        let mut connection = self.store.connect().await?;
+        let mut connection = self.incarnation.connect().await?;
+        if self.incarnation.is_over() {
+            return Ok(Some(FlushResult::Fenced));
+        }
         if dacapo_store::renew_fence(&mut connection, self.incarnation.id, self.fence, fence)
             .await?
             == RenewedFence::Fenced

@@ -275,7 +275,7 @@ pub(crate) fn default_cache_dir() -> Option<PathBuf> {
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
     let config = args.limits.config(global)?;
     let heartbeat = config.heartbeat;
-    let store = connect::store(&connect::url(global)?)?;
+    let store = connect::chosen_store(global)?;
     let mut stop = Stop::new()?;
     if !args.no_migrate {
         tokio::select! {
