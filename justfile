@@ -12,6 +12,10 @@ demo *arguments:
 test *arguments:
     ./x test {{arguments}}
 
+# Random inputs at every door: SECONDS, --seed N, --target NAME.
+fuzz *arguments:
+    ./x fuzz {{arguments}}
+
 # Install what is missing: the guests' Rust target and a Postgres server.
 setup:
     ./x setup
