@@ -99,9 +99,10 @@ pub async fn fuzz<T: Target>(target: &mut T, from: u64, time: Duration) -> (u64,
     (seed - from, findings)
 }
 
-/// The letters of the beginning: what is the same for inputs that fail alike.
+/// The letters of the beginning, up to what is quoted: what is the same for inputs that fail alike.
 fn kind(what: &str) -> String {
     what.chars()
+        .take_while(|char| !['"', '\'', '['].contains(char))
         .filter(|char| char.is_alphabetic())
         .take(60)
         .collect()

@@ -163,7 +163,7 @@ impl Target for Sql {
     const NAME: &'static str = "sql";
 
     fn generate(&self, random: &mut Random) -> Vec<u8> {
-        let call = match random.below(14) {
+        let call = match random.below(13) {
             0..=2 => {
                 let input = match random.below(3) {
                     0 => text(random),
@@ -179,37 +179,30 @@ impl Target for Sql {
                 jsonb(&random.json(3)),
                 options(random)
             ),
-            4 => format!(
-                "send_event({}, {}, {}, {})",
-                run(random),
-                text(random),
-                text(random),
-                text(random)
-            ),
-            5 => format!("pause({})", run(random)),
-            6 => format!("resume({})", run(random)),
-            7 => format!("cancel({})", run(random)),
-            8 => format!("retry({}, {})", run(random), text(random)),
-            9 => format!(
+            4 => format!("pause({})", run(random)),
+            5 => format!("resume({})", run(random)),
+            6 => format!("cancel({})", run(random)),
+            7 => format!("retry({}, {})", run(random), text(random)),
+            8 => format!(
                 "skip({}, {}, {}, {})",
                 run(random),
                 text(random),
                 text(random),
                 text(random)
             ),
-            10 => format!(
+            9 => format!(
                 "activate({}, {}, {})",
                 package(random),
                 integer(random),
                 options(random)
             ),
-            11 => format!(
+            10 => format!(
                 "retire({}, {}, {})",
                 package(random),
                 integer(random),
                 options(random)
             ),
-            12 => {
+            11 => {
                 let component = match random.below(3) {
                     0 => "(select bytes from dacapo.component limit 1)".to_owned(),
                     1 => "null::bytea".to_owned(),
