@@ -67,6 +67,20 @@ impl Calls {
     }
 }
 
+/// A number for a script. One that is sane means a name, a JSON or a call that ends no run by itself, whatever it is taken for.
+fn number(random: &mut Random, any: bool) -> u32 {
+    loop {
+        // The upper half, which the lower bits do not show.
+        let number = u32::try_from(random.number() >> 32).unwrap();
+        let is_name = number % 30 < 7;
+        let is_json = matches!(number % 18, 0..=6 | 8 | 16 | 17);
+        let is_call = !matches!(number % 40, 6 | 8 | 23 | 26 | 29 | 30 | 31 | 35);
+        if any || (is_name && is_json && is_call) {
+            return number;
+        }
+    }
+}
+
 impl Target for Calls {
     const NAME: &'static str = "calls";
 
@@ -74,10 +88,14 @@ impl Target for Calls {
         let scripts: Vec<Vec<u32>> = (0..RUNS)
             .map(|_| {
                 let length = 1 + random.below(80);
-                // The upper half, which the lower bits do not show.
-                (0..length)
-                    .map(|_| u32::try_from(random.number() >> 32).unwrap())
-                    .collect()
+                // Mostly sane, so that runs get far, or mostly not.
+                let insane = *random.pick(&[0, 1, 1, 2, 16]);
+                let mut script = Vec::new();
+                for _ in 0..length {
+                    let any = random.below(32) < insane;
+                    script.push(number(random, any));
+                }
+                script
             })
             .collect();
         json!(scripts).to_string().into_bytes()
