@@ -16,6 +16,10 @@ test *arguments:
 sim *arguments:
     ./x sim {{arguments}}
 
+# Random inputs at every door: SECONDS, --seed N, --target NAME.
+fuzz *arguments:
+    ./x fuzz {{arguments}}
+
 # Install what is missing: the guests' Rust target and a Postgres server.
 setup:
     ./x setup

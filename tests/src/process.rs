@@ -163,6 +163,11 @@ impl Worker {
         kib.parse::<u64>().unwrap() << 10
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {

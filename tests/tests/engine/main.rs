@@ -59,4 +59,5 @@ mod steps;
 mod testing;
 mod timers;
 mod transfer;
+mod upgrade;
 mod visible;
