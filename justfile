@@ -12,6 +12,10 @@ demo *arguments:
 test *arguments:
     ./x test {{arguments}}
 
+# Play seeds of the simulation: how many, or one with `--seed N`.
+sim *arguments:
+    ./x sim {{arguments}}
+
 # Install what is missing: the guests' Rust target and a Postgres server.
 setup:
     ./x setup

@@ -1,9 +1,10 @@
 //! Attempts at a step: what happens when one fails.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, Timestamp};
+use dacapo_model::{FailedAttempt, Failure, Outcome, RetryPolicy, RunId, StepKey, Timestamp};
 use dacapo_outbound::StepOver;
 
 use crate::guest::{Guest, OpenRow, Slot, hide_failure};
@@ -101,7 +102,8 @@ impl Guest {
             self.record_done(slot, step_started_at, outcome, None, Some(failed));
             return AfterFailure::Over(failure);
         }
-        let wait_ms = wait_ms(&attempt.retry, attempt.number).max(
+        let spread = spread(&self.go.run_id, &slot.key, attempt.number);
+        let wait_ms = wait_ms(&attempt.retry, attempt.number, spread).max(
             attempt
                 .retry_after_ms
                 .unwrap_or(0)
@@ -127,15 +129,22 @@ impl Guest {
     }
 }
 
+/// What spreads the attempts of different steps and runs, and is the same whoever works it out.
+fn spread(run: &RunId, key: &StepKey, number: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (run, key, number).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// How long to wait after the attempt with this number.
-fn wait_ms(retry: &RetryPolicy, number: u32) -> u64 {
+fn wait_ms(retry: &RetryPolicy, number: u32, spread: u64) -> u64 {
     let delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(retry.initial_ms))
         .with_factor(retry.factor)
         .with_max_delay(Duration::from_millis(retry.max_ms))
         .with_max_times(number as usize)
         .with_jitter()
-        .with_jitter_seed(rand::random())
+        .with_jitter_seed(spread)
         .build();
     let delay = delays.last().unwrap_or_default();
     u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
@@ -154,7 +163,7 @@ mod tests {
             max_ms: 1_000,
         };
         for (number, least) in [(1, 100), (2, 300), (3, 900), (4, 1_000), (9, 1_000)] {
-            let waits: Vec<u64> = (0..50).map(|_| wait_ms(&retry, number)).collect();
+            let waits: Vec<u64> = (0..50).map(|seed| wait_ms(&retry, number, seed)).collect();
             assert!(
                 waits.iter().all(|wait| (least..=2 * least).contains(wait)),
                 "{number}: {waits:?}"

@@ -3,7 +3,7 @@
 //! A run that forks has no instance of its own meanwhile: the branches are played in its place, each over the same journal, and the one
 //! that forked is played again when all of them have ended. So nothing that waits holds a place in the pool.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The open forks of one go at a run.
 pub(crate) struct Branches {
     player: Player,
-    forks: HashMap<StepKey, OpenFork>,
+    forks: BTreeMap<StepKey, OpenFork>,
     /// Branches to be played.
     ready: VecDeque<StepKey>,
     /// Branches that have to wait, and what for.
-    parked: HashMap<StepKey, Suspension>,
+    parked: BTreeMap<StepKey, Suspension>,
     playing: JoinSet<(StepKey, Played)>,
     /// What the run comes to as soon as no branch is played any more.
     ending: Option<Ending>,
@@ -68,9 +68,9 @@ impl Branches {
                 call: Arc::clone(call),
                 go: Arc::clone(go),
             },
-            forks: HashMap::new(),
+            forks: BTreeMap::new(),
             ready: VecDeque::new(),
-            parked: HashMap::new(),
+            parked: BTreeMap::new(),
             playing: JoinSet::new(),
             ending: None,
         }
@@ -103,6 +103,8 @@ impl Branches {
             }
             let until_look = self.until_look();
             tokio::select! {
+                biased;
+                () = tokio::time::sleep(until_look) => self.look(history).await,
                 ended = self.playing.join_next() => match ended {
                     Some(Ok((branch, played))) => {
                         if let Some(ending) = self.played(history, branch, played) {
@@ -117,7 +119,6 @@ impl Branches {
                     }
                     None => {}
                 },
-                () = tokio::time::sleep(until_look) => self.look(history).await,
             }
         }
     }

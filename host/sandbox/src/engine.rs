@@ -1,7 +1,8 @@
 //! The engine, set up for many small guests that must not tell workers apart.
 
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 use crate::config::SandboxConfig;
@@ -23,6 +24,13 @@ const PER_COMPONENT_MAX: u32 = 100;
 /// What the pool's own bookkeeping for one instance may take, in bytes: about 40 for each function that a component can call by pointer.
 const INSTANCE_MAX_BYTES: usize = 8 << 20;
 
+/// Memory that a place keeps from one guest to the next, in bytes, after it has put back what was there before the first. To give it back to
+/// the kernel and to ask for it again, page by page, takes longer than a run of a few steps; more than a small guest writes is not kept.
+const MEMORY_RESIDENT_BYTES: usize = 256 << 10;
+
+/// The same for each table of a place.
+const TABLE_RESIDENT_BYTES: usize = 32 << 10;
+
 pub(crate) fn engine(config: &SandboxConfig) -> wasmtime::Result<Engine> {
     let places = config.instances_max;
     let mut pool = PoolingAllocationConfig::new();
@@ -37,7 +45,11 @@ pub(crate) fn engine(config: &SandboxConfig) -> wasmtime::Result<Engine> {
         .max_component_instance_size(INSTANCE_MAX_BYTES)
         .max_core_instance_size(INSTANCE_MAX_BYTES)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .max_memory_size(config.memory_max_bytes);
+        .max_memory_size(config.memory_max_bytes)
+        .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
+        // Only the pages that were written are put back; kernels that cannot tell which those are put back as much as may be kept.
+        .pagemap_scan(Enabled::Auto);
 
     let mut wasm = Config::new();
     wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

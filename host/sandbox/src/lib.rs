@@ -45,6 +45,8 @@ pub use config::SandboxConfig;
 pub use contract::{CONTRACT_VERSION, Lack};
 pub use describe::{DescribeError, Described, describe, describe_interfaces, wit_of};
 pub use ending::{BlockCode, BlockReason, Ending, RunSpec};
+#[cfg(feature = "test-effects")]
+pub use host::effects::{EffectWatcher, watch_effects};
 pub use journal::{
     ChildStart, ChildState, ChildWorkflow, Event, Journal, Level, LogLine, LogSource, RecordWrite,
     Seen, Signal, Stop, SuspendReason, Suspended, Suspension, Write,

@@ -1,9 +1,8 @@
 //! The database's clock, kept going between two looks at it. Workers whose own clocks differ agree by it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
-
 use dacapo_model::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::time::Instant;
 
 /// Tells the database's time without asking the database.
 #[derive(Debug)]

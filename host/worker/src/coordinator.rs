@@ -3,11 +3,11 @@
 //! [`Coordinator::tick`] does whatever is due now and says how long it may rest; [`Coordinator::run`] only waits in between.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
@@ -15,6 +15,7 @@ use dacapo_store::{Claimed, Store, StoreConnection, StoreError};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::WorkerConfig;
@@ -58,7 +59,7 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Told {
     ready: bool,
-    look_at: HashSet<RunId>,
+    look_at: BTreeSet<RunId>,
     /// More runs than that.
     look_at_all: bool,
     hand_back: Vec<RunId>,
@@ -160,14 +161,14 @@ pub(crate) struct Coordinator {
     connection: Option<StoreConnection>,
     /// The fence that claims and hand-backs are made under.
     fence: i16,
-    playing: HashMap<RunId, Playing>,
+    playing: BTreeMap<RunId, Playing>,
     lines: Lines,
     /// Runs that were put aside are to be moved back.
     take_up: bool,
     /// Nothing is to be claimed at all.
     standstill: bool,
     /// Runs that were claimed again before the task of their former stay was gone.
-    again: HashSet<RunId>,
+    again: BTreeSet<RunId>,
     tasks: TaskTracker,
     hand_back: Vec<RunId>,
     want_claim: bool,
@@ -217,11 +218,11 @@ impl Coordinator {
             guests,
             connection: Some(connection),
             fence,
-            playing: HashMap::new(),
+            playing: BTreeMap::new(),
             lines,
             take_up: false,
             standstill: false,
-            again: HashSet::new(),
+            again: BTreeSet::new(),
             tasks: TaskTracker::new(),
             hand_back: Vec::new(),
             want_claim: true,
@@ -261,8 +262,9 @@ impl Coordinator {
                     self.takeovers_from = Instant::now() + 2 * self.config.heartbeat;
                     self.next_heartbeat = Instant::now();
                     tokio::select! {
-                        () = backoff.wait() => {}
+                        biased;
                         () = self.incarnation.over() => {}
+                        () = backoff.wait() => {}
                     }
                     Duration::ZERO
                 }
@@ -280,12 +282,13 @@ impl Coordinator {
                 rest.min(deadline.saturating_duration_since(Instant::now()))
             });
             tokio::select! {
-                () = self.inbox.bell.notified() => {}
+                biased;
                 () = self.incarnation.over() => {}
                 () = drain.notified(), if deadline.is_none() => {
                     self.incarnation.drain();
                     deadline = Some(Instant::now() + self.config.drain_grace);
                 }
+                () = self.inbox.bell.notified() => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }
@@ -640,11 +643,12 @@ impl Coordinator {
                 };
                 let played = AssertUnwindSafe(play(&stage, &incarnation, &session, claimed));
                 tokio::select! {
+                    biased;
+                    () = incarnation.over() => end.left = Left::Nothing,
                     played = played.catch_unwind() => end.left = match played {
                         Ok(left) => left,
                         Err(panic) => block_after_panic(&session, panic).await,
                     },
-                    () = incarnation.over() => end.left = Left::Nothing,
                 }
             },
             &self.guests,

@@ -170,6 +170,19 @@ impl Deployments {
         }
     }
 
+    /// The same over components that are shared with others.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn sharing(
+        store: Store,
+        sandbox: Sandbox,
+        kept_max: usize,
+        components: &Components,
+    ) -> Self {
+        let mut deployments = Self::new(store, sandbox, kept_max);
+        deployments.loader.components = Arc::clone(&components.0);
+        deployments
+    }
+
     /// The deployment, loaded by whoever asks first while others wait.
     pub(crate) async fn get(&self, id: DeploymentId) -> Result<Arc<Deployed>, LoadError> {
         let cell = self.loaded.cell(id);
@@ -205,6 +218,27 @@ impl Deployments {
                 }
             }
         }
+    }
+}
+
+/// Components that are loaded, for several workers of one process.
+#[cfg(feature = "failpoints")]
+pub(crate) struct Components(Arc<Recent<String, Loaded>>);
+
+#[cfg(feature = "failpoints")]
+impl Components {
+    pub(crate) fn new(kept_max: usize) -> Self {
+        Self(Arc::new(Recent::new(kept_max)))
+    }
+
+    /// One more.
+    pub(crate) fn add(&self, digest: &str, prepared: Prepared) {
+        let loaded = Loaded {
+            prepared,
+            said: OnceCell::new(),
+        };
+        // One that is there already is the same.
+        let _ = self.0.cell(digest.to_owned()).set(Arc::new(loaded));
     }
 }
 

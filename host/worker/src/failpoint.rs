@@ -83,11 +83,14 @@ impl Failpoint {
     }
 
     /// Dies here by SIGKILL if `DACAPO_FAILPOINT` names this place, at the time that it asks for: `name` or `name:3` for the third;
-    /// `name:3:panic` panics instead.
+    /// `name:3:panic` panics instead. A simulation decides in its place.
     #[cfg(feature = "failpoints")]
     pub(crate) fn reach(self) {
-        if armed::is_due(self) {
-            armed::die();
+        match crate::sim::dies_at(self) {
+            Some(true) => crate::sim::unwind(),
+            Some(false) => {}
+            None if armed::is_due(self) => armed::die(),
+            None => {}
         }
     }
 
@@ -99,7 +102,8 @@ impl Failpoint {
     /// Whether the process is to die here now; for places that need to do something first.
     #[cfg(feature = "failpoints")]
     pub(crate) fn is_due(self) -> bool {
-        armed::is_due(self)
+        // A simulation decides about what is sent where it passes by.
+        crate::sim::dies_at(self).is_none() && armed::is_due(self)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whether the worker works: not whether its process is there.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// When a worker last renewed its lease, and so could claim and commit.
 #[derive(Debug, Default)]

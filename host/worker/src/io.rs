@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct IoThread {
     handle: Handle,
-    /// Never sent: the thread ends when it is dropped.
-    _end: oneshot::Sender<()>,
+    /// Never sent: the thread ends when it is dropped. None: it is the caller's.
+    _end: Option<oneshot::Sender<()>>,
 }
 
 impl IoThread {
@@ -24,7 +24,19 @@ impl IoThread {
             .spawn(move || {
                 let _ = runtime.block_on(ended);
             })?;
-        Ok(Self { handle, _end: end })
+        Ok(Self {
+            handle,
+            _end: Some(end),
+        })
+    }
+
+    /// No thread but the caller's own, for those that have only one.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn callers() -> Self {
+        Self {
+            handle: Handle::current(),
+            _end: None,
+        }
     }
 
     /// Where to spawn its tasks.

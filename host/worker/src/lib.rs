@@ -35,6 +35,8 @@ mod relatives;
 mod retention;
 mod scheduler;
 mod session;
+#[cfg(feature = "failpoints")]
+pub mod sim;
 mod sql;
 mod writer;
 
@@ -134,9 +136,7 @@ impl Worker {
             .enable_all()
             .build()
             .map_err(WorkerError::Threads)?;
-        let drain = Arc::new(Notify::new());
-        let health = Arc::new(Health::default());
-        let stage = Arc::new(Stage {
+        let stage = Stage {
             deployments: Deployments::new(
                 store.clone(),
                 sandbox.clone(),
@@ -145,27 +145,39 @@ impl Worker {
             sandbox,
             alone: Arc::new(RwLock::new(())),
             sql: Arc::new(sql),
-        });
+        };
         let control = IoThread::start("dacapo-control").map_err(WorkerError::Threads)?;
         let threads = Threads {
             guests: Guests(Some(guests)),
             journal: IoThread::start("dacapo-journal").map_err(WorkerError::Threads)?,
             caller: io,
         };
+        Ok(Self::on(stage, store, config, threads, control))
+    }
+
+    fn on(
+        stage: Stage,
+        store: Store,
+        config: WorkerConfig,
+        threads: Threads,
+        control: IoThread,
+    ) -> Self {
+        let drain = Arc::new(Notify::new());
+        let health = Arc::new(Health::default());
         let task = control.handle().spawn(work(
             store,
             config,
-            stage,
+            Arc::new(stage),
             threads,
             Arc::clone(&drain),
             Arc::clone(&health),
         ));
-        Ok(Self {
+        Self {
             task,
             _control: control,
             drain,
             health,
-        })
+        }
     }
 
     /// Whether it works.
@@ -210,7 +222,8 @@ struct Threads {
     caller: Handle,
 }
 
-/// The threads for guests. A runtime must not be dropped where others wait, so it goes away in the background.
+/// The threads for guests; none: they are played where the control loop is. A runtime must not be dropped where others wait, so it goes away
+/// in the background.
 struct Guests(Option<tokio::runtime::Runtime>);
 
 impl Drop for Guests {
@@ -254,17 +267,17 @@ async fn work(
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
         let fences = config.writers + 1;
-        let id = WorkerId(uuid::Uuid::now_v7());
         // One more, for SQL steps.
-        let Some((mut connection, now)) =
-            register(&store, &config, caller, id, i32::from(fences) + 1, &drain).await?
+        let Some((mut connection, id)) =
+            register(&store, &config, caller, i32::from(fences) + 1, &drain).await?
         else {
             return Ok(());
         };
         let fences = i16::try_from(fences).unwrap_or(i16::MAX);
         let incarnation = Arc::new(Incarnation::new(
             id,
-            Clock::new(now),
+            // The first heartbeat, right after this, brings the database's time.
+            Clock::new(Timestamp::from_micros(0)),
             store.clone(),
             caller.clone(),
             Arc::clone(&inbox),
@@ -328,13 +341,14 @@ async fn register(
     store: &Store,
     config: &WorkerConfig,
     caller: &Handle,
-    id: WorkerId,
     fences: i32,
     drain: &Notify,
-) -> Result<Option<(dacapo_store::StoreConnection, Timestamp)>, WorkerError> {
+) -> Result<Option<(dacapo_store::StoreConnection, WorkerId)>, WorkerError> {
     let name = format!("{}:{}", host_name(), std::process::id());
     let mut backoff = Backoff::default();
     loop {
+        // Another one for each try: if only the answer was lost the last one is taken, and holds nothing.
+        let id = WorkerId(uuid::Uuid::now_v7());
         let attempt = async {
             let mut connection = store.connect().await?;
             let checked = caller.spawn(check_schema(store.clone())).await;
@@ -352,15 +366,15 @@ async fn register(
             Ok::<_, WorkerError>(connection)
         };
         match attempt.await {
-            // The first heartbeat, right after this, brings the database's time.
-            Ok(connection) => return Ok(Some((connection, Timestamp::from_micros(0)))),
+            Ok(connection) => return Ok(Some((connection, id))),
             Err(WorkerError::Store(error)) if error.is_transient() => {
                 if backoff.is_first() {
                     tracing::warn!(%error, cause = error.source(), "waiting for the database");
                 }
                 tokio::select! {
-                    () = backoff.wait() => {}
+                    biased;
                     () = drain.notified() => return Ok(None),
+                    () = backoff.wait() => {}
                 }
             }
             Err(error) => return Err(error),

@@ -1,9 +1,10 @@
 //! Deleting runs that ended long ago, and then code that nothing needs: whichever worker's turn it is does it, a small batch at a time, and rests in between.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_store::{Store, StoreConnection, StoreError};
+use tokio::time::Instant;
 
 /// How often a worker asks whether it is its turn.
 const ASK_EVERY: Duration = Duration::from_secs(60);

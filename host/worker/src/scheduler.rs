@@ -102,6 +102,7 @@ impl Scheduler {
                 Ok(Some(rest)) => {
                     backoff.reset();
                     tokio::select! {
+                        biased;
                         () = self.agenda.bell.notified() => {}
                         () = tokio::time::sleep(rest) => {}
                     }

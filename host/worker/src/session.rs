@@ -169,6 +169,7 @@ impl Session {
                 return EndNow::Deadline;
             };
             tokio::select! {
+                biased;
                 () = rung => {}
                 () = tokio::time::sleep(Duration::from_micros(left)) => {}
             }

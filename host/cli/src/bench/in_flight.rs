@@ -20,7 +20,7 @@ use super::rows::run_lanes;
 use super::samples::middle;
 
 /// Runs at once, and of how many steps each is.
-const IN_FLIGHT: [(u32, u32); 2] = [(64, 200), (1_024, 50)];
+const IN_FLIGHT: [(u32, u32); 2] = [(64, 200), (1_024, 200)];
 
 /// Connections that the loop writes by, and rows of one statement at most: as a worker has them.
 const WRITERS: usize = 2;

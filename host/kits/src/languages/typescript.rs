@@ -139,7 +139,8 @@ fn spidermonkey(
         return Err(KitError::MissingTool {
             program: "@bytecodealliance/componentize-js".to_owned(),
             purpose: "to make a component with SpiderMonkey".to_owned(),
-            install: "type: npm install --save-dev @bytecodealliance/componentize-js".to_owned(),
+            install: "type: npm install --save-dev @bytecodealliance/componentize-js @bytecodealliance/preview2-shim"
+                .to_owned(),
         });
     }
     let script = project.support().join("componentize.mjs");

@@ -1,0 +1,240 @@
+//! Random workflows, and what must come of them.
+
+use std::fmt::Write as _;
+
+use fastrand::Rng;
+use serde::Serialize;
+
+/// One thing that a run does. The guest `script` reads them in this form.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub(crate) enum Deed {
+    Step {
+        id: String,
+        fails: u32,
+        attempts: u32,
+        wait: u64,
+    },
+    Sleep {
+        id: String,
+        ms: u64,
+    },
+    Wait {
+        id: String,
+        ms: Option<u64>,
+    },
+    Pause {
+        id: String,
+    },
+    Fork {
+        id: String,
+        parallel: Option<u32>,
+        branches: Vec<Vec<Deed>>,
+    },
+    Child {
+        id: String,
+        script: String,
+        #[serde(skip)]
+        deeds: Vec<Deed>,
+        detached: bool,
+        awaited: bool,
+        ms: Option<u64>,
+    },
+    Say {
+        id: String,
+    },
+}
+
+/// Makes a script up.
+pub(crate) fn make(rng: &mut Rng, size: u32) -> Vec<Deed> {
+    let mut next = 0;
+    deeds(rng, size, 2, &mut next, true)
+}
+
+fn deeds(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) -> Vec<Deed> {
+    let count = rng.u32(1..=size);
+    (0..count)
+        .map(|_| deed(rng, size, depth, next, may_wait))
+        .collect()
+}
+
+fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) -> Deed {
+    *next += 1;
+    let number = *next;
+    let smaller = (size / 2).max(1);
+    match rng.u32(0..100) {
+        0..45 => {
+            let fails = if rng.u32(0..4) == 0 {
+                rng.u32(1..=2)
+            } else {
+                0
+            };
+            Deed::Step {
+                id: format!("step{number}"),
+                fails,
+                attempts: rng.u32(1..=3),
+                wait: rng.u64(1..400),
+            }
+        }
+        45..55 => Deed::Sleep {
+            id: format!("sleep{number}"),
+            ms: rng.u64(0..1500),
+        },
+        55..75 if may_wait => Deed::Wait {
+            id: format!("event{number}"),
+            ms: rng.bool().then(|| rng.u64(0..2000)),
+        },
+        75..78 if may_wait => Deed::Pause {
+            id: format!("pause{number}"),
+        },
+        78..86 if depth > 0 => {
+            let count = rng.usize(1..=3);
+            Deed::Fork {
+                id: format!("fork{number}"),
+                parallel: rng.bool().then(|| rng.u32(1..=2)),
+                branches: (0..count)
+                    .map(|_| deeds(rng, smaller, depth - 1, next, may_wait))
+                    .collect(),
+            }
+        }
+        86..93 if depth > 0 => {
+            let deeds = deeds(rng, smaller, depth - 1, next, false);
+            let awaited = rng.u32(0..3) > 0;
+            Deed::Child {
+                id: format!("child{number}"),
+                script: text(&deeds),
+                deeds,
+                detached: rng.u32(0..4) == 0,
+                awaited,
+                ms: (awaited && rng.u32(0..3) == 0).then(|| rng.u64(0..2000)),
+            }
+        }
+        _ => Deed::Say {
+            id: format!("say{number}"),
+        },
+    }
+}
+
+/// A script as the guest reads it.
+pub(crate) fn text(deeds: &[Deed]) -> String {
+    serde_json::to_string(deeds).unwrap_or_default()
+}
+
+/// The payload of an event.
+pub(crate) fn payload(event: &str) -> u32 {
+    event
+        .trim_start_matches(char::is_alphabetic)
+        .parse::<u32>()
+        .unwrap_or(0)
+        * 7
+}
+
+/// The events that a script waits for.
+pub(crate) fn events(deeds: &[Deed]) -> Vec<String> {
+    let mut found = Vec::new();
+    for deed in deeds {
+        match deed {
+            Deed::Wait { id, .. } => found.push(id.clone()),
+            Deed::Fork { branches, .. } => {
+                found.extend(branches.iter().flat_map(|deeds| events(deeds)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// How often a step is tried, if a script has one of this id.
+pub(crate) fn attempts(deeds: &[Deed], step: &str) -> Option<u32> {
+    deeds.iter().find_map(|deed| match deed {
+        Deed::Step {
+            id,
+            fails,
+            attempts,
+            ..
+        } if id == step => Some((fails + 1).min(*attempts)),
+        Deed::Fork { branches, .. } => branches.iter().find_map(|deeds| attempts(deeds, step)),
+        Deed::Child { deeds, .. } => attempts(deeds, step),
+        _ => None,
+    })
+}
+
+/// What a journal says: by run and by the name of a durable call.
+pub(crate) trait Journals {
+    /// The code of the outcome, and its payload.
+    fn outcome(&self, run: &str, name: &str) -> Option<(String, Option<String>)>;
+}
+
+/// What a run must return, if its journal is to be believed where chance decides.
+pub(crate) fn expected(
+    deeds: &[Deed],
+    run: &str,
+    journals: &dyn Journals,
+) -> Result<String, String> {
+    let mut said = String::new();
+    let outcome = |run: &str, name: &str| {
+        journals
+            .outcome(run, name)
+            .ok_or_else(|| format!("run {run} has no outcome of {name}"))
+    };
+    for deed in deeds {
+        let (id, came) = match deed {
+            Deed::Step {
+                id,
+                fails,
+                attempts,
+                ..
+            } => {
+                let (code, payload) = outcome(run, id)?;
+                let (wanted, came) = match fails < attempts {
+                    true => ("ok", format!("{id}!")),
+                    false => ("failed", "failed".to_owned()),
+                };
+                if code != wanted
+                    || (code == "ok" && payload.as_deref() != Some(&format!("\"{id}!\"")))
+                {
+                    return Err(format!("run {run}: {id} is recorded as {code} {payload:?}"));
+                }
+                (id, came)
+            }
+            Deed::Sleep { id, .. } => (id, "slept".to_owned()),
+            Deed::Wait { id, .. } => {
+                let (code, found) = outcome(run, id)?;
+                match code.as_str() {
+                    "ok" if found.as_deref() == Some(&payload(id).to_string()) => {
+                        (id, payload(id).to_string())
+                    }
+                    "timed-out" => (id, "late".to_owned()),
+                    _ => return Err(format!("run {run}: {id} is recorded as {code} {found:?}")),
+                }
+            }
+            Deed::Pause { id } => (id, "resumed".to_owned()),
+            Deed::Fork { id, branches, .. } => {
+                let mut came = Vec::new();
+                for deeds in branches {
+                    came.push(expected(deeds, run, journals)?);
+                }
+                (id, format!("[{}]", came.join("|")))
+            }
+            Deed::Child {
+                id, deeds, awaited, ..
+            } => {
+                let (_, started) = outcome(run, id)?;
+                let started: serde_json::Value =
+                    serde_json::from_str(&started.unwrap_or_default()).unwrap_or_default();
+                let child = started["run"].as_str().unwrap_or_default();
+                let came = match *awaited {
+                    false => "started".to_owned(),
+                    true => match outcome(run, &format!("{id}-end"))?.0.as_str() {
+                        "timed-out" => "late".to_owned(),
+                        _ => expected(deeds, child, journals)?,
+                    },
+                };
+                (id, format!("({came})"))
+            }
+            Deed::Say { id } => (id, "said".to_owned()),
+        };
+        let _ = write!(said, "{id}={came};");
+    }
+    Ok(said)
+}

@@ -1,0 +1,451 @@
+//! The real server, and sessions on it that clients are given one after the other, so that a simulated connection costs none of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::wire;
+
+/// A statement that is still under way after this long may be waiting for a lock.
+const SLOW: Duration = Duration::from_millis(4);
+
+/// The server looks for a deadlock after a wait of this long; a little later it has found any.
+pub(crate) const DEADLOCK_TIMEOUT: &str = "10ms";
+const DEADLOCKS_FOUND: Duration = Duration::from_millis(16);
+
+/// Where Postgres is, and what is known of it.
+pub(crate) struct Server {
+    socket: PathBuf,
+    sessions: Vec<Session>,
+    /// Sessions that nobody has, by what they were begun with.
+    free: HashMap<Vec<u8>, Vec<usize>>,
+    statements: Vec<Statement>,
+    known: HashMap<(String, Vec<u8>), usize>,
+    admin: usize,
+    hearing: usize,
+    /// What is put in the place of what in statements, to see whether that is noticed.
+    broken: Option<(String, String)>,
+    has_broken: bool,
+}
+
+/// A prepared statement, which all sessions know by the same name.
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    types: Vec<u8>,
+    /// What the server says of it.
+    described: Option<Vec<u8>>,
+}
+
+struct Session {
+    stream: UnixStream,
+    process: i32,
+    hello: Vec<u8>,
+    greeting: Vec<u8>,
+    prepared: HashSet<usize>,
+    /// The time that it was told.
+    now: Option<i64>,
+    /// `I`: idle, `T`: in a transaction, `E`: in one that has failed.
+    status: u8,
+    bytes: Vec<u8>,
+    /// Answers that are awaited.
+    awaited: usize,
+    answers: Vec<Vec<u8>>,
+    answer: Vec<u8>,
+}
+
+/// What became of a request.
+pub(crate) enum Went {
+    /// This is the answer.
+    Done(Vec<u8>),
+    /// It waits for a lock that another session has.
+    Blocked,
+}
+
+const CHANNELS: [&str; 9] = [
+    "dacapo_ready",
+    "dacapo_signal",
+    "dacapo_run",
+    "dacapo_deployment",
+    "dacapo_schedule",
+    "dacapo_children",
+    "dacapo_held",
+    "dacapo_due",
+    "dacapo_queue",
+];
+
+impl Server {
+    pub(crate) fn new(socket: PathBuf, database: &str) -> Result<Self> {
+        let mut server = Self {
+            socket,
+            sessions: Vec::new(),
+            free: HashMap::new(),
+            statements: Vec::new(),
+            known: HashMap::new(),
+            admin: 0,
+            hearing: 0,
+            broken: None,
+            has_broken: false,
+        };
+        let hello = hello(database);
+        server.admin = server.take(&hello)?;
+        server.hearing = server.take(&hello)?;
+        let listen: String = CHANNELS
+            .map(|channel| format!("listen {channel};"))
+            .concat();
+        let hearing = server.hearing;
+        server.must(hearing, &listen)?;
+        Ok(server)
+    }
+
+    /// A session that was begun with this message.
+    pub(crate) fn take(&mut self, hello: &[u8]) -> Result<usize> {
+        if let Some(free) = self.free.get_mut(hello).and_then(Vec::pop) {
+            return Ok(free);
+        }
+        let mut stream = UnixStream::connect(&self.socket)
+            .with_context(|| format!("cannot connect to {}", self.socket.display()))?;
+        stream.set_read_timeout(Some(SLOW))?;
+        stream.write_all(hello)?;
+        self.sessions.push(Session {
+            stream,
+            process: 0,
+            hello: hello.to_vec(),
+            greeting: Vec::new(),
+            prepared: HashSet::new(),
+            now: None,
+            status: b'I',
+            bytes: Vec::new(),
+            awaited: 1,
+            answers: Vec::new(),
+            answer: Vec::new(),
+        });
+        let at = self.sessions.len() - 1;
+        let greeting = self.sessions[at].wait()?;
+        if let Some((code, said)) = wire::error_in(&greeting) {
+            bail!("the server refuses a connection: {code} {said}");
+        }
+        let key = wire::messages(&greeting).find(|(tag, _)| *tag == b'K');
+        let (_, key) = key.context("the server does not say which process serves")?;
+        self.sessions[at].process = i32::from_be_bytes([key[0], key[1], key[2], key[3]]);
+        self.sessions[at].greeting = greeting;
+        // The same plans whether a session is new or was used before.
+        self.must(at, "set plan_cache_mode = force_generic_plan")?;
+        Ok(at)
+    }
+
+    /// A session that no client has asked for.
+    pub(crate) fn take_own(&mut self, database: &str) -> Result<usize> {
+        self.take(&hello(database))
+    }
+
+    /// What the server said when the session was begun.
+    pub(crate) fn greeting(&self, session: usize) -> &[u8] {
+        &self.sessions[session].greeting
+    }
+
+    /// Nobody needs the session any more: whatever it has open is rolled back.
+    pub(crate) fn give_back(&mut self, session: usize) -> Result<()> {
+        if self.status(session) != b'I' {
+            self.must(session, "rollback")?;
+        }
+        let hello = self.sessions[session].hello.clone();
+        self.free.entry(hello).or_default().push(session);
+        Ok(())
+    }
+
+    pub(crate) fn status(&self, session: usize) -> u8 {
+        self.sessions[session].status
+    }
+
+    /// The number of a statement.
+    pub(crate) fn statement(&mut self, sql: &str, types: &[u8]) -> usize {
+        let broken = self.broken.as_ref().filter(|(what, _)| sql.contains(what));
+        let mended = broken.map(|(what, by)| sql.replace(what, by));
+        self.has_broken |= mended.is_some();
+        let sql = mended.as_deref().unwrap_or(sql);
+        let key = (sql.to_owned(), types.to_vec());
+        *self.known.entry(key).or_insert_with(|| {
+            self.statements.push(Statement {
+                sql: sql.to_owned(),
+                types: types.to_vec(),
+                described: None,
+            });
+            self.statements.len() - 1
+        })
+    }
+
+    pub(crate) fn sql(&self, statement: usize) -> &str {
+        &self.statements[statement].sql
+    }
+
+    /// What a statement takes and answers; the inner error is what the server says against it.
+    pub(crate) fn describe(
+        &mut self,
+        session: usize,
+        statement: usize,
+    ) -> Result<Result<Vec<u8>, Vec<u8>>> {
+        if let Some(described) = &self.statements[statement].described {
+            return Ok(Ok(described.clone()));
+        }
+        let name = name_of(statement);
+        let known = &self.statements[statement];
+        let mut bytes = wire::parse(&name, &known.sql, &known.types);
+        bytes.extend(wire::describe(&name));
+        bytes.extend(wire::sync());
+        let Went::Done(answer) = self.send(session, &bytes, None)? else {
+            bail!(
+                "preparing a statement waits for a lock: {}",
+                self.sql(statement)
+            );
+        };
+        if wire::error_in(&answer).is_some() {
+            return Ok(Err(answer));
+        }
+        self.sessions[session].prepared.insert(statement);
+        let described: Vec<u8> = wire::messages(&answer)
+            .filter(|(tag, _)| [b't', b'T', b'n'].contains(tag))
+            .flat_map(|(tag, body)| wire::message(tag, &[body]))
+            .collect();
+        self.statements[statement].described = Some(described.clone());
+        Ok(Ok(described))
+    }
+
+    /// The message that prepares a statement on a session, if it is not yet.
+    pub(crate) fn preparing(&mut self, session: usize, statement: usize) -> Vec<u8> {
+        // In a transaction that has failed nothing can be prepared, and all else is refused, too.
+        if self.status(session) == b'E' || !self.sessions[session].prepared.insert(statement) {
+            return Vec::new();
+        }
+        let known = &self.statements[statement];
+        wire::parse(&name_of(statement), &known.sql, &known.types)
+    }
+
+    /// Sends a request, at this time, and waits until it is answered or is seen to wait for a lock. With `begins`, a transaction is begun
+    /// before, which is left open.
+    pub(crate) fn send(
+        &mut self,
+        session: usize,
+        request: &[u8],
+        at: Option<(i64, bool)>,
+    ) -> Result<Went> {
+        let one = &mut self.sessions[session];
+        let mut bytes = Vec::with_capacity(request.len() + 64);
+        one.awaited = 1;
+        if let Some((now, begins)) = at {
+            if one.now != Some(now) && one.status != b'E' {
+                bytes.extend(wire::query(&format!("set sim.now = '{now}'")));
+                one.awaited += 1;
+                // What is set in a transaction that is rolled back is not set.
+                one.now = (one.status == b'I').then_some(now);
+            }
+            if begins {
+                bytes.extend(wire::query("begin"));
+                one.awaited += 1;
+            }
+        }
+        bytes.extend_from_slice(request);
+        one.stream.write_all(&bytes)?;
+        self.look(session, true)
+    }
+
+    /// Whether a request that waited for a lock has gone on.
+    pub(crate) fn look_again(&mut self, session: usize) -> Result<Went> {
+        if self.is_blocked(session)? {
+            return Ok(Went::Blocked);
+        }
+        self.look(session, false)
+    }
+
+    fn look(&mut self, session: usize, is_new: bool) -> Result<Went> {
+        let mut waited = false;
+        loop {
+            if self.sessions[session].read()? {
+                return Ok(Went::Done(self.sessions[session].last_answer()));
+            }
+            if !self.is_blocked(session)? {
+                continue;
+            }
+            if is_new && !waited {
+                // If it is a deadlock, it is one since just now.
+                waited = true;
+                std::thread::sleep(DEADLOCKS_FOUND);
+                continue;
+            }
+            return Ok(Went::Blocked);
+        }
+    }
+
+    fn is_blocked(&mut self, session: usize) -> Result<bool> {
+        // It is what one asks on.
+        if session == self.admin {
+            return Ok(false);
+        }
+        let process = self.sessions[session].process;
+        let sql = format!("select cardinality(pg_blocking_pids({process})) > 0");
+        let rows = self.ask(&sql)?;
+        Ok(rows
+            .first()
+            .is_some_and(|row| row[0].as_deref() == Some("t")))
+    }
+
+    /// Carries out what must not fail nor wait.
+    pub(crate) fn must(&mut self, session: usize, sql: &str) -> Result<Vec<u8>> {
+        match self.send(session, &wire::query(sql), None)? {
+            Went::Done(answer) => {
+                if let Some((code, said)) = wire::error_in(&answer) {
+                    bail!("{sql}: {code} {said}");
+                }
+                Ok(answer)
+            }
+            Went::Blocked => bail!("{sql}: waits for a lock"),
+        }
+    }
+
+    /// Asks something on a session that nobody else has.
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let admin = &mut self.sessions[self.admin];
+        admin.awaited = 1;
+        admin.stream.write_all(&wire::query(sql))?;
+        let answer = admin.wait()?;
+        if let Some((code, said)) = wire::error_in(&answer) {
+            bail!("{sql}: {code} {said}");
+        }
+        Ok(wire::rows(&answer))
+    }
+
+    /// What was notified since the last time.
+    pub(crate) fn hear(&mut self) -> Result<Vec<Vec<u8>>> {
+        let hearing = &mut self.sessions[self.hearing];
+        hearing.awaited = 1;
+        hearing.stream.write_all(&wire::query(""))?;
+        let answer = hearing.wait()?;
+        Ok(wire::messages(&answer)
+            .filter(|(tag, _)| *tag == b'A')
+            .map(|(tag, body)| wire::message(tag, &[body]))
+            .collect())
+    }
+
+    /// From now on statements have this in the place of that. Answers whether some had it since the last call.
+    pub(crate) fn break_statements(&mut self, broken: Option<(String, String)>) -> bool {
+        self.broken = broken;
+        std::mem::take(&mut self.has_broken)
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+/// What a statement is called on every session.
+pub(crate) fn name_of(statement: usize) -> String {
+    format!("s{statement}")
+}
+
+impl Session {
+    /// Reads for a moment. True: all that was awaited is there.
+    fn read(&mut self) -> Result<bool> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            while let Some(length) = wire::first_length(&self.bytes) {
+                let message: Vec<u8> = self.bytes.drain(..length).collect();
+                let tag = message[0];
+                if tag == b'Z' {
+                    self.status = message[5];
+                    self.awaited = self.awaited.saturating_sub(1);
+                    let mut answer = std::mem::take(&mut self.answer);
+                    answer.extend(message);
+                    self.answers.push(answer);
+                } else {
+                    self.answer.extend(message);
+                }
+            }
+            if self.awaited == 0 {
+                return Ok(true);
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => {
+                    let said = wire::error_in(&self.answer);
+                    bail!("the server has ended a session: {said:?}");
+                }
+                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until all is there.
+    fn wait(&mut self) -> Result<Vec<u8>> {
+        // A server that is busy with others may take its time.
+        for _ in 0..10_000 {
+            if self.read()? {
+                return Ok(self.last_answer());
+            }
+        }
+        bail!("the server does not answer");
+    }
+
+    /// The answer to the request itself: what came before was asked beside it.
+    fn last_answer(&mut self) -> Vec<u8> {
+        let mut answers = std::mem::take(&mut self.answers);
+        answers.pop().unwrap_or_default()
+    }
+}
+
+/// The first message of a connection to a database.
+fn hello(database: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend_from_slice(&196_608_u32.to_be_bytes());
+    for text in ["user", "postgres", "database", database, "TimeZone", "UTC"] {
+        body.extend_from_slice(text.as_bytes());
+        body.push(0);
+    }
+    body.push(0);
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    let mut hello = length.to_be_bytes().to_vec();
+    hello.extend(body);
+    hello
+}
+
+/// Whether a statement can change anything that is looked at after it.
+pub(crate) fn writes(sql: &str) -> bool {
+    let bare: String = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+        .to_ascii_lowercase();
+    let is_beat = bare.contains("update dacapo.worker") && !bare.contains("insert");
+    !is_beat
+        && (["insert into", "delete from", "update dacapo."]
+            .iter()
+            .any(|word| bare.contains(word))
+            || bare.split("dacapo.").skip(1).any(|rest| {
+                rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_')
+                    .starts_with('(')
+            }))
+}
+
+/// What a statement is about, in a few words.
+pub(crate) fn label(sql: &str) -> String {
+    let line = sql.trim_start().lines().next().unwrap_or_default();
+    let line = line.trim_start_matches("-- ");
+    line.chars().take(60).collect()
+}
+
+pub(crate) fn check_socket(path: &std::path::Path) -> Result<()> {
+    ensure!(
+        path.as_os_str().len() < 100,
+        "{} is too long for a socket's name",
+        path.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Some seeds, each time. `./x sim` plays as many as one likes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dacapo_sim::Theatre;
+
+/// How many seeds are played; fewer when the machine is slow.
+const SEEDS: u64 = 300;
+const TIME_BOX: Duration = Duration::from_secs(60);
+
+struct Stage {
+    theatre: Option<Theatre>,
+    directory: PathBuf,
+}
+
+impl Stage {
+    fn new(name: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("dacapo-sim-{}-{name}", std::process::id()));
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let guest = target.join("wasm32-wasip2/guest/script.wasm");
+        Self {
+            theatre: Some(Theatre::new(&directory, &guest).unwrap()),
+            directory,
+        }
+    }
+
+    fn theatre(&mut self) -> &mut Theatre {
+        self.theatre.as_mut().unwrap()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.theatre = None;
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn no_seed_loses_or_repeats_anything() {
+    let mut stage = Stage::new("s");
+    let began = Instant::now();
+    let mut played = 0;
+    for seed in 1..=SEEDS {
+        if began.elapsed() > TIME_BOX {
+            break;
+        }
+        let report = stage.theatre().play(seed, false).unwrap();
+        assert!(
+            report.wrong.is_empty(),
+            "seed {seed} went wrong: {:#?}; play it again: ./x sim --seed {seed}",
+            report.wrong
+        );
+        played += 1;
+    }
+    println!("{played} seeds in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_seed_goes_the_same_way_each_time() {
+    let mut stage = Stage::new("t");
+    let seeds = 1..=30;
+    let mut digests = |seeds: &mut dyn Iterator<Item = u64>| -> Vec<(u64, u64, u32)> {
+        seeds
+            .map(|seed| {
+                let report = stage.theatre().play(seed, false).unwrap();
+                (seed, report.digest, report.choices)
+            })
+            .collect()
+    };
+    let first = digests(&mut seeds.clone());
+    let mut second = digests(&mut seeds.rev());
+    second.reverse();
+    assert_eq!(first, second);
+}
