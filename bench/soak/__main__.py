@@ -214,8 +214,8 @@ def open_snapshot(postgres: Postgres) -> psycopg.Connection:
 
 def say_sample(soak: Soak) -> None:
     sample = soak.samples[-1]
-    claim = f"{sample.claim.p50:.1f}/{sample.claim.p99:.1f}" if sample.claim else "–"
-    probe = f"{sample.probe.p50:.1f}/{sample.probe.p99:.1f}" if sample.probe else "–"
+    claim = f"{sample.claim.p50:.1f}/{sample.claim.p99:.1f}" if sample.claim else "-"
+    probe = f"{sample.probe.p50:.1f}/{sample.probe.p99:.1f}" if sample.probe else "-"
     say(
         f"{sample.at / 60:5.1f} min  {sample.started:5.0f} started/s {sample.ended:5.0f} ended/s {sample.swept:5.0f} deleted/s"
         f"  ready {sample.ready}  claim {claim} ms  probe {probe} ms  {sum(sample.sizes.values()) / 2**20:.0f} MiB"
@@ -242,8 +242,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     target = REPOSITORY / "target"
     parser = argparse.ArgumentParser(
         prog="bench/run soak",
-        description=f"Dacapo at work for a long time, on a private Postgres: {THREE.share:.0%} of the runs have three steps, the others wait"
-        " for events, sleep and have children.",
+        description=f"Dacapo at work for a long time, on a private Postgres: {THREE.share:.0%} of the runs have three steps,"
+        " the others wait for events, sleep and have children.",
     )
     parser.add_argument("--minutes", type=float, default=60, help="how long [default: %(default)s]")
     parser.add_argument(

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from compare import machine
 from compare.measure import percentile
 from compare.postgres import ROLE, Postgres
@@ -48,7 +46,8 @@ LATENCIES = """
 # What the statements of Dacapo and its clients cost so far.
 STATEMENTS = r"""
     select s.queryid::text,
-        left(regexp_replace(regexp_replace(s.query, '--[^\n]*\n', '', 'g'), '\s+', ' ', 'g'), %(characters)s), s.calls, s.total_exec_time / 1000,
+        left(regexp_replace(regexp_replace(s.query, '--[^\n]*\n', '', 'g'), '\s+', ' ', 'g'), %(characters)s),
+        s.calls, s.total_exec_time / 1000,
         s.shared_blks_hit + s.shared_blks_read
     from pg_stat_statements s join pg_roles r on r.oid = s.userid
     where r.rolname = %(role)s
@@ -87,7 +86,7 @@ class Sample:
     sizes: Mapping[str, int]
     dead: Mapping[str, int]
     vacuums: Mapping[str, int]
-    # Runs that are there, by where their task is.
+    # Runs that are there, by where their task is: about, since the server's counters are late.
     ready: int
     leased: int
     suspended: int
@@ -185,9 +184,10 @@ class Sampler:
             sizes={name: int(size) for name, size in self._all(SIZES)},
             dead={name: row[0] for name, row in tables.items()},
             vacuums={name: row[4] for name, row in tables.items()},
-            ready=tables["task_ready"][1],
-            leased=tables["task_leased"][1],
-            suspended=tables["task_suspended"][1],
+            # Sessions tell of what they did up to a second late.
+            ready=max(0, tables["task_ready"][1]),
+            leased=max(0, tables["task_leased"][1]),
+            suspended=max(0, tables["task_suspended"][1]),
             kept=tables["run"][1],
             started=(now.started - last.started) / seconds,
             ended=(now.ended - last.ended) / seconds,

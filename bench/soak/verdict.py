@@ -146,14 +146,17 @@ def _head(soak: Soak) -> list[str]:
     length = soak.samples[-1].at if soak.samples else 0.0
     loads = [sample.others_cpu for sample in soak.samples] or [0.0]
     stolen = [sample.stolen for sample in soak.samples] or [0.0]
+    asked = f"{about['rate']:.0f} runs/s were asked for"
+    if about.get("most"):
+        asked += f", half of the {about['most']:.0f} that it did at most"
     lines = [
         f"# A soak of {length / 60:.0f} minutes",
         "",
-        f"{about['dacapo']}, Postgres {about['postgres']} on {about['fileSystem']}, {of['processor']} with {of['processors']} processors and"
-        f" {of['memoryMiB']} MiB, {about['when']}. {about['rate']:.0f} runs/s were asked for"
-        + (f", half of the {about['most']:.0f} that it did at most" if about.get("most") else "")
-        + f". Runs are kept for {about['retentionSeconds']:.0f} s once they have ended; a sweep began every {about['sweepSeconds']:.0f} s at most."
-        f" From minute {plan.snapshot_begin / 60:.1f} to minute {plan.snapshot_end / 60:.1f} another session held a snapshot open.",
+        f"{about['dacapo']}, Postgres {about['postgres']} on {about['fileSystem']}, {about['when']}.",
+        f"{of['processor']} with {of['processors']} processors and {of['memoryMiB']} MiB.",
+        f"{asked}. Runs are kept for {about['retentionSeconds']:.0f} s once they have ended, and a sweep begins every",
+        f"{about['sweepSeconds']:.0f} s at most. From minute {plan.snapshot_begin / 60:.1f} to minute {plan.snapshot_end / 60:.1f}",
+        "another session held a snapshot open.",
         "",
         f"Others used {median(loads):.2f} processors meanwhile (at most {max(loads):.2f}); {median(stolen):.2f} were stolen (at most"
         f" {max(stolen):.2f}).",
@@ -210,14 +213,14 @@ def _phases(soak: Soak) -> list[str]:
         values = [found(phase) for phase in PHASES]
         ratio = values[1] / values[0] if values[0] and values[1] is not None else None
         slower = " **slower**" if is_judged and ratio and ratio > SLOWER_MAX else ""
-        shown = ["–" if value is None else _short(value) for value in values]
-        lines.append(f"| {title} | {' | '.join(shown)} | {'–' if ratio is None else f'{ratio:.2f}'}{slower} |")
+        shown = ["-" if value is None else _short(value) for value in values]
+        lines.append(f"| {title} | {' | '.join(shown)} | {'-' if ratio is None else f'{ratio:.2f}'}{slower} |")
     return lines
 
 
 def _grown(growth: Growth | None, shown: Callable[[float], str]) -> str:
     if growth is None:
-        return "– | – | too few samples"
+        return "- | - | too few samples"
     judged = " **grows**" if growth.factor > GROWTH_MAX else ""
     return f"{shown(growth.first)} | {shown(growth.last)} | {growth.factor:.2f}{judged}"
 
@@ -284,8 +287,8 @@ def _statements(soak: Soak) -> list[str]:
     ]
     for name in names:
         costs = [phases[phase].get(name, Cost("", 0, 0.0, 0)) for phase in PHASES]
-        times = [f"{cost.seconds / cost.calls * 1000:.2f}" if cost.calls else "–" for cost in costs]
-        blocks = [f"{cost.blocks / cost.calls:.0f}" if cost.calls else "–" for cost in costs]
+        times = [f"{cost.seconds / cost.calls * 1000:.2f}" if cost.calls else "-" for cost in costs]
+        blocks = [f"{cost.blocks / cost.calls:.0f}" if cost.calls else "-" for cost in costs]
         text = during[name].text[:90].replace("|", "\\|")
         lines.append(f"| `{text}` | {during[name].calls} | {' | '.join([*times, *blocks])} |")
     return lines
