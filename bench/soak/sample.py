@@ -54,7 +54,7 @@ STATEMENTS = r"""
 """
 
 # What is told of a statement.
-STATEMENT_CHARACTERS = 160
+STATEMENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ def _statements(soak: Soak) -> list[str]:
         costs = [phases[phase].get(name, Cost("", 0, 0.0, 0)) for phase in PHASES]
         times = [f"{cost.seconds / cost.calls * 1000:.2f}" if cost.calls else "-" for cost in costs]
         blocks = [f"{cost.blocks / cost.calls:.0f}" if cost.calls else "-" for cost in costs]
-        text = during[name].text[:90].replace("|", "\\|")
+        text = during[name].text.replace("|", "\\|")
         lines.append(f"| `{text}` | {during[name].calls} | {' | '.join([*times, *blocks])} |")
     return lines
 
