@@ -12,6 +12,10 @@ demo *arguments:
 test *arguments:
     ./x test {{arguments}}
 
+# Let Dacapo work for a long time, and watch what grows.
+soak *arguments:
+    ./x soak {{arguments}}
+
 # Play seeds of the simulation: how many, or one with `--seed N`.
 sim *arguments:
     ./x sim {{arguments}}

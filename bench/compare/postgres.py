@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ class PostgresError(Exception):
 class Postgres:
     """A running server. Used in a `with`, it is stopped at the end and its data are removed."""
 
-    def __init__(self, parent: Path) -> None:
+    def __init__(self, parent: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self.programs = find_programs()
+        self._settings = settings
         self._user = server_user()
         self.directory = Path(tempfile.mkdtemp(prefix="dacapo-compare-", dir=parent))
         self.data = self.directory / "data"
@@ -71,7 +73,7 @@ class Postgres:
 
     def _start(self) -> None:
         self._run("initdb", "-A", "trust", "-U", "postgres", "--locale=C", "--encoding=UTF8", "-D", str(self.data))
-        settings = dict(SETTINGS, unix_socket_directories=str(self.directory))
+        settings = dict(self._settings, unix_socket_directories=str(self.directory))
         self.counts_statements = any(self.programs.parent.glob("lib*/**/pg_stat_statements.so"))
         if self.counts_statements:
             settings |= STATEMENTS
@@ -133,6 +135,11 @@ class Postgres:
         with self.connect("postgres") as connection:
             row = connection.execute("show server_version").fetchone()
         return row[0].split()[0] if row else "unknown"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def seconds(self) -> float:
         """Processor time of all processes of the server, also of those that have ended."""
