@@ -127,8 +127,22 @@ fn is_runaway_recursion(error: &wasmtime::Error) -> bool {
     backtrace.frames().len() >= RECURSION_FRAMES_MIN && functions.len() <= RECURSION_FUNCTIONS_MAX
 }
 
-/// What a Rust program writes before it aborts, as one line: `panicked at src/lib.rs:3:5: no such order`.
+/// What a program writes before it aborts, as one line.
 fn panic_text(tail: &[String]) -> Option<String> {
+    rust_panic(tail).or_else(|| go_panic(tail))
+}
+
+/// What Go says first, before the stacks of all its goroutines: `panic: no such order`, `fatal error: all goroutines are asleep - deadlock!`.
+fn go_panic(tail: &[String]) -> Option<String> {
+    let starts = ["panic: ", "fatal error: "];
+    let said = |line: &&String| starts.iter().any(|start| line.starts_with(start));
+    tail.iter()
+        .find(said)
+        .map(|line| line.trim_end().to_owned())
+}
+
+/// `panicked at src/lib.rs:3:5: no such order`.
+fn rust_panic(tail: &[String]) -> Option<String> {
     const START: &str = "panicked at ";
     let (at, first) = tail
         .iter()
@@ -162,6 +176,17 @@ mod tests {
         assert_eq!(
             panic_text(&tail).as_deref(),
             Some("panicked at src/lib.rs:3:5: no such order")
+        );
+    }
+
+    #[test]
+    fn what_go_says_comes_before_its_stacks() {
+        let tail = lines(
+            "other\nfatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [chan receive]:\nmain.main()\n\tmain.go:7 +0x2",
+        );
+        assert_eq!(
+            panic_text(&tail).as_deref(),
+            Some("fatal error: all goroutines are asleep - deadlock!")
         );
     }
 

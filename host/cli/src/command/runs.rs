@@ -388,8 +388,8 @@ fn run_text(run: &Run) -> String {
     }
     if let Some(failure) = &run.failure {
         line("failure", &format!("{}: {}", failure.code, failure.message));
-        for frame in backtrace(failure.details.as_ref().map(|details| details.as_str())) {
-            line("", &format!("  at {frame}"));
+        for at in trace(failure.details.as_ref().map(|details| details.as_str())) {
+            line("", &at);
         }
     }
     if let Some(blocked) = &run.blocked {
@@ -434,8 +434,8 @@ fn run_text(run: &Run) -> String {
                 "\n{} attempt {} on {}: {}: {}",
                 step.key, attempt.number, attempt.worker, failure.code, failure.message
             );
-            for frame in backtrace(failure.details.as_ref().map(|details| details.as_str())) {
-                let _ = write!(text, "\n  at {frame}");
+            for at in trace(failure.details.as_ref().map(|details| details.as_str())) {
+                let _ = write!(text, "\n{at}");
             }
         }
     }
@@ -486,12 +486,33 @@ fn details(intervention: &Intervention) -> String {
     text
 }
 
+/// Lines of a trace that are shown.
+const TRACE_LINES_MAX: usize = 40;
+
 /// The functions that were running, innermost first, as the details of a failure or of a block have them.
 pub(crate) fn backtrace(details: Option<&str>) -> Vec<String> {
     let details: serde_json::Value = details
         .and_then(|details| serde_json::from_str(details).ok())
         .unwrap_or_default();
     frames(&details)
+}
+
+/// Where the code was, a line each: the functions that were running, or what its language says of that.
+pub(crate) fn trace(details: Option<&str>) -> Vec<String> {
+    let details: serde_json::Value = details
+        .and_then(|details| serde_json::from_str(details).ok())
+        .unwrap_or_default();
+    let frames = frames(&details);
+    if !frames.is_empty() {
+        return frames.iter().map(|frame| format!("  at {frame}")).collect();
+    }
+    let said = details["trace"].as_str().unwrap_or_default().trim_end();
+    let mut lines: Vec<String> = said.lines().map(|line| format!("  {line}")).collect();
+    if lines.len() > TRACE_LINES_MAX {
+        let rest = lines.split_off(TRACE_LINES_MAX).len();
+        lines.push(format!("  ({rest} lines more with --output json)"));
+    }
+    lines
 }
 
 fn frames(details: &serde_json::Value) -> Vec<String> {
@@ -669,5 +690,32 @@ async fn watch(args: One, global: &Global, ui: Ui) -> Result<ExitCode> {
         }
         // Ends early when the run does; time running out is what happens while it is under way.
         let _ = client.wait(id, Some(WATCH_EVERY)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_shown_in_the_words_of_its_language() {
+        let python = r#"{"trace": "Traceback:\n  in pay\nKeyError: 'card'\n"}"#;
+        assert_eq!(
+            trace(Some(python)),
+            ["  Traceback:", "    in pay", "  KeyError: 'card'"]
+        );
+        assert_eq!(
+            trace(Some(r#"{"backtrace": ["pay at src/lib.rs:3"]}"#)),
+            ["  at pay at src/lib.rs:3"]
+        );
+        assert!(trace(None).is_empty());
+    }
+
+    #[test]
+    fn of_a_long_trace_the_beginning_is_shown() {
+        let long = serde_json::json!({ "trace": "deeper\n".repeat(100) }).to_string();
+        let lines = trace(Some(&long));
+        assert_eq!(lines.len(), TRACE_LINES_MAX + 1);
+        assert!(lines[TRACE_LINES_MAX].contains("60 lines more"));
     }
 }

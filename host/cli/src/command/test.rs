@@ -320,9 +320,8 @@ fn show(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>, ui: Ui) {
 
 /// Where the code was when it ended.
 fn backtrace_text(details: Option<&Payload>) -> Option<String> {
-    let frames = runs::backtrace(details.map(Payload::as_str));
-    let lines = frames.iter().map(|frame| format!("  at {frame}"));
-    (!frames.is_empty()).then(|| lines.collect::<Vec<_>>().join("\n"))
+    let lines = runs::trace(details.map(Payload::as_str));
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn as_json(run: &Run, error: Option<&Error>, crashes: Option<&Crashes>) -> Value {
