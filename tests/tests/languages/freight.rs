@@ -1,13 +1,25 @@
 //! What others hand over, where a kit reads it into types: integers that no double holds, and texts as large as they may be.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use dacapo_sandbox::SandboxConfig;
 use dacapo_testkit::{Child, Component, Run, RunOutcome, json};
 
-use crate::projects::{GO, Language, PYTHON, RUST, freight};
+use crate::projects::{GO, Language, PYTHON, RUST, cache, freight};
 
+/// The component of this language, which is compiled once.
 async fn loaded(language: Language) -> Component {
-    Component::load(freight(language).await).unwrap()
+    static LOADED: Mutex<BTreeMap<&str, Component>> = Mutex::new(BTreeMap::new());
+    let file = freight(language).await;
+    let limits = SandboxConfig {
+        cache_dir: Some(cache()),
+        ..Component::default_limits()
+    };
+    let mut loaded = LOADED.lock().unwrap();
+    let load = || Component::load_with(file, limits).unwrap();
+    loaded.entry(language.name).or_insert_with(load).clone()
 }
 
 async fn output<T: serde::de::DeserializeOwned>(language: Language, run: &mut Run) -> T {
