@@ -223,10 +223,11 @@ def _phases(soak: Soak) -> list[str]:
     return lines
 
 
-def _grown(growth: Growth | None, shown: Callable[[float], str]) -> str:
+def _grown(growth: Growth | None, shown: Callable[[float], str], least: float) -> str:
+    """Growth as cells of a table. What is less than `least` is not judged."""
     if growth is None:
         return "- | - | too few samples"
-    judged = " **grows**" if growth.factor > GROWTH_MAX else ""
+    judged = " **grows**" if growth.factor > GROWTH_MAX and growth.last - growth.first > least else ""
     return f"{shown(growth.first)} | {shown(growth.last)} | {growth.factor:.2f}{judged}"
 
 
@@ -250,10 +251,10 @@ def _sizes(soak: Soak) -> list[str]:
 
     for name in soak.relations():
         most = max(size_of(name)(sample) for sample in soak.samples)
-        lines.append(f"| {name} | {mib(most)} | {_grown(soak.growth(size_of(name)), mib)} |")
+        lines.append(f"| {name} | {mib(most)} | {_grown(soak.growth(size_of(name)), mib, MIB)} |")
     if soak.samples:
         most = max(sum(sample.sizes.values()) for sample in soak.samples)
-        lines.append(f"| all | {mib(most)} | {_grown(soak.growth(lambda s: sum(s.sizes.values())), mib)} |")
+        lines.append(f"| all | {mib(most)} | {_grown(soak.growth(lambda s: sum(s.sizes.values())), mib, MIB)} |")
     return lines
 
 
@@ -272,7 +273,7 @@ def _memory(soak: Soak) -> list[str]:
         "| | first, MiB | last, MiB | last / first |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {title} | {_grown(soak.growth(figure), _short)} |" for title, figure in figures]
+    lines += [f"| {title} | {_grown(soak.growth(figure), _short, 1)} |" for title, figure in figures]
     return lines
 
 
