@@ -49,9 +49,9 @@ def main() -> int:
     if arguments.report:
         write(Soak.of_data(json.loads(arguments.report.read_text())), arguments.to)
         return 0
-    # So that everything is stopped by the same way out.
+    # So that everything is stopped by the same way out, and what was seen is kept.
     for stop in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+        signal.signal(stop, signal.default_int_handler)
     plan = Plan.of(arguments.minutes, arguments.snapshot_minutes)
     with tempfile.TemporaryDirectory() as directory, Postgres(arguments.data, SETTINGS) as postgres:
         dacapo = catalogue.dacapo(arguments.dacapo, arguments.client, arguments.component, Path(directory))

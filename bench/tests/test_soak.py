@@ -72,6 +72,12 @@ class Verdicts(unittest.TestCase):
         text = verdict(soak(*(sample(at, 10 * MIB if at < 2400 else 30 * MIB) for at in range(0, 6000, 60))))
         self.assertIn("| 30.0 | 30.0 | 30.0 | 1.00 |", row(text, "run"))
 
+    def test_what_grew_until_vacuum_came_after_the_snapshot_is_not_counted(self) -> None:
+        plan = Plan.of(minutes=16, snapshot_minutes=4)
+        found = soak(*(sample(at, 10 * MIB if at < plan.snapshot_end + 100 else 30 * MIB) for at in range(0, 960, 5)))
+        found.plan = plan
+        self.assertIn("| 30.0 | 30.0 | 30.0 | 1.00 |", row(verdict(found), "run"))
+
     def test_a_table_that_grows_in_the_second_half_is_told_of(self) -> None:
         text = verdict(soak(*(sample(at, (10 + at / 100) * MIB) for at in range(0, 6000, 60))))
         self.assertIn("**grows**", row(text, "run"))
