@@ -42,7 +42,7 @@ pub const MUTANTS: [Mutant; 14] = [
     Mutant {
         name: "closed-fence-is-good-enough",
         about: "a fence that is closed lets flushes pass until it is gone",
-        first: None,
+        first: Some(422),
         of: Of::Statements,
         text: "connection = $2 and open",
         by: "connection = $2",
