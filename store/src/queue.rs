@@ -381,13 +381,22 @@ pub async fn close_own_fences(
     worker: WorkerId,
     except: i16,
 ) -> Result<(), StoreError> {
+    let mut tx = sqlx::Connection::begin(&mut connection.0).await?;
+    // Whoever renews a fence holds this lock, and the update must see what it has put in: a statement of its own, that begins afterwards.
+    sqlx::query_scalar!(
+        "select id from dacapo.worker where id = $1 for update",
+        worker.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
     sqlx::query!(
         "update dacapo.fence set open = false where worker_id = $1 and connection <> $2 and open",
         worker.0,
         except
     )
-    .execute(&mut connection.0)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(())
 }
 
