@@ -27,7 +27,15 @@ pub(crate) enum Of {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 14] = [
+pub const MUTANTS: [Mutant; 15] = [
+    Mutant {
+        name: "fences-close-without-a-lock",
+        about: "a fence that is renewed while its worker drains is left open",
+        first: Some(11_107),
+        of: Of::Statements,
+        text: "select id from dacapo.worker where id = $1 for update",
+        by: "select id from dacapo.worker where id = $1",
+    },
     Mutant {
         name: "fence-not-looked-at",
         about: "a flush is written whether its worker still has its fence or not",
