@@ -1,6 +1,8 @@
 //! What a service does with the Rust client, at the word of `bench/`: one command a line on standard input, one answer a line on standard
 //! output. The peers' programs in `bench/peers` understand the same commands. The database is the one that `DATABASE_URL` names.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 
 use std::error::Error;
