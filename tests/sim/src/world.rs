@@ -938,10 +938,12 @@ impl World<'_> {
 
     /// Answers a request.
     fn answer(&mut self, id: u32, answer: &[u8]) -> Result<()> {
-        if self.links[&id].owner == Owner::Outside {
-            return self.granted(id, answer);
+        match self.links.get(&id) {
+            // Its client is gone, and nothing of it is left.
+            None => Ok(()),
+            Some(link) if link.owner == Owner::Outside => self.granted(id, answer),
+            Some(_) => self.send(id, answer),
         }
-        self.send(id, answer)
     }
 
     /// Sends bytes to a client, and lets it do what it can with them.
