@@ -31,7 +31,7 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "fences-close-without-a-lock",
         about: "a fence that is renewed while its worker drains is left open",
-        first: Some(11_107),
+        first: None,
         of: Of::Statements,
         text: "select id from dacapo.worker where id = $1 for update",
         by: "select id from dacapo.worker where id = $1",

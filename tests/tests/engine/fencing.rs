@@ -122,6 +122,51 @@ async fn a_fenced_worker_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_is_renewed_while_its_worker_drains_is_closed_with_the_others() {
+    let database = database().await;
+    let mut control = database.store.connect().await.unwrap();
+    let worker = WorkerId(uuid::Uuid::now_v7());
+    let lease = Duration::from_secs(60);
+    dacapo_store::register(&mut control, worker, "test", "0", lease, 2, None)
+        .await
+        .unwrap();
+    // What renewing one does, up to its commit.
+    let mut renewing = database.store.pool().begin().await.unwrap();
+    for statement in [
+        "update dacapo.worker set lease_until = lease_until + interval '1 second' where id = $1",
+        "delete from dacapo.fence where worker_id = $1 and connection = 1",
+        "insert into dacapo.fence (worker_id, connection) values ($1, 2)",
+    ] {
+        let done = sqlx::query(statement).bind(worker.0);
+        assert_eq!(
+            done.execute(&mut *renewing).await.unwrap().rows_affected(),
+            1
+        );
+    }
+    let closing =
+        tokio::spawn(async move { dacapo_store::close_own_fences(&mut control, worker, 0).await });
+    database
+        .until(
+            "the fences are about to be closed",
+            "select count(*) = 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .await;
+    renewing.commit().await.unwrap();
+    closing.await.unwrap().unwrap();
+    let open: Vec<i16> =
+        sqlx::query_scalar("select connection from dacapo.fence where worker_id = $1 and open")
+            .bind(worker.0)
+            .fetch_all(database.store.pool())
+            .await
+            .unwrap();
+    assert_eq!(open, [0]);
+    // Nor is there another one for those that come later.
+    let mut late = database.store.connect().await.unwrap();
+    let renewed = dacapo_store::renew_fence(&mut late, worker, 2, 3).await;
+    assert!(renewed.unwrap() == dacapo_store::RenewedFence::Fenced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_not_disturb_its_successor() {
     let database = database().await;
     database.deploy("probe").await;
