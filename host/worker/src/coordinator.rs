@@ -40,10 +40,6 @@ const VACUUM_PAUSE: Duration = Duration::from_secs(3);
 /// Claims read the queue from the last claimed row on; every so often from the very beginning, for rows that were committed late.
 const FLOOR_RESET: Duration = Duration::from_secs(1);
 
-/// Such a look from the very beginning takes as long as there are entries of rows that are gone but not yet taken away, which grow while
-/// somebody holds an old snapshot. So the next one comes no sooner than after so many times as long as the last one took.
-const LOOK_REST: u32 = 20;
-
 /// How long the database may take for all that is due at once before it is asked anew, by another connection; as long as the lease at least.
 /// Twice as long each time after that, since every connection that is given up may still wait on the server.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -187,10 +183,6 @@ pub(crate) struct Coordinator {
     next_due: Option<Timestamp>,
     next_deadline: Option<Timestamp>,
     floor_reset: Instant,
-    /// No look from the very beginning before this.
-    look_after: Instant,
-    /// One has been put off until then.
-    is_to_look: bool,
     claims_since_vacuum: u64,
     next_vacuum: Instant,
     /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
@@ -244,8 +236,6 @@ impl Coordinator {
             next_due: None,
             next_deadline: None,
             floor_reset: now,
-            look_after: now,
-            is_to_look: false,
             claims_since_vacuum: 0,
             next_vacuum: now,
             takeovers_from: now,
@@ -371,20 +361,12 @@ impl Coordinator {
             again |= self.take_up;
         }
         again |= self.admit(connection).await?;
-        if self.is_to_look && Instant::now() >= self.look_after {
-            self.is_to_look = false;
-            self.lines.forget_floors();
-            self.want_claim = true;
-        }
         if self.want_claim {
             again |= self.claim(connection).await?;
         }
         self.vacuum();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
-        if self.is_to_look {
-            rest = rest.min(self.look_after.saturating_duration_since(now));
-        }
         let next_turn = self.lines.next_at();
         for due in [self.next_due, self.next_deadline, next_turn]
             .into_iter()
@@ -604,22 +586,16 @@ impl Coordinator {
             self.want_claim = false;
             return Ok(false);
         }
-        let began = Instant::now();
-        if self.floor_reset.elapsed() >= FLOOR_RESET && began >= self.look_after {
+        if self.floor_reset.elapsed() >= FLOOR_RESET {
             self.lines.forget_floors();
-            self.floor_reset = began;
+            self.floor_reset = Instant::now();
         }
         let Some(claim) = self.lines.claim(limit) else {
             self.want_claim = false;
-            self.is_to_look = false;
             return Ok(false);
         };
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
-        if claim.sources.iter().any(|(_, floor)| floor.is_none()) {
-            self.look_after = Instant::now() + LOOK_REST * began.elapsed();
-            self.is_to_look = false;
-        }
         if !claimed.leased.is_empty() {
             Failpoint::Claimed.reach();
         }
@@ -627,8 +603,7 @@ impl Coordinator {
         let full = found >= limit as usize;
         self.claims_since_vacuum += found as u64;
         let now = self.incarnation.clock.now();
-        let may_look = Instant::now() >= self.look_after;
-        let is_to_look = self.lines.claimed(&claim, &claimed, now, may_look);
+        let look_again = self.lines.claimed(&claim, &claimed, now);
         // What was put aside has made room for another one.
         for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
             self.lines.look_at(queue);
@@ -644,10 +619,9 @@ impl Coordinator {
             };
             self.start(one);
         }
-        if is_to_look && may_look {
+        if look_again {
             return Ok(true);
         }
-        self.is_to_look |= is_to_look;
         self.want_claim = full;
         self.more_ready = full;
         Ok(full && limit < room)

@@ -158,15 +158,8 @@ impl Lines {
         })
     }
 
-    /// What a claim has brought. True: some source should be looked at from its beginning before the worker rests; the next claim does, if it
-    /// may.
-    pub(crate) fn claimed(
-        &mut self,
-        claim: &Claim,
-        runs: &ClaimedRuns,
-        now: Timestamp,
-        may_look: bool,
-    ) -> bool {
+    /// What a claim has brought. True: some source should be looked at from its beginning before the worker rests.
+    pub(crate) fn claimed(&mut self, claim: &Claim, runs: &ClaimedRuns, now: Timestamp) -> bool {
         let mut newest: HashMap<Option<i32>, Timestamp> = HashMap::new();
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
         for (source, place) in leased.chain(runs.put_aside.iter().copied()) {
@@ -184,9 +177,7 @@ impl Lines {
         let mut is_to_look = false;
         for (source, floor) in &claim.sources {
             if floor.is_some() && !newest.contains_key(source) {
-                if may_look {
-                    self.floors.remove(source);
-                }
+                self.floors.remove(source);
                 is_to_look = true;
             }
         }
@@ -253,19 +244,16 @@ mod tests {
             put_aside: vec![(None, at)],
         };
         let claim = lines.claim(10).unwrap();
-        assert!(!lines.claimed(&claim, &found, at, true));
+        assert!(!lines.claimed(&claim, &found, at));
         let claim = lines.claim(10).unwrap();
         assert_eq!(
             claim.sources,
             [(None, Some(Timestamp::from_micros(9_800_000)))]
         );
-        assert!(lines.claimed(&claim, &ClaimedRuns::default(), at, false));
-        // It was put off.
-        assert_eq!(lines.claim(10).unwrap().sources, claim.sources);
-        assert!(lines.claimed(&claim, &ClaimedRuns::default(), at, true));
+        assert!(lines.claimed(&claim, &ClaimedRuns::default(), at));
         let claim = lines.claim(10).unwrap();
         assert_eq!(claim.sources, [(None, None)]);
-        assert!(!lines.claimed(&claim, &ClaimedRuns::default(), at, true));
+        assert!(!lines.claimed(&claim, &ClaimedRuns::default(), at));
     }
 
     #[test]
