@@ -41,8 +41,8 @@ const PING_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Store {
     options: PgConnectOptions,
-    /// For what needs a session of its own.
-    direct: PgConnectOptions,
+    /// For what needs a session of its own, if that is another way.
+    direct: Option<PgConnectOptions>,
     pool: PgPool,
 }
 
@@ -92,6 +92,15 @@ impl Store {
     /// A handle on the database at `url` (`postgres://…`), with at most `connections_max` pooled connections. Connects when first
     /// used. Fails only if the URL cannot be understood.
     pub fn new(url: &str, connections_max: u32) -> Result<Self, StoreError> {
+        Self::with_rest(url, connections_max, RESTED)
+    }
+
+    /// The same, where a pooled connection is tried before it is used if it has rested for so long.
+    pub fn with_rest(
+        url: &str,
+        connections_max: u32,
+        rested: Duration,
+    ) -> Result<Self, StoreError> {
         let options = options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
@@ -99,9 +108,9 @@ impl Store {
             // A ping before each use doubles the round trips; a dead connection shows itself by its first error.
             .test_before_acquire(false)
             // One that rested may have died without a word, and what is sent on it would never be answered.
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for < RESTED {
+                    if meta.idle_for < rested {
                         return Ok(true);
                     }
                     let ping = tokio::time::timeout(PING_MAX, connection.ping()).await;
@@ -110,7 +119,7 @@ impl Store {
             })
             .connect_lazy_with(options.clone());
         Ok(Self {
-            direct: options.clone(),
+            direct: None,
             options,
             pool,
         })
@@ -119,7 +128,7 @@ impl Store {
     /// Listens and migrates by this URL of the same database: both need a session of their own, which a pooler that shares them out by
     /// transaction cannot give.
     pub fn with_direct(mut self, url: &str) -> Result<Self, StoreError> {
-        self.direct = options(url)?;
+        self.direct = Some(options(url)?);
         Ok(self)
     }
 
@@ -132,7 +141,12 @@ impl Store {
 
     /// How to connect to the same database for what needs a session of its own.
     pub(crate) fn direct(&self) -> &PgConnectOptions {
-        &self.direct
+        self.direct.as_ref().unwrap_or(&self.options)
+    }
+
+    /// Whether that is another way than for all else.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// How to connect to the same database, with the settings of [`Store::pool`].

@@ -61,6 +61,11 @@ pub enum MigrateError {
     /// A migration was changed after it had been applied, or failed in the middle.
     #[error("cannot migrate the database")]
     Failed(#[source] sqlx::migrate::MigrateError),
+    /// What is to be migrated past a pooler is another database than the one that was looked at.
+    #[error(
+        "the direct URL leads to another database than the database URL: nothing was migrated. Name the same one in both"
+    )]
+    OtherDatabase,
     /// The database did not answer, or refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -144,6 +149,14 @@ async fn not_migrated(store: &Store) -> Result<SchemaState, MigrateError> {
     Err(MigrateError::Foreign { tables })
 }
 
+/// Whether both lead to one database: two URLs may be of different ones by mistake.
+async fn is_same_database(store: &Store, direct: &sqlx::PgPool) -> Result<bool, StoreError> {
+    const WHICH: &str = "select (select system_identifier::text from pg_control_system()) || '/' || (select oid from pg_database where datname = current_database())";
+    let asked: String = sqlx::query_scalar(WHICH).fetch_one(store.pool()).await?;
+    let migrated: String = sqlx::query_scalar(WHICH).fetch_one(direct).await?;
+    Ok(asked == migrated)
+}
+
 /// Brings the database to this binary's schema. Any number of processes may do so at once: one does the work while the others
 /// wait. Refuses, and touches nothing, when the database belongs to a newer binary or to somebody else.
 pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
@@ -162,9 +175,18 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect_lazy_with(store.direct().clone());
-    let migrated = migrator.run(&pool).await;
+    let same = if store.has_direct() {
+        is_same_database(store, &pool).await
+    } else {
+        Ok(true)
+    };
+    let migrated = match same {
+        Ok(true) => migrator.run(&pool).await.map_err(MigrateError::Failed),
+        Ok(false) => Err(MigrateError::OtherDatabase),
+        Err(error) => Err(error.into()),
+    };
     pool.close().await;
-    migrated.map_err(MigrateError::Failed)?;
+    migrated?;
     let to = newest_schema();
     Ok(if from == to {
         MigrateOutcome::UpToDate(to)

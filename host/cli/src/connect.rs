@@ -41,7 +41,8 @@ const HINT: &str = "expected postgres://user:password@host:port/name";
 /// A handle on the database that was given, or on that of a running `dacapo dev`, not yet connected.
 pub(crate) fn chosen_store(global: &Global) -> Result<Store> {
     let store = store(&url(global)?)?;
-    let Some(direct) = &global.direct_url else {
+    // It belongs to the database that was given, and to none that was found.
+    let (Some(direct), Some(_)) = (&global.direct_url, &global.database_url) else {
         return Ok(store);
     };
     store.with_direct(direct).map_err(|error| {

@@ -295,7 +295,7 @@ impl Coordinator {
             if let Some(deadline) = deadline
                 && (self.playing.is_empty() || Instant::now() >= deadline)
             {
-                return self.leave().await;
+                return in_time(patience, self.leave()).await;
             }
             let rest = deadline.map_or(rest, |deadline| {
                 rest.min(deadline.saturating_duration_since(Instant::now()))

@@ -1004,7 +1004,8 @@ impl World<'_> {
         place.owed = Duration::ZERO;
         let worker = {
             let _inside = runtime.enter();
-            let store = Store::new(&place.url, 4)?;
+            // How long one has rested is told by a clock that is not simulated.
+            let store = Store::with_rest(&place.url, 4, Duration::MAX)?;
             self.theatre.house.worker(store, self.plan.config.clone())?
         };
         place.life = Some(Life {
