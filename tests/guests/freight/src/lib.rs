@@ -1,5 +1,7 @@
 //! Integers of 64 bits and large texts from others: the same in each language whose kit reads them into types.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use bindings::exports::test::freight::freight::Guest;
 use dacapo_guest::{child, step, wait_for};
 use serde::Deserialize;
