@@ -148,7 +148,7 @@ impl Script<'_> {
             0 => Err(Failure {
                 code: self.text(),
                 message: self.text(),
-                retryable: self.next() % 2 == 0,
+                retryable: self.next().is_multiple_of(2),
                 details: match self.next() % 2 {
                     0 => None,
                     _ => Some(self.json()),
@@ -204,9 +204,17 @@ impl Script<'_> {
                 let (initial_ms, max_ms) = (self.ms(), self.ms());
                 let number = self.next();
                 options.set_retry(Retry {
-                    max_attempts: if number % 4 == 0 { number } else { number % 4 },
+                    max_attempts: if number.is_multiple_of(4) {
+                        number
+                    } else {
+                        number % 4
+                    },
                     initial_ms,
-                    factor: if number % 3 == 0 { factor } else { 1.0 },
+                    factor: if number.is_multiple_of(3) {
+                        factor
+                    } else {
+                        1.0
+                    },
                     max_ms,
                 });
                 self.options.push(options);
@@ -276,7 +284,7 @@ impl Script<'_> {
             }
             29 => {
                 let (name, reason) = (self.text(), self.text());
-                if self.next() % 8 == 0 {
+                if self.next().is_multiple_of(8) {
                     steps::step_reject(&name, &reason);
                 }
             }
@@ -288,7 +296,7 @@ impl Script<'_> {
             }
             31 => {
                 let (url, name) = (self.text(), self.text());
-                if self.next() % 6 == 0 {
+                if self.next().is_multiple_of(6) {
                     let request = http::Request {
                         method: name.clone(),
                         url,
@@ -300,13 +308,13 @@ impl Script<'_> {
             }
             32 => {
                 let statement = self.text();
-                if self.next() % 8 == 0 {
+                if self.next().is_multiple_of(8) {
                     let _ = sql::query(&statement, &[sql::Value::Float(f64::NAN)]);
                 }
             }
             33 => {
                 let name = self.text();
-                if self.next() % 8 == 0 {
+                if self.next().is_multiple_of(8) {
                     let _ = secrets::reveal(&name);
                 }
             }
@@ -338,10 +346,10 @@ impl Script<'_> {
             _ => number % 4,
         };
         let options = forks::Options::new();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             options.set_max_parallel(self.next() % 4);
         }
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             options.set_race();
         }
         if let Ok(forks::Side::Branch(index)) = forks::fork(&name, branches, Some(&options)) {
@@ -409,7 +417,7 @@ impl Script<'_> {
 
     /// Pointers and handles that are none.
     fn forge(&mut self) {
-        if self.next() % 4 != 0 {
+        if !self.next().is_multiple_of(4) {
             return;
         }
         let number = self.next();
