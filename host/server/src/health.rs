@@ -39,8 +39,8 @@ struct VersionBody {
     version: &'static str,
 }
 
-/// All endpoints, for a server of the caller's own.
-pub fn router(probe: Probe) -> Router {
+/// The endpoints that say whether the process works, and what it is.
+pub fn health(probe: Probe) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))

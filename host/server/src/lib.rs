@@ -7,11 +7,17 @@
 //! | `GET /version` | name and version |
 //!
 //! All bodies are JSON. What "does its work" means is for the process to say: it hands in a [`Probe`]. This crate knows no worker.
+//!
+//! [`health`] is what a worker shows to whoever looks after it. [`everything`] is for a process that people and services use, too: it
+//! has an [`App`], which knows the database.
 
 #![forbid(unsafe_code)]
 
+mod app;
 mod health;
 mod server;
 
-pub use health::{Probe, Readiness, router};
+pub use app::{App, everything};
+pub use axum::Router;
+pub use health::{Probe, Readiness, health};
 pub use server::{Server, ServerError};

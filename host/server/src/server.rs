@@ -4,11 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-
-use crate::{Probe, router};
 
 /// How long connections that are open at the end may take to finish. Nothing here takes longer to answer, but a client may keep its
 /// connection open for ever.
@@ -61,7 +60,7 @@ impl Server {
     /// [`ServerError::Serve`] if no connection can be accepted any more.
     pub async fn serve(
         self,
-        probe: Probe,
+        routes: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
         let (stopping, stopped) = oneshot::channel();
@@ -70,7 +69,7 @@ impl Server {
             // The receiver is gone only if nobody waits for the end any more.
             let _ = stopping.send(());
         };
-        let serving = axum::serve(self.listener, router(probe)).with_graceful_shutdown(shutdown);
+        let serving = axum::serve(self.listener, routes).with_graceful_shutdown(shutdown);
         let grace = async {
             if stopped.await.is_err() {
                 // The server ended by itself; its result is the answer.

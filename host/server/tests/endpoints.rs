@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_server::{Probe, Readiness, Server};
+use dacapo_server::{Probe, Readiness, Server, health};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -43,7 +43,7 @@ async fn start(readiness: Readiness) -> Running {
         let stopped = async {
             let _ = stopped.await;
         };
-        server.serve(probe, stopped).await.unwrap();
+        server.serve(health(probe), stopped).await.unwrap();
     });
     Running {
         address,

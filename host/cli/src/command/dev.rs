@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dacapo_client::{Breaking, Client, QueueChange};
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
-use dacapo_server::{Probe, Readiness};
+use dacapo_server::{App, Probe, Readiness};
 use dacapo_worker::{Worker, WorkerConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,12 @@ async fn work(
         None => Arc::new(|| Readiness::Ready),
     };
     let done = CancellationToken::new();
-    let server = serve(args.listen, probe, done.clone()).await?;
+    let server = serve(
+        args.listen,
+        dacapo_server::everything(App::new(client.clone(), probe)),
+        done.clone(),
+    )
+    .await?;
     // Before the first deploy, so that no change is missed.
     let mut watcher = watch::Watcher::new(&args.paths, args.manifest.file.as_deref())
         .map_err(|error| Failed::request(format!("cannot watch files: {}", chain(&error))))?;

@@ -288,7 +288,7 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
     let server = args.listen.map(|address| {
         serve(
             address,
-            worker_probe(worker.health(), heartbeat),
+            dacapo_server::health(worker_probe(worker.health(), heartbeat)),
             done.clone(),
         )
     });
@@ -349,17 +349,17 @@ pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
     })
 }
 
-/// Serves health and version until `done`.
+/// Serves some routes until `done`.
 pub(crate) async fn serve(
     address: SocketAddr,
-    probe: Probe,
+    routes: dacapo_server::Router,
     done: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let server = Server::bind(address).await.map_err(Failed::new)?;
     tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
     Ok(tokio::spawn(async move {
         if let Err(error) = server
-            .serve(probe, async move { done.cancelled().await })
+            .serve(routes, async move { done.cancelled().await })
             .await
         {
             tracing::error!(error = chain(&error), "the server stopped");
