@@ -21,6 +21,34 @@ pub(crate) fn dev_url_file(data_dir: &Path) -> PathBuf {
     data_dir.join("database-url")
 }
 
+/// Reads the URLs that were given as files, where none was given in another way: what keeps secrets hands them to a process as files.
+pub(crate) fn read_url_files(global: &mut Global) -> Result<()> {
+    for (url, variable) in [
+        (&mut global.database_url, "DATABASE_URL_FILE"),
+        (&mut global.direct_url, "DACAPO_DIRECT_URL_FILE"),
+    ] {
+        // `DATABASE_URL=` is how a shell says that there is none.
+        url.take_if(|url| url.is_empty());
+        let file = std::env::var_os(variable).filter(|file| !file.is_empty());
+        if let (None, Some(file)) = (&url, file) {
+            *url = Some(url_in(variable, Path::new(&file))?);
+        }
+    }
+    Ok(())
+}
+
+fn url_in(variable: &str, file: &Path) -> Result<String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failed::usage(format!("{variable}: cannot read {shown}: {error}")))?;
+    match text.trim() {
+        "" => Err(Failed::usage(format!(
+            "{variable}: expected the URL of a database in {shown}, which is empty"
+        ))),
+        url => Ok(url.to_owned()),
+    }
+}
+
 /// The URL that was given, or that of a running `dacapo dev`.
 pub(crate) fn url(global: &Global) -> Result<String> {
     if let Some(url) = &global.database_url {
@@ -31,7 +59,7 @@ pub(crate) fn url(global: &Global) -> Result<String> {
         .map(|url| url.trim().to_owned())
         .map_err(|_| {
             Failed::usage("no database was named, and no `dacapo dev` is running").hint(
-                "start `dacapo dev` in another terminal, or give --database-url or DATABASE_URL",
+                "start `dacapo dev` in another terminal, or give --database-url, DATABASE_URL or DATABASE_URL_FILE",
             )
         })
 }

@@ -21,9 +21,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    // `DATABASE_URL=` is how a shell says that there is none.
-    arguments.global.database_url.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
+    if let Err(error) = connect::read_url_files(&mut arguments.global) {
+        return ui.fail(&error);
+    }
     let log = arguments.command.default_log();
     if let Err(error) = ui::start_tracing(arguments.global.log_format, log) {
         return ui.fail(&error);

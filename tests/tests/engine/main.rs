@@ -31,6 +31,7 @@ mod incident;
 mod isolation;
 mod loading;
 mod manifests;
+mod operating;
 mod outage;
 mod parents;
 mod plans;
