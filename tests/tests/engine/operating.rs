@@ -265,6 +265,31 @@ async fn what_images_units_and_manifests_have_the_binary_do_it_knows() {
 }
 
 #[test]
+fn the_image_is_built_of_all_that_the_workspace_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let ignored = read(".dockerignore");
+    let sent: Vec<&str> = ignored
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--offline", "--no-deps"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    for package in metadata["packages"].as_array().unwrap() {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let directory = manifest.parent().unwrap().strip_prefix(root).unwrap();
+        assert!(
+            sent.iter().any(|sent| directory.starts_with(sent)),
+            ".dockerignore keeps {} from the image's build",
+            directory.display()
+        );
+    }
+}
+
+#[test]
 fn units_and_manifests_leave_a_worker_the_time_that_it_takes_to_drain() {
     let seconds = |file: &str, name: &str| -> u64 {
         let file = read(file);
