@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
+use crate::metrics::{Ended, OfWorkflow};
 use crate::sql::SqlAccess;
 use crate::writer::{Reply, Submission};
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     /// When the run is to be ended whatever it does.
     deadline: Option<Timestamp>,
     incarnation: Arc<Incarnation>,
+    /// What is counted for its workflow.
+    counted: Arc<OfWorkflow>,
     state: Mutex<State>,
     /// Held by whoever waits for a hand-over: branches of a run wait at the same time, and what one of them hands over may hold the rows of
     /// another.
@@ -71,6 +74,8 @@ struct State {
     waiting: bool,
     /// Events that no wait has taken yet.
     inbox: Vec<InboxEvent>,
+    /// When those came that a wait has taken, and that is not recorded yet; by their numbers.
+    taken: BTreeMap<u32, Timestamp>,
     /// The newest event that has been seen, taken or not.
     newest_event: u32,
     inbox_seq: i32,
@@ -117,6 +122,7 @@ impl Session {
             waiting: false,
             newest_event: inbox.last().map_or(0, |event| event.seq),
             inbox,
+            taken: BTreeMap::new(),
             inbox_seq: claimed.inbox_seq,
             signal: claimed.signal.take(),
             latest: claimed.claimed_at,
@@ -131,6 +137,7 @@ impl Session {
         Self {
             run: claimed.run,
             deadline: claimed.deadline,
+            counted: incarnation.metrics.of(&claimed.workflow),
             incarnation,
             state: Mutex::new(state),
             handing_over: tokio::sync::Mutex::new(()),
@@ -245,7 +252,16 @@ impl Session {
     }
 
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
-    async fn hand_over(&self, mut end: Option<End>) -> Written {
+    async fn hand_over(&self, end: Option<End>) -> Written {
+        let ended = end.as_ref().map(Ended::from);
+        let written = self.hand_over_in_turn(end).await;
+        if let (Some(ended), Written::Yes { gone: true }) = (&ended, &written) {
+            self.incarnation.metrics.ended(&self.counted, ended);
+        }
+        written
+    }
+
+    async fn hand_over_in_turn(&self, mut end: Option<End>) -> Written {
         let _turn = self.handing_over.lock().await;
         loop {
             // In one go: rows that a nudge hands over in between must be waited for, too.
@@ -360,6 +376,9 @@ impl Journal for Session {
                     Failpoint::AfterBody.reach();
                 }
                 state.appended += 1;
+                let received_at = write.takes_event.and_then(|seq| state.taken.remove(&seq));
+                let metrics = &self.incarnation.metrics;
+                metrics.recorded(&self.counted, &write, received_at);
                 state.is_parent |= write.starts_child.is_some();
                 let mut row = RecordRow {
                     recorded: write.recorded,
@@ -493,6 +512,7 @@ impl Journal for Session {
                 && received_by.is_none_or(|limit| event.received_at <= limit)
         })?;
         let event = state.inbox.remove(place);
+        state.taken.insert(event.seq, event.received_at);
         Some(Event {
             seq: event.seq,
             name: event.name,

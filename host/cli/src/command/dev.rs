@@ -22,6 +22,7 @@ use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
 use crate::command::{deploy, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
+use crate::telemetry;
 use crate::ui::Ui;
 
 /// Name of the database in the private cluster.
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Where the private Postgres keeps its data [default: a data directory of the user]
     #[arg(long, env = "DACAPO_DATA_DIR", value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Answer /health/live, /health/ready and /version here; port 0 takes any
+    /// Answer /health/live, /health/ready, /metrics and /version here; port 0 takes any
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Only the database and the deployments: workers are started with `dacapo worker`
@@ -91,6 +92,7 @@ async fn work(
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits());
     let heartbeat = config.heartbeat;
+    let render = telemetry::count()?;
     let worker = match args.no_worker {
         true => None,
         false => Some(Worker::start(store, config).await.map_err(failed)?),
@@ -102,7 +104,7 @@ async fn work(
     let done = CancellationToken::new();
     let server = serve(
         args.listen,
-        dacapo_server::everything(App::new(client.clone(), probe)),
+        dacapo_server::everything(App::new(client.clone(), probe).with_metrics(render)),
         done.clone(),
     )
     .await?;
