@@ -15,6 +15,7 @@ use crate::ANSWER_MAX;
 use crate::clock::Clock;
 use crate::coordinator::Inbox;
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use crate::writer::Submission;
 
 /// What everything that runs under one worker id shares.
@@ -22,6 +23,7 @@ pub(crate) struct Incarnation {
     pub(crate) id: WorkerId,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Option<Arc<dyn Traces>>,
     store: Store,
     /// The runtime that the worker was started on: a pooled connection made on another one would end with that.
     io: tokio::runtime::Handle,
@@ -51,11 +53,13 @@ impl Incarnation {
         submissions: UnboundedSender<Submission>,
         fences: i16,
         metrics: Arc<Metrics>,
+        traces: Option<Arc<dyn Traces>>,
     ) -> Self {
         Self {
             id,
             clock,
             metrics,
+            traces,
             store,
             inbox,
             io,

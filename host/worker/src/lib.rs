@@ -41,6 +41,7 @@ mod session;
 #[cfg(feature = "failpoints")]
 pub mod sim;
 mod sql;
+mod traces;
 mod writer;
 
 use std::error::Error;
@@ -75,6 +76,7 @@ pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
 pub use crate::metrics::{OTHERS, describe_metrics};
 pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict, move_proven};
+pub use crate::traces::{Span, TRACE_PARENT, Traces};
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
@@ -294,6 +296,7 @@ async fn work(
             submissions,
             fences,
             Arc::clone(&metrics),
+            config.traces.clone(),
         ));
         incarnation.begins_on(&connection);
         let _end = EndOnDrop(Arc::clone(&incarnation));

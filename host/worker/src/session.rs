@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dacapo_model::{RunId, SaidProgress, Timestamp};
+use dacapo_model::{RunId, SaidProgress, StepKey, Timestamp};
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, Signal, SqlRefusal, SqlStep, SqlTransaction, Stop,
     SuspendReason, Suspended, Suspension, Write,
@@ -22,6 +22,7 @@ use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
 use crate::metrics::{Ended, OfWorkflow};
 use crate::sql::SqlAccess;
+use crate::traces::RunTrace;
 use crate::writer::{Reply, Submission};
 
 /// A leased run.
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     incarnation: Arc<Incarnation>,
     /// What is counted for its workflow.
     counted: Arc<OfWorkflow>,
+    /// Its trace, if there is one.
+    trace: Option<RunTrace>,
     state: Mutex<State>,
     /// Held by whoever waits for a hand-over: branches of a run wait at the same time, and what one of them hands over may hold the rows of
     /// another.
@@ -138,6 +141,7 @@ impl Session {
             run: claimed.run,
             deadline: claimed.deadline,
             counted: incarnation.metrics.of(&claimed.workflow),
+            trace: RunTrace::of(claimed, incarnation.traces.as_ref()),
             incarnation,
             state: Mutex::new(state),
             handing_over: tokio::sync::Mutex::new(()),
@@ -254,9 +258,17 @@ impl Session {
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
     async fn hand_over(&self, end: Option<End>) -> Written {
         let ended = end.as_ref().map(Ended::from);
+        // Copied only for who wants to see it.
+        let traced = self
+            .trace
+            .as_ref()
+            .and_then(|trace| Some((trace, end.clone()?)));
         let written = self.hand_over_in_turn(end).await;
         if let (Some(ended), Written::Yes { gone: true }) = (&ended, &written) {
             self.incarnation.metrics.ended(&self.counted, ended);
+            if let Some((trace, end)) = traced {
+                trace.ended(&end, self.incarnation.clock.now());
+            }
         }
         written
     }
@@ -371,7 +383,7 @@ impl Journal for Session {
             return;
         }
         match write {
-            Write::Record(write) => {
+            Write::Record(mut write) => {
                 if write.recorded.kind == dacapo_model::Kind::Step {
                     Failpoint::AfterBody.reach();
                 }
@@ -379,7 +391,14 @@ impl Journal for Session {
                 let received_at = write.takes_event.and_then(|seq| state.taken.remove(&seq));
                 let metrics = &self.incarnation.metrics;
                 metrics.recorded(&self.counted, &write, received_at);
+                if let Some(trace) = &self.trace {
+                    trace.recorded(&write);
+                }
                 state.is_parent |= write.starts_child.is_some();
+                if let (Some(trace), Some(child)) = (&self.trace, &mut write.starts_child) {
+                    let labels = child.labels.take();
+                    child.labels = trace.labels_of_child(&write.recorded.key, labels);
+                }
                 let mut row = RecordRow {
                     recorded: write.recorded,
                     updates_open: write.updates_open,
@@ -575,6 +594,16 @@ impl Journal for Session {
             dacapo_store::ChildState::Active => ChildState::Active,
             dacapo_store::ChildState::Ended(outcome) => ChildState::Ended(outcome),
         })
+    }
+
+    fn attempt_begins(&self, step: &StepKey, number: u32, at: Timestamp) {
+        if let Some(trace) = &self.trace {
+            trace.begins(step, number, at);
+        }
+    }
+
+    fn trace_parent(&self, step: &StepKey, number: u32) -> Option<String> {
+        Some(self.trace.as_ref()?.header(step, number))
     }
 
     fn has_event(&self, names: &[String]) -> bool {

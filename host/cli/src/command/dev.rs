@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
 use crate::command::signal::Stop;
-use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
+use crate::command::worker::{Limits, failed, migrate, serve, trace, worker_probe};
 use crate::command::{deploy, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
-use crate::telemetry;
+use crate::telemetry::{self, OtlpArgs};
 use crate::ui::Ui;
 
 /// Name of the database in the private cluster.
@@ -45,11 +45,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     manifest: deploy::ManifestArgs,
     #[command(flatten)]
+    otlp: OtlpArgs,
+    #[command(flatten)]
     limits: Limits,
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.clone().config(global)?;
+    let mut config = args.limits.clone().config(global)?;
+    let sending = trace(&args.otlp, &mut config)?;
     let files = wasm_files(&args.paths)?;
     let stop = Stop::new()?;
     let private = match &global.database_url {
@@ -57,6 +60,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         None => Some(Private::start(args.data_dir.clone()).await?),
     };
     let result = work(&args, config, &files, private.as_ref(), global, stop, ui).await;
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     // Whatever happened, the server ends in good order, and nobody is sent to it any more.
     let stopped = match private {
         Some(private) => private.stop().await,

@@ -21,7 +21,7 @@ use crate::arguments::{Global, duration};
 use crate::command::signal::Stop;
 use crate::connect;
 use crate::error::{Failed, Result, chain};
-use crate::telemetry;
+use crate::telemetry::{self, Otlp, OtlpArgs, Sending};
 use crate::ui::Ui;
 
 /// A worker is ready when it committed something this short a time ago; with rarer heartbeats, two of them.
@@ -35,6 +35,8 @@ pub(crate) struct Args {
     /// Answer /health/live, /health/ready, /metrics and /version here, such as 127.0.0.1:8080
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     #[command(flatten)]
     limits: Limits,
 }
@@ -219,6 +221,7 @@ impl Limits {
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox
             },
+            traces: None,
         };
         config
             .check()
@@ -275,7 +278,8 @@ pub(crate) fn default_cache_dir() -> Option<PathBuf> {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.config(global)?;
+    let mut config = args.limits.config(global)?;
+    let sending = trace(&args.otlp, &mut config)?;
     let heartbeat = config.heartbeat;
     let store = connect::chosen_store(global)?;
     let mut stop = Stop::new()?;
@@ -310,6 +314,9 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
         });
     });
     let result = work.await.map_err(failed);
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     done.cancel();
     if let Some(server) = server {
         let _ = server.await;
@@ -339,6 +346,15 @@ pub(crate) async fn migrate(store: &Store) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Sends spans of the worker's runs to where the arguments say. What is answered sends the last ones once the worker is gone.
+pub(crate) fn trace(args: &OtlpArgs, config: &mut WorkerConfig) -> Result<Option<Sending>> {
+    let Some((otlp, sending)) = Otlp::new(args)? else {
+        return Ok(None);
+    };
+    config.traces = Some(otlp.shared());
+    Ok(Some(sending))
 }
 
 /// Whether a worker with this heartbeat works.
