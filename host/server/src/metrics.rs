@@ -26,7 +26,7 @@ const DEPTH: &str = "dacapo_queue_depth";
 const OLDEST: &str = "dacapo_queue_oldest_age_seconds";
 const WORKERS: &str = "dacapo_workers";
 const RUNNING: &str = "dacapo_runs_leased";
-const BLOCKED: &str = "dacapo_runs_blocked";
+const BLOCKED: &str = "dacapo_blocked_runs";
 const ANSWERS: &str = "dacapo_database_answers";
 
 struct Scrape {

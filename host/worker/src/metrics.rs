@@ -188,6 +188,11 @@ pub fn describe_metrics() {
     dacapo_sandbox::describe_metrics();
 }
 
+/// The names of all metrics of a worker, also of those that nothing has happened for yet.
+pub fn metric_names() -> impl Iterator<Item = &'static str> {
+    DESCRIPTIONS.iter().map(|(name, ..)| *name)
+}
+
 /// What one worker counts.
 pub(crate) struct Metrics {
     pub(crate) claims_some: Counter,

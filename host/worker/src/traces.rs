@@ -102,6 +102,11 @@ fn hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// Whether a text is a place in a trace, as [`TRACE_PARENT`] wants it.
+pub fn is_trace_parent(text: &str) -> bool {
+    Place::parse(text).is_some()
+}
+
 /// The trace of a run that is played.
 pub(crate) struct RunTrace {
     /// Where spans go; none: this worker only hands the context on.
