@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod backlog;
 mod broadcast;
 mod client;
 mod deployments;
@@ -46,6 +47,7 @@ mod transfer;
 mod wait;
 mod workflows;
 
+pub use backlog::{Backlog, QueueBacklog};
 pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;

@@ -68,9 +68,10 @@ pub use queue::{
     wake_due,
 };
 pub use queues::{
-    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueRow,
-    Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues,
-    pause_queue, pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
+    Admitted, BacklogRow, Begins, DeletedQueue, FleetRow, LimitChange, Placing, PlacingDefaults,
+    QueueChange, QueueRow, Rate, Standstill, admit, backlog, begin_standstill, delete_queue,
+    end_standstill, fleet, is_queue, list_queues, pause_queue, pause_workflow, paused_workflows,
+    resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,

@@ -196,6 +196,66 @@ pub async fn list_queues(
         .collect())
 }
 
+/// How much of a queue waits for workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BacklogRow {
+    /// The namespace of a named queue; empty for what is in none.
+    pub namespace: String,
+    /// The queue's name.
+    pub queue: String,
+    /// Runs that a worker may take.
+    pub ready: u64,
+    /// Runs that wait for their turn.
+    pub held: u64,
+    /// For how long the first in line has waited; none: nobody waits.
+    pub oldest: Option<Duration>,
+}
+
+/// How much waits in all queues of all namespaces. What would be counted beyond `counted_max` is not.
+pub async fn backlog(store: &Store, counted_max: u32) -> Result<Vec<BacklogRow>, StoreError> {
+    let rows = sqlx::query_file!("sql/queue/backlog.sql", i64::from(counted_max))
+        .fetch_all(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(rows
+        .into_iter()
+        .map(|row| BacklogRow {
+            namespace: row.namespace,
+            queue: row.queue,
+            ready: number(row.ready),
+            held: number(row.held),
+            // Clocks and priorities may make it a little less than nothing.
+            oldest: row
+                .oldest_seconds
+                .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        })
+        .collect())
+}
+
+/// The workers as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FleetRow {
+    /// Workers whose lease is not over.
+    pub workers: u64,
+    /// Runs that workers hold.
+    pub running: u64,
+    /// Runs that are blocked.
+    pub blocked: u64,
+}
+
+/// How the workers stand. What would be counted beyond `counted_max` blocked runs is not.
+pub async fn fleet(store: &Store, counted_max: u32) -> Result<FleetRow, StoreError> {
+    let row = sqlx::query_file!("sql/worker/fleet.sql", i64::from(counted_max))
+        .fetch_one(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(FleetRow {
+        workers: number(row.workers),
+        running: number(row.running),
+        blocked: number(row.blocked),
+    })
+}
+
 /// Pauses a queue, or lets it go on. False: there is no such queue.
 pub async fn pause_queue(
     store: &Store,

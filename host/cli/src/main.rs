@@ -8,6 +8,7 @@ mod command;
 mod connect;
 mod error;
 mod manifest;
+mod telemetry;
 mod ui;
 
 use std::process::ExitCode;

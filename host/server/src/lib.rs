@@ -15,9 +15,11 @@
 
 mod app;
 mod health;
+mod metrics;
 mod server;
 
 pub use app::{App, everything};
 pub use axum::Router;
 pub use health::{Probe, Readiness, health};
+pub use metrics::{Render, metrics};
 pub use server::{Server, ServerError};

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dacapo_outbound::{OutboundConfig, Secrets};
 use dacapo_sandbox::SandboxConfig;
 use thiserror::Error;
+
+use crate::traces::Traces;
 
 /// How a worker works. [`WorkerConfig::default`] suits a small machine; [`WorkerConfig::check`] says what does not fit together.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub struct WorkerConfig {
     pub outbound: OutboundConfig,
     /// Where the secrets are that deployments are granted. Default: nowhere.
     pub secrets: Secrets,
+    /// Where spans of runs go. Default: nowhere.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl Default for WorkerConfig {
@@ -76,6 +81,7 @@ impl Default for WorkerConfig {
             sandbox: SandboxConfig::default(),
             outbound: OutboundConfig::default(),
             secrets: Secrets::default(),
+            traces: None,
         }
     }
 }

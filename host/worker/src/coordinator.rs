@@ -265,11 +265,13 @@ impl Coordinator {
                     return Ok(());
                 }
                 Err(TickError::Fenced) => {
+                    self.incarnation.metrics.lease_losses.increment(1);
                     tracing::warn!(worker = %self.incarnation.id.0, "the lease was lost; stopping all runs and beginning anew");
                     self.end_all().await;
                     return Ok(());
                 }
                 Err(TickError::Store(error)) if error.is_transient() => {
+                    self.incarnation.metrics.database_errors.increment(1);
                     if backoff.is_first() {
                         tracing::warn!(%error, cause = error.source(), "the worker waits for the database");
                     }
@@ -403,12 +405,12 @@ impl Coordinator {
         }
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
-            if let Some(Playing {
-                queue: Some(queue), ..
-            }) = self.playing.remove(&run)
-            {
-                // It has made room for another one.
-                self.lines.look_at(queue);
+            if let Some(played) = self.playing.remove(&run) {
+                self.incarnation.metrics.playing.decrement(1);
+                if let Some(queue) = played.queue {
+                    // It has made room for another one.
+                    self.lines.look_at(queue);
+                }
             }
             if self.again.remove(&run) {
                 // The former stay may have ended it meanwhile; then there is nothing to hand back.
@@ -516,6 +518,7 @@ impl Coordinator {
         let took = dacapo_store::take_over(connection, takeovers_max, &reason.to_string()).await?;
         self.took_over_once = true;
         if took.workers > 0 || took.runs > 0 {
+            self.incarnation.metrics.taken_over.increment(took.runs);
             tracing::warn!(
                 workers = took.workers,
                 runs = took.runs,
@@ -594,8 +597,16 @@ impl Coordinator {
             self.want_claim = false;
             return Ok(false);
         };
+        let metrics = Arc::clone(&self.incarnation.metrics);
+        let asked = Instant::now();
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
+        metrics.claim_seconds.record(asked.elapsed());
+        if claimed.leased.is_empty() {
+            metrics.claims_none.increment(1);
+        } else {
+            metrics.claims_some.increment(1);
+        }
         if !claimed.leased.is_empty() {
             Failpoint::Claimed.reach();
         }
@@ -609,6 +620,7 @@ impl Coordinator {
             self.lines.look_at(queue);
         }
         for one in claimed.leased {
+            metrics.claimed(&one);
             self.incarnation
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
@@ -652,6 +664,7 @@ impl Coordinator {
             workflow: claimed.workflow.clone(),
         };
         self.playing.insert(run, playing);
+        self.incarnation.metrics.playing.increment(1);
         let stage = Arc::clone(&self.stage);
         let incarnation = Arc::clone(&self.incarnation);
         let inbox = Arc::clone(&self.inbox);

@@ -80,6 +80,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-worker",
             "anyhow",
             "clap",
+            "hyper-rustls",
             "sqlx",
         ],
     ),

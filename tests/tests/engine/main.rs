@@ -57,6 +57,7 @@ mod sql_steps;
 mod start_options;
 mod starting;
 mod steps;
+mod telemetry;
 mod testing;
 mod timers;
 mod transfer;

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
 use crate::command::signal::Stop;
-use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
+use crate::command::worker::{Limits, failed, migrate, serve, trace, worker_probe};
 use crate::command::{deploy, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
+use crate::telemetry::{self, OtlpArgs};
 use crate::ui::Ui;
 
 /// Name of the database in the private cluster.
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Where the private Postgres keeps its data [default: a data directory of the user]
     #[arg(long, env = "DACAPO_DATA_DIR", value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Answer /health/live, /health/ready and /version here; port 0 takes any
+    /// Answer /health/live, /health/ready, /metrics and /version here; port 0 takes any
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Only the database and the deployments: workers are started with `dacapo worker`
@@ -44,11 +45,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     manifest: deploy::ManifestArgs,
     #[command(flatten)]
+    otlp: OtlpArgs,
+    #[command(flatten)]
     limits: Limits,
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.clone().config(global)?;
+    let mut config = args.limits.clone().config(global)?;
+    let sending = trace(&args.otlp, &mut config)?;
     let files = wasm_files(&args.paths)?;
     let stop = Stop::new()?;
     let private = match &global.database_url {
@@ -56,6 +60,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         None => Some(Private::start(args.data_dir.clone()).await?),
     };
     let result = work(&args, config, &files, private.as_ref(), global, stop, ui).await;
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     // Whatever happened, the server ends in good order, and nobody is sent to it any more.
     let stopped = match private {
         Some(private) => private.stop().await,
@@ -91,6 +98,7 @@ async fn work(
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits());
     let heartbeat = config.heartbeat;
+    let render = telemetry::count()?;
     let worker = match args.no_worker {
         true => None,
         false => Some(Worker::start(store, config).await.map_err(failed)?),
@@ -102,7 +110,7 @@ async fn work(
     let done = CancellationToken::new();
     let server = serve(
         args.listen,
-        dacapo_server::everything(App::new(client.clone(), probe)),
+        dacapo_server::everything(App::new(client.clone(), probe).with_metrics(render)),
         done.clone(),
     )
     .await?;

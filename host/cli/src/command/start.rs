@@ -7,6 +7,7 @@ use dacapo_client::{
     Begins, ClientError, Debounce, OnConflict, Run, Singleton, StartOptions, Status, Timestamp,
     parse_priority,
 };
+use dacapo_worker::{TRACE_PARENT, is_trace_parent};
 
 use crate::arguments::Global;
 use crate::command::json_argument;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// A label to find the run by; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
+    /// The trace that the run is a part of, and the span that starts it, as the header of this name says it
+    #[arg(long, env = "TRACEPARENT", value_parser = trace_parent, value_name = "00-TRACE-SPAN-FLAGS")]
+    traceparent: Option<String>,
     /// The run fails when it has not ended by itself this long after its start, such as 90s or 2h; its code is not asked
     #[arg(long, value_parser = arguments::duration)]
     deadline: Option<Duration>,
@@ -126,6 +130,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     let input = json_argument(&args.input)?;
     let client = connect::client(global).await?;
+    let labels = labels_of(&args);
     let options = StartOptions {
         key: args.key,
         singleton: args.singleton.map(|key| Singleton {
@@ -137,7 +142,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             quiet,
             at_most: args.at_most,
         }),
-        ..args.placing.options(args.labels, args.deadline)
+        ..args.placing.options(labels, args.deadline)
     };
     let started = client
         .start_by_name(&args.workflow, &input, options)
@@ -158,6 +163,24 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// The labels, with the trace.
+fn labels_of(args: &Args) -> Vec<(String, String)> {
+    let mut labels = args.labels.clone();
+    if let Some(place) = &args.traceparent
+        && labels.iter().all(|(name, _)| name != TRACE_PARENT)
+    {
+        labels.push((TRACE_PARENT.to_owned(), place.clone()));
+    }
+    labels
+}
+
+fn trace_parent(text: &str) -> std::result::Result<String, String> {
+    match is_trace_parent(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 00-<32 hexadecimal digits>-<16>-<2>".to_owned()),
+    }
+}
+
 /// Starts a run for each line.
 async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let (name, text) = match from {
@@ -166,7 +189,7 @@ async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCo
     };
     let text = text.map_err(|error| Failed::usage(format!("cannot read {name}: {error}")))?;
     let placing = args.placing.clone();
-    let options = placing.options(args.labels.clone(), args.deadline);
+    let options = placing.options(labels_of(args), args.deadline);
     let mut lines = Vec::new();
     let mut starts = Vec::new();
     for (line, input) in (1..).zip(text.lines()) {
