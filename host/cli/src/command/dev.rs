@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dacapo_client::{Breaking, Client, QueueChange};
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
-use dacapo_server::{App, Probe, Readiness};
+use dacapo_server::{App, Probe, Readiness, Render};
 use dacapo_worker::{Worker, WorkerConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let mut config = args.limits.clone().config(global)?;
+    let render = telemetry::count()?;
     let sending = trace(&args.otlp, &mut config)?;
     let files = wasm_files(&args.paths)?;
     let stop = Stop::new()?;
@@ -59,7 +60,17 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         Some(_) => None,
         None => Some(Private::start(args.data_dir.clone()).await?),
     };
-    let result = work(&args, config, &files, private.as_ref(), global, stop, ui).await;
+    let result = work(
+        &args,
+        config,
+        render,
+        &files,
+        private.as_ref(),
+        global,
+        stop,
+        ui,
+    )
+    .await;
     if let Some(sending) = sending {
         sending.finish().await;
     }
@@ -72,9 +83,14 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 }
 
 /// Everything but the private Postgres, until somebody stops it or the worker cannot go on.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once, by what owns all of these"
+)]
 async fn work(
     args: &Args,
     config: WorkerConfig,
+    render: Render,
     files: &[PathBuf],
     private: Option<&Private>,
     global: &Global,
@@ -98,7 +114,6 @@ async fn work(
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits());
     let heartbeat = config.heartbeat;
-    let render = telemetry::count()?;
     let worker = match args.no_worker {
         true => None,
         false => Some(Worker::start(store, config).await.map_err(failed)?),

@@ -279,7 +279,6 @@ pub(crate) fn default_cache_dir() -> Option<PathBuf> {
 
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
     let mut config = args.limits.config(global)?;
-    let sending = trace(&args.otlp, &mut config)?;
     let heartbeat = config.heartbeat;
     let store = connect::chosen_store(global)?;
     let mut stop = Stop::new()?;
@@ -293,6 +292,7 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
         Some(address) => Some((address, telemetry::count()?)),
         None => None,
     };
+    let sending = trace(&args.otlp, &mut config)?;
     let client = Client::new(store.clone());
     let worker = Worker::start(store, config).await.map_err(failed)?;
     let done = CancellationToken::new();

@@ -93,6 +93,8 @@ impl Otlp {
             DROPPED,
             "Spans that were dropped because the collector did not take them in time."
         );
+        // Shown from the beginning.
+        ::metrics::counter!(DROPPED).increment(0);
         let (queue, spans) = mpsc::channel(WAITING_MAX);
         let sending = Sending(tokio::spawn(send(exporter, spans)));
         Ok(Some((Self { queue }, sending)))
