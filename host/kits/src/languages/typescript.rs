@@ -169,22 +169,18 @@ fn spidermonkey(
     }
     let script = project.support().join("componentize.mjs");
     crate::assets::write_file(&script, include_bytes!("typescript/componentize.mjs"))?;
-    Tool::find(
-        "node",
-        &[],
-        "to run componentize-js",
-        NODE,
-    )?
-    .directory(project.root())
-    .arg(absolute(&script))
-    .arg(absolute(&world.directory))
-    .arg(GUEST)
-    .arg(absolute(bundled))
-    .arg(absolute(made))
-    .run()
+    Tool::find("node", &[], "to run componentize-js", NODE)?
+        .directory(project.root())
+        .arg(absolute(&script))
+        .arg(absolute(&world.directory))
+        .arg(GUEST)
+        .arg(absolute(bundled))
+        .arg(absolute(made))
+        .run()
 }
 
-const NODE: &str = "install Node.js 20 or later from https://nodejs.org, and then type: npm install";
+const NODE: &str =
+    "install Node.js 20 or later from https://nodejs.org, and then type: npm install";
 
 fn node_tool(project: &Project, name: &str, purpose: &str) -> Result<Tool, KitError> {
     let own = project.root().join("node_modules/.bin");
