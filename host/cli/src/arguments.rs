@@ -67,6 +67,26 @@ pub(crate) struct Global {
     pub(crate) log_format: LogFormat,
 }
 
+/// Options of all commands that do nothing at one that asks no database: they are taken there as elsewhere, and not spoken of.
+#[derive(Debug, Args)]
+pub(crate) struct NoDatabase {
+    #[arg(long, hide = true)]
+    database_url: Option<String>,
+    #[arg(long, hide = true)]
+    direct_url: Option<String>,
+    #[arg(long, hide = true, default_value = "default")]
+    namespace: String,
+}
+
+/// Options of all commands that do nothing at one that plays no run either.
+#[derive(Debug, Args)]
+pub(crate) struct NoRuns {
+    #[command(flatten)]
+    no_database: NoDatabase,
+    #[arg(long, hide = true, default_value_t = 1 << 20)]
+    max_payload_bytes: usize,
+}
+
 impl Global {
     /// The limits of payloads.
     pub(crate) fn payload_limits(&self) -> PayloadLimits {

@@ -11,7 +11,7 @@ use dacapo_store::WholeRun;
 use dacapo_worker::Verdict;
 use serde::Serialize;
 
-use crate::arguments::Global;
+use crate::arguments::{Global, NoDatabase};
 use crate::command::deploy::{self, ManifestArgs};
 use crate::command::{proof, runs};
 use crate::error::{Failed, Result};
@@ -25,6 +25,8 @@ pub(crate) struct Args {
     /// The component to play them over
     #[arg(long, short, value_name = "FILE.wasm")]
     component: PathBuf,
+    #[command(flatten)]
+    _no_database: NoDatabase,
     #[command(flatten)]
     manifest: ManifestArgs,
     /// Take it as fine, too, if the code comes to a step that the manifest says was inserted before it has asked for all that is recorded

@@ -255,7 +255,7 @@ fn waiting(run: &RunSummary) -> String {
     run.waiting_for.as_ref().map_or_else(String::new, waits_for)
 }
 
-fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
+pub(crate) fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
     let until = waiting
         .wake_at
         .map_or_else(String::new, |at| format!(" until {}", short(at)));
