@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod children;
 mod code;
 mod columns;
@@ -32,6 +33,12 @@ mod time;
 mod transfer;
 mod unblock;
 
+pub use access::{
+    AuditNote, AuditRow, FindAudit, FoundSession, FoundToken, Grant, Hash, MadeToken, NewToken,
+    SessionOf, TokenRow, begin_session, create_token, end_session, find_session, find_token,
+    has_tokens, list_audit, list_tokens, manifests, note_audit, note_token_used, revoke_token,
+    run_for_access, sweep_audit,
+};
 pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
     tell_parent,
