@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use dacapo_model::{PayloadLimits, RunId};
-use dacapo_store::{RunRow, Store};
+use dacapo_store::{AuditNote, RunRow, Store};
 
-use crate::ClientError;
+use crate::{ClientError, Payloads};
 use crate::announce::Announcer;
 use crate::gather::Gathering;
 use crate::resolve::Resolved;
 use crate::retry::retried;
 use crate::run::{Progress, Run, RunProgress};
+use crate::sight::{Secrets, Sight};
 use crate::start::Start;
 
 /// Connections that a client opens at most, beside the one that listens.
@@ -25,6 +26,7 @@ pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) namespace: Arc<str>,
     pub(crate) limits: PayloadLimits,
+    pub(crate) sight: Arc<Sight>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     pub(crate) starts: Arc<Gathering<Start>>,
     pub(crate) looks: Arc<Gathering<RunId>>,
+    pub(crate) deeds: Arc<Gathering<AuditNote>>,
+    pub(crate) secrets: Secrets,
 }
 
 impl Client {
@@ -70,9 +74,12 @@ impl Client {
                 announcer,
                 starts: Arc::default(),
                 looks: Arc::default(),
+                deeds: Arc::default(),
+                secrets: Secrets::default(),
             }),
             namespace: NAMESPACE.into(),
             limits: PayloadLimits::default(),
+            sight: Arc::default(),
         }
     }
 
@@ -111,6 +118,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         self.with_steps(row).await
     }
 
@@ -120,7 +128,7 @@ impl Client {
         let run = row.id;
         let steps = retried(|| dacapo_store::steps_of(store, run)).await?;
         let interventions = retried(|| dacapo_store::interventions(store, run)).await?;
-        Ok(Run::from_rows(row, steps, interventions)?)
+        self.run(row, steps, interventions).await
     }
 
     /// How far a run is.
@@ -132,6 +140,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let steps_done = match row.said {
             Some(_) => 0,
             None => retried(|| dacapo_store::steps_done(store, run)).await?,
@@ -143,7 +152,7 @@ impl Client {
             status,
             done: progress.done,
             total: progress.total,
-            note: progress.note,
+            note: progress.note.filter(|_| self.payloads() != Payloads::Hidden),
         })
     }
 }

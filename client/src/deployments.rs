@@ -244,6 +244,7 @@ impl Client {
         component: &[u8],
         manifest: &Manifest,
     ) -> Result<DeployOutcome, ClientError> {
+        self.check_package(descriptor)?;
         let deploy = Deploy {
             descriptor,
             digest,
@@ -272,6 +273,7 @@ impl Client {
         if let Some(who) = deploy.who {
             check_who(who)?;
         }
+        self.check_package(deploy.descriptor)?;
         let manifest = deploy.manifest.checked(deploy.descriptor)?;
         for _ in 0..TRIES_MAX {
             let (active, changes) = self.changes_by(deploy.descriptor).await?;
@@ -400,7 +402,10 @@ impl Client {
             dacapo_store::list_deployments(store, &self.namespace, package.as_deref(), None)
         })
         .await?;
-        Ok(rows.into_iter().map(DeploymentInfo::from_row).collect())
+        let seen = rows
+            .into_iter()
+            .filter(|row| self.may_see_package(&row.package));
+        Ok(seen.map(DeploymentInfo::from_row).collect())
     }
 
     /// A deployment with what is in it; without a number the active one.
@@ -422,7 +427,13 @@ impl Client {
         let row = row.ok_or_else(|| not_found(&package, number))?;
         let content = self.content(&package, row.number).await?;
         let changes = retried(|| dacapo_store::deployment_changes(store, row.id)).await?;
-        let descriptor = content.descriptor;
+        let mut descriptor = content.descriptor;
+        descriptor
+            .workflows
+            .retain(|workflow| self.check_workflow(&workflow.name).is_ok());
+        if descriptor.workflows.is_empty() && self.limits_of_scope().is_some() {
+            return Err(not_found(&package, number));
+        }
         Ok(DeploymentDetails {
             info: DeploymentInfo::from_row(row),
             version: descriptor.version,
@@ -467,6 +478,9 @@ impl Client {
                 dacapo_store::deployment_content(store, &self.namespace, &package, number)
             })
             .await?;
+            if let Some(content) = &content {
+                self.check_package(&content.descriptor)?;
+            }
             let (expects, changes) = match content {
                 Some(content) if !content.is_retired => {
                     let (active, changes) = self.changes_by(&content.descriptor).await?;
@@ -511,6 +525,10 @@ impl Client {
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
+        if self.limits_of_scope().is_some() {
+            let content = self.content(&package, number).await?;
+            self.check_package(&content.descriptor)?;
+        }
         let retire =
             || dacapo_store::retire_deployment(store, &self.namespace, &package, number, undo, who);
         retried(retire).await?.map_err(refused)
@@ -556,6 +574,8 @@ impl Client {
                 .collect()
         };
         let (old, new) = (&one.descriptor, &other.descriptor);
+        self.check_package(old)?;
+        self.check_package(new)?;
         Ok(DeploymentDiff {
             from,
             to,
@@ -577,6 +597,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn collect_deployments(&self, dry_run: bool) -> Result<Vec<Collected>, ClientError> {
+        self.check_whole("code of all packages")?;
         let store = self.store();
         let collect = |dry_run| {
             retried(move || dacapo_store::collect_deployments(store, dry_run, Duration::ZERO))
@@ -607,6 +628,28 @@ impl Client {
             }
         });
         Ok(collected.collect())
+    }
+
+    /// Refuses a component whose workflows are not all within the client's scope.
+    fn check_package(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        let workflows = descriptor.workflows.iter();
+        self.check_workflows(workflows.map(|workflow| workflow.name.as_str()))
+    }
+
+    /// Whether a package may have a workflow that is within the client's scope.
+    fn may_see_package(&self, package: &str) -> bool {
+        let Some(scope) = self.limits_of_scope() else {
+            return true;
+        };
+        let start = format!("{package}/");
+        scope.workflows.is_empty()
+            || scope.workflows.iter().any(|pattern| {
+                let pattern = pattern.as_str();
+                match pattern.split_once('*') {
+                    Some((fixed, _)) => fixed.starts_with(&start) || start.starts_with(fixed),
+                    None => pattern.starts_with(&start),
+                }
+            })
     }
 
     /// The full name of a package that was deployed here.

@@ -221,6 +221,26 @@ pub enum ClientError {
         /// The schedule's policy.
         overlap: Overlap,
     },
+    /// There is a token of this name. Nothing was changed.
+    #[error("there is a token {0:?} already")]
+    TokenExists(String),
+    /// There is no such token. Nothing was changed.
+    #[error("there is no token {0:?}")]
+    TokenNotFound(String),
+    /// The access that this client has does not reach so far. Nothing was changed.
+    #[error("{what} is out of reach: this access is limited to {scope}")]
+    OutOfScope {
+        /// What was asked for.
+        what: String,
+        /// What there is access to.
+        scope: String,
+    },
+    /// Payloads are hidden from this client, and this is full of them.
+    #[error("{0} are hidden: this access shows no payloads")]
+    Withheld(&'static str),
+    /// The operating system has no random numbers.
+    #[error("the operating system gave no random numbers: {0}")]
+    NoRandomness(String),
     /// The run ended with a failure.
     #[error("run {run} failed: {failure}")]
     Failed {
@@ -351,6 +371,11 @@ impl ClientError {
             Self::ScheduleExists(_) => "schedule-exists",
             Self::ScheduleConflict { .. } => "schedule-conflict",
             Self::ScheduleBusy { .. } => "schedule-busy",
+            Self::TokenExists(_) => "token-exists",
+            Self::TokenNotFound(_) => "token-not-found",
+            Self::OutOfScope { .. } => "out-of-scope",
+            Self::Withheld(_) => "withheld",
+            Self::NoRandomness(_) => "no-randomness",
             Self::Failed { .. } => "run-failed",
             Self::RunCancelled { .. } => "run-cancelled",
             Self::WaitTimedOut { .. } => "wait-timed-out",
@@ -419,6 +444,14 @@ impl ClientError {
             Self::ScheduleBusy { run, .. } => {
                 format!("wait until it ends, `dacapo cancel {run}`, or start another one in any case with --force")
             }
+            Self::TokenExists(name) => {
+                format!("give it another name, or revoke that one first with `dacapo token revoke {name}`")
+            }
+            Self::TokenNotFound(_) => "`dacapo token list` shows the tokens of this namespace".to_owned(),
+            Self::OutOfScope { .. } => {
+                "use a token with a wider scope, or none; start runs with the labels that the scope names".to_owned()
+            }
+            Self::Withheld(_) => "use a token that was made without --no-payloads".to_owned(),
             Self::WaitTimedOut { status: Status::Blocked, run, .. } => format!("`dacapo runs show {run}` says what blocks it"),
             Self::WaitTimedOut { status: Status::Queued, .. } => "is a worker running? Start one with `dacapo worker`".to_owned(),
             Self::Decode { .. } => "generate the types anew from the WIT of the workflow that is deployed".to_owned(),

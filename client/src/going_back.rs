@@ -14,7 +14,7 @@ use crate::options::check_text;
 use crate::retry::retried;
 use crate::run::RunSummary;
 use crate::start::{bad_input, payload};
-use crate::{Action, Client, ClientError, ListFilter, RunFilter};
+use crate::{Action, Client, ClientError, ListFilter, Payloads, RunFilter};
 
 /// The longest name of whoever does it, in bytes.
 const WHO_BYTES_MAX: usize = 200;
@@ -175,6 +175,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let there = self.clone().with_namespace(&row.namespace);
         there
             .start_again(run, RunId::new(), &row.workflow, &row.input, options, who)
@@ -198,6 +199,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let options = RerunOptions {
             from: Some(String::new()),
             deployment: OnDeployment::Of(deployment),
@@ -247,6 +249,7 @@ impl Client {
     /// [`ClientError::ChildrenEnding`] while children that were cancelled on account of its end have not ended.
     pub async fn retry(&self, run: RunId, who: &str) -> Result<RetryPlan, ClientError> {
         check_who(who)?;
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::retry(&mut connection, run, who).await?;
         answer.map_err(|refusal| not_retried(refusal, run))
@@ -257,6 +260,7 @@ impl Client {
     /// # Errors
     /// Those of [`Client::retry`].
     pub async fn plan_retry(&self, run: RunId) -> Result<RetryPlan, ClientError> {
+        self.check_run(run).await?;
         let store = self.store();
         let answer = retried(|| dacapo_store::plan_retry(store, run)).await?;
         answer.map_err(|refusal| not_retried(refusal, run))
@@ -282,6 +286,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let run = RunSummary::from_row(row)?;
         let ids = [run.id];
         let open = retried(|| dacapo_store::open_rows(store, &ids)).await?;
@@ -302,6 +307,7 @@ impl Client {
                 message: "it is empty".to_owned(),
             });
         }
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         if dacapo_store::note(&mut connection, run, text, who).await? {
             Ok(())
@@ -424,7 +430,8 @@ impl Client {
             after,
             before: None,
         };
-        self.list(filter).await
+        // A run is started again with its input as it is.
+        self.clone().showing(Payloads::Whole).list(filter).await
     }
 
     /// Fails only if the rest need not be tried.

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod announce;
 mod broadcast;
 mod client;
@@ -41,19 +42,24 @@ mod retention;
 mod retry;
 mod run;
 mod schedules;
+mod sight;
 mod start;
 mod transfer;
 mod wait;
 mod workflows;
 
+pub use access::{
+    Access, AuditEntry, AuditFilter, AuditPage, CreatedToken, Deed, DeedOutcome, Known, Secret, Token,
+    Via,
+};
 pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
     CatchUp, Change as TypeChange, Descriptor, ExportError, Failure, InputError, Keep, Kind,
-    Manifest, ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload,
-    PayloadLimits, PriorityError, RetentionSettings, Rollout, RunExport, RunId, Status, Timestamp,
-    parse_priority,
+    Manifest, ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, PatternError,
+    Payload, PayloadLimits, PriorityError, REDACTED, RetentionSettings, Role, RoleError, Rollout,
+    RunExport, RunId, Scope, Status, Timestamp, WITHHELD, WorkflowPattern, parse_priority,
 };
 pub use dacapo_store::{
     Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
@@ -82,6 +88,7 @@ pub use run::{
 pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,
 };
+pub use sight::Payloads;
 pub use start::Started;
 pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 

@@ -111,8 +111,10 @@ impl Client {
     /// Follows the lines of at least this level that a run logs, from the first one on: the first answer has all that are there.
     ///
     /// # Errors
-    /// [`ClientError::RunNotFound`].
+    /// [`ClientError::RunNotFound`]; [`ClientError::Withheld`] if the client shows no payloads.
     pub async fn log_tail(&self, run: RunId, level: LogLevel) -> Result<LogTail, ClientError> {
+        self.check_shown("logs")?;
+        self.check_run(run).await?;
         let store = self.store();
         if retried(|| dacapo_store::deployment_of(store, run))
             .await?

@@ -92,6 +92,7 @@ impl Client {
     /// [`ClientError::BadArgument`] if it is none that can be.
     pub async fn set_queue(&self, name: &str, change: QueueChange) -> Result<Queue, ClientError> {
         named(name)?;
+        self.check_whole("queues")?;
         for (what, limit) in [
             ("concurrency", change.concurrency),
             ("concurrency per key", change.concurrency_per_key),
@@ -122,6 +123,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn queues(&self) -> Result<Vec<Queue>, ClientError> {
+        self.check_whole("queues")?;
         let store = self.store();
         let rows = retried(|| dacapo_store::list_queues(store, &self.namespace, None)).await?;
         Ok(rows.into_iter().map(Queue::from_row).collect())
@@ -132,6 +134,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::QueueNotFound`].
     pub async fn queue(&self, name: &str) -> Result<Queue, ClientError> {
+        self.check_whole("queues")?;
         let store = self.store();
         let rows =
             retried(|| dacapo_store::list_queues(store, &self.namespace, Some(name))).await?;
@@ -158,6 +161,7 @@ impl Client {
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<bool, ClientError> {
         named(name)?;
+        self.check_whole("queues")?;
         let before = self.queue(name).await?;
         let store = self.store();
         match retried(|| dacapo_store::pause_queue(store, &self.namespace, name, paused)).await? {
@@ -172,6 +176,7 @@ impl Client {
     /// [`ClientError::QueueNotFound`]; [`ClientError::QueueInUse`] while active runs are in it.
     pub async fn delete_queue(&self, name: &str) -> Result<(), ClientError> {
         named(name)?;
+        self.check_whole("queues")?;
         let store = self.store();
         match retried(|| dacapo_store::delete_queue(store, &self.namespace, name)).await? {
             DeletedQueue::Deleted => Ok(()),
@@ -189,6 +194,7 @@ impl Client {
         if let Some(reason) = reason {
             check_text("reason", reason, REASON_BYTES_MAX)?;
         }
+        self.check_whole("a standstill of everything")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::begin_standstill(store, reason)).await?)
     }
@@ -198,6 +204,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn end_standstill(&self) -> Result<bool, ClientError> {
+        self.check_whole("a standstill of everything")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::end_standstill(store)).await?)
     }
@@ -222,6 +229,7 @@ impl Client {
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is paused.
     pub async fn pause_workflow(&self, workflow: &str) -> Result<String, ClientError> {
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
+        self.check_workflows(std::iter::once(workflow.as_str()))?;
         let store = self.store();
         match retried(|| dacapo_store::pause_workflow(store, &self.namespace, &workflow)).await? {
             true => Ok(workflow),
@@ -237,6 +245,7 @@ impl Client {
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is not paused.
     pub async fn resume_workflow(&self, workflow: &str) -> Result<String, ClientError> {
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
+        self.check_workflows(std::iter::once(workflow.as_str()))?;
         let store = self.store();
         match retried(|| dacapo_store::resume_workflow(store, &self.namespace, &workflow)).await? {
             true => Ok(workflow),
@@ -255,6 +264,7 @@ impl Client {
         let rows = retried(|| dacapo_store::paused_workflows(store, &self.namespace)).await?;
         Ok(rows
             .into_iter()
+            .filter(|(workflow, _)| self.check_workflow(workflow).is_ok())
             .map(|(workflow, since)| PausedWorkflow { workflow, since })
             .collect())
     }

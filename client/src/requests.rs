@@ -42,6 +42,7 @@ impl Client {
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
+        self.check_run(run).await?;
         let event = SendEvent {
             run,
             name,
@@ -72,6 +73,7 @@ impl Client {
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
+        self.check_run(run).await?;
         let event = SendEvent {
             run,
             name,
@@ -105,6 +107,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is paused, blocked, being cancelled or over.
     pub async fn pause(&self, run: RunId) -> Result<Paused, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::pause(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Pause))
@@ -115,6 +118,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is neither.
     pub async fn resume(&self, run: RunId) -> Result<Resumed, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::resume(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Resume))
@@ -125,6 +129,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is being cancelled or over.
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::cancel(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
@@ -136,6 +141,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is over.
     pub async fn kill(&self, run: RunId) -> Result<Killed, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::kill(&mut connection, run, &killed()).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
@@ -202,6 +208,7 @@ impl Client {
         if let Some(reason) = by.reason {
             check_text("reason", reason, REASON_BYTES_MAX)?;
         }
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let asked =
             dacapo_store::request(&mut connection, run, request, by.who, by.reason, &killed())

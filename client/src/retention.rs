@@ -26,6 +26,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn retention(&self) -> Result<Vec<RetentionRule>, ClientError> {
+        self.check_whole("retention")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::retention_rules(store, &self.namespace)).await?)
     }
@@ -77,6 +78,7 @@ impl Client {
         workflow: Option<String>,
         status: Option<Status>,
     ) -> Result<Option<String>, ClientError> {
+        self.check_whole("retention")?;
         if let Some(status) = status
             && !status.is_terminal()
         {

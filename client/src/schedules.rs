@@ -339,6 +339,11 @@ impl Client {
             });
         }
         let (active, input) = self.checked_input(&new.workflow, &new.input).await?;
+        self.check_start(&active.workflow.name, &new.labels)?;
+        if new.existing == Existing::Replace {
+            // Whoever may not see the one that is there may not take its place.
+            self.check_schedule(&new.name).await?;
+        }
         places.check_on(&active.defaults)?;
         let plan = SchedulePlan {
             namespace: self.namespace.to_string(),
@@ -410,10 +415,13 @@ impl Client {
     pub async fn schedules(&self) -> Result<Vec<Schedule>, ClientError> {
         let pool = self.store().pool();
         let rows = retried(|| dacapo_store::list_schedules(pool, &self.namespace, None)).await?;
-        Ok(rows
-            .into_iter()
-            .map(Schedule::from_row)
-            .collect::<Result<_, _>>()?)
+        let mut schedules = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.sees(&self.namespace, &row.workflow, &row.labels) {
+                schedules.push(self.show_schedule(Schedule::from_row(row)?).await?);
+            }
+        }
+        Ok(schedules)
     }
 
     /// A schedule as it stands.
@@ -421,13 +429,35 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`].
     pub async fn schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        let schedule = self.whole_schedule(name).await?;
+        self.show_schedule(schedule).await
+    }
+
+    /// The same with its input as it is.
+    async fn whole_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
         check_schedule_name(name)?;
         let pool = self.store().pool();
         let row = retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name)))
             .await?
             .pop()
+            .filter(|row| self.sees(&self.namespace, &row.workflow, &row.labels))
             .ok_or_else(|| ClientError::ScheduleNotFound(name.to_owned()))?;
         Ok(Schedule::from_row(row)?)
+    }
+
+    /// Refuses a schedule that is there, but not for this client.
+    async fn check_schedule(&self, name: &str) -> Result<(), ClientError> {
+        if self.limits_of_scope().is_none() {
+            return Ok(());
+        }
+        let pool = self.store().pool();
+        let rows =
+            retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name))).await?;
+        let hidden = |row: &ScheduleRow| !self.sees(&self.namespace, &row.workflow, &row.labels);
+        match rows.iter().any(hidden) {
+            true => Err(ClientError::ScheduleNotFound(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Pauses a schedule: its ticks pass without runs. Runs that were started go on.
@@ -454,6 +484,7 @@ impl Client {
     /// [`ClientError::ScheduleNotFound`]; [`ClientError::ScheduleConflict`] if it is not paused.
     pub async fn resume_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let row = self.locked(&mut transaction, name).await?;
@@ -484,7 +515,7 @@ impl Client {
     ) -> Result<RunId, ClientError> {
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
-            let seen = self.schedule(name).await?;
+            let seen = self.whole_schedule(name).await?;
             let id = RunId::new();
             let mut labels = seen.labels.clone();
             labels.insert(SCHEDULE_LABEL.to_owned(), seen.name.clone());
@@ -629,6 +660,7 @@ impl Client {
     /// [`ClientError::ScheduleNotFound`].
     pub async fn delete_schedule(&self, name: &str) -> Result<(), ClientError> {
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;
         if dacapo_store::delete_schedule(&mut connection, &self.namespace, name).await? {
             Ok(())
@@ -645,6 +677,7 @@ impl Client {
         until: Timestamp,
     ) -> Result<(ScheduleRow, Vec<Timestamp>), ClientError> {
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let bad = |message: String| ClientError::BadArgument {
             what: "time to backfill",
             message,

@@ -156,6 +156,7 @@ impl Client {
         for _ in 0..TRIES_MAX {
             let resolution = self.resolve_all(name).await?;
             let workflow = resolution.name();
+            self.check_start(workflow, &options.labels)?;
             let id = options
                 .key
                 .as_ref()
@@ -225,11 +226,13 @@ impl Client {
                     None => true,
                     Some(_) if is_same_input(&active.workflow, &input, payload.as_str()) => false,
                     Some(key) => {
+                        let existing = Payload::from_trusted(input);
+                        let secrets = self.secrets_of(active.deployment, workflow).await?;
                         return Err(ClientError::KeyConflict {
                             key: key.clone(),
                             run: id,
-                            existing: shortened(&input),
-                            given: shortened(payload.as_str()),
+                            existing: shortened(secrets.input(existing).as_str()),
+                            given: shortened(secrets.input((*payload).clone()).as_str()),
                         });
                     }
                 },

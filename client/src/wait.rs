@@ -40,7 +40,8 @@ impl Client {
         self.with_steps(row).await
     }
 
-    /// Waits until a run has ended, and takes its output.
+    /// Waits until a run has ended, and takes its output: as it is, with all that is secret in it, since whoever has started a run
+    /// needs what comes of it. [`Client::wait`] and [`Client::get`] show it without.
     ///
     /// # Errors
     /// [`ClientError::Failed`] and [`ClientError::RunCancelled`] if there is none; [`ClientError::Decode`] if it is of another type.
@@ -104,8 +105,11 @@ impl Client {
             rings.as_mut().enable();
             match retried(|| self.shared.looks.ask(store, run)).await {
                 Ok(None) => return Err(ClientError::RunNotFound(run)),
-                Ok(Some(row)) if row.status.is_terminal() => return Ok(row),
                 Ok(Some(row)) => {
+                    self.check_row(&row)?;
+                    if row.status.is_terminal() {
+                        return Ok(row);
+                    }
                     *status = row.status;
                     away_since = None;
                 }

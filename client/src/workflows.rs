@@ -132,6 +132,9 @@ impl Client {
     pub async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
-        Ok(rows.into_iter().map(WorkflowInfo::from_row).collect())
+        let seen = rows
+            .into_iter()
+            .filter(|row| self.check_workflow(&row.workflow.name).is_ok());
+        Ok(seen.map(WorkflowInfo::from_row).collect())
     }
 }

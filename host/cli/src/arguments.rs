@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs, replay,
-    request, retention, runs, schedule, start, test, worker, workflows,
+    audit, deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs, replay,
+    request, retention, runs, schedule, start, test, token, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -151,6 +151,12 @@ pub(crate) enum Command {
     /// How long runs are kept once they have ended
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Tokens for the server: who may use it, and for what
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Who did what through the server
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data

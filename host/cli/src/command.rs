@@ -1,5 +1,6 @@
 //! The commands: each an arguments struct and a function.
 
+pub(crate) mod audit;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
 pub(crate) mod describe;
@@ -21,6 +22,7 @@ pub(crate) mod schedule;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod test;
+pub(crate) mod token;
 pub(crate) mod worker;
 pub(crate) mod workflows;
 
@@ -61,6 +63,8 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Schedule(command) => schedule::run(command, global, ui).await,
         Command::Queue(command) => queue::run(command, global, ui).await,
         Command::Retention(command) => retention::run(command, global, ui).await,
+        Command::Token(command) => token::run(command, global, ui).await,
+        Command::Audit(command) => audit::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,

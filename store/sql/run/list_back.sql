@@ -28,6 +28,7 @@ oldest as materialized (
 oldest_unsuccessful as materialized (
     select bad.run_id as id, bad.created_at,
         ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and ($5::text is null or bad.labels @> $5::text::jsonb)
             and ($6::text is null or bad.words @@ dacapo.failure_query($6)) as fits
