@@ -295,7 +295,7 @@ impl Client {
     ) -> Result<Schedule, ClientError> {
         schedule.input = match self.payloads() {
             Payloads::Whole => return Ok(schedule),
-            Payloads::Hidden => Payload::from_trusted(WITHHELD),
+            Payloads::Hidden => Payload::from_trusted(WITHHELD.to_owned()),
             Payloads::WithoutSecrets => {
                 let secrets = match self.resolve(&schedule.workflow).await {
                     Ok(active) => {
@@ -384,7 +384,7 @@ impl Client {
     fn show_payload(&self, payload: &mut Payload, without: impl FnOnce(Payload) -> Payload) {
         match self.payloads() {
             Payloads::Whole => {}
-            Payloads::Hidden => *payload = Payload::from_trusted(WITHHELD),
+            Payloads::Hidden => *payload = Payload::from_trusted(WITHHELD.to_owned()),
             Payloads::WithoutSecrets => {
                 let whole = std::mem::replace(payload, Payload::null());
                 *payload = without(whole);
@@ -440,7 +440,7 @@ fn code_alone(blocked: &Payload) -> Payload {
 fn without_values(details: &Payload, hidden: bool) -> Payload {
     let mut shown: serde_json::Value = serde_json::from_str(details.as_str()).unwrap_or_default();
     let Some(parts) = shown.as_object_mut() else {
-        return Payload::from_trusted(REDACTED);
+        return Payload::from_trusted(REDACTED.to_owned());
     };
     if let Some(was) = parts.get_mut("was") {
         *was = text_of(if hidden { WITHHELD } else { REDACTED }).into();
@@ -457,7 +457,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_skip_has_no_value() {
-        let details = Payload::from_trusted(r#"{"step":"charge#1","was":{"ok":1},"failure":2}"#);
+        let details = Payload::from_trusted(
+            r#"{"step":"charge#1","was":{"ok":1},"failure":2}"#.to_owned(),
+        );
         assert_eq!(
             without_values(&details, false).as_str(),
             r#"{"failure":2,"step":"charge#1","was":"•••"}"#
@@ -470,7 +472,7 @@ mod tests {
 
     #[test]
     fn why_a_run_is_blocked_is_a_code_where_payloads_are_hidden() {
-        let blocked = Payload::from_trusted(r#"{"code":"changed","message":"x","details":7}"#);
+        let blocked = Payload::from_trusted(r#"{"code":"changed","message":"x","details":7}"#.to_owned());
         assert_eq!(
             code_alone(&blocked).as_str(),
             r#"{"code":"changed","message":"••• hidden"}"#

@@ -349,7 +349,7 @@ impl RunExport {
             // What a step was before somebody skipped it is among them.
             for one in &mut self.interventions {
                 if one.action == "skip" {
-                    one.details = Payload::from_trusted("{}");
+                    one.details = Payload::from_trusted("{}".to_owned());
                 }
             }
         }
