@@ -46,6 +46,7 @@ mod sight;
 mod start;
 mod transfer;
 mod wait;
+mod workers;
 mod workflows;
 
 pub use access::{
@@ -62,9 +63,9 @@ pub use dacapo_model::{
     RunExport, RunId, Scope, Status, Timestamp, WITHHELD, WorkflowPattern, parse_priority,
 };
 pub use dacapo_store::{
-    Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
-    Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped, SteerOutcome,
-    Steered, Store, migrate,
+    Begins, Cancelled, Counted, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
+    OnConflict, Paused, QueueChange, QueueDepth, Rate, Resumed, RetentionRule, RetryPlan,
+    SentEvent, Skipped, SteerOutcome, Steered, Store, migrate,
 };
 pub use deployments::{
     Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
@@ -90,6 +91,7 @@ pub use schedules::{
 };
 pub use sight::Payloads;
 pub use start::Started;
+pub use workers::Worker;
 pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 
 /// What the code that [`refs!`] generates needs, so that its crate needs no dependency but this one.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dacapo_model::{RunId, Status, Timestamp};
-use dacapo_store::{FindRuns, PageAt, RunRow};
+use dacapo_store::{Counted, FindRuns, PageAt, RunRow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -229,6 +229,29 @@ impl Client {
             }
         }
         Ok(counts)
+    }
+
+    /// How many runs of the client's namespace there are in each status, whatever the filter says of statuses, as far as `rows` rows of each
+    /// kind tell: however many there are, it takes no longer than these rows do.
+    ///
+    /// # Errors
+    /// Those of [`Client::count`].
+    pub async fn count_up_to(
+        &self,
+        filter: RunFilter,
+        rows: u32,
+    ) -> Result<BTreeMap<Status, Counted>, ClientError> {
+        let Some(runs) = self.reached(filter).await? else {
+            let nothing = Counted {
+                runs: 0,
+                is_all: true,
+            };
+            return Ok(Status::ALL.into_iter().map(|status| (status, nothing)).collect());
+        };
+        let store = self.store();
+        let patterns = self.patterns();
+        let find = self.find(&runs, patterns.as_deref());
+        Ok(retried(|| dacapo_store::count_runs_up_to(store, &find, rows)).await?)
     }
 
     /// The filter with what the client is limited to. None: no run can be both.
