@@ -441,7 +441,8 @@ async fn what_reaches_beyond_the_scope_is_refused() {
     let start = |workflow: &'static str, options| {
         let client = client.clone();
         async move {
-            let started = client.start_by_name(workflow, &payment(100), options);
+            let input = payment(100);
+            let started = client.start_by_name(workflow, &input, options);
             started.await.map(drop)
         }
     };
