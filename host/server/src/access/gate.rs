@@ -4,17 +4,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{Access, Client, ClientError, Deed, DeedOutcome, Known, Role, Via};
+use futures_util::StreamExt;
 
 use super::oidc::Oidc;
 use super::slow::Failures;
 use super::{AccessConfig, AccessError, Caller, Target, cookies};
 use crate::api::Principal;
 use crate::{Problem, guard, routes};
+
+/// How often it is looked whether whoever reads a stream may still get in.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The cookie of a session.
 pub(super) const SESSION: &str = "dacapo-session";
@@ -129,22 +134,34 @@ impl Gate {
         self.shared.tls || proxied() || self.oidc().is_some_and(Oidc::is_public_tls)
     }
 
-    /// Who asks.
-    async fn know(&self, request: &Request) -> Result<Knowledge, ClientError> {
+    /// What a request shows of who sends it.
+    fn shown(&self, request: &Request) -> Shown {
         let headers = request.headers();
-        if let Some(authorization) = headers.get(header::AUTHORIZATION) {
-            let token = authorization.to_str().ok().and_then(bearer);
-            let known = match token {
-                Some(token) => self.client().know_token(token).await?,
-                None => None,
-            };
-            return Ok(match known {
+        let authorization = headers.get(header::AUTHORIZATION);
+        let token = authorization.map(|authorization| {
+            let authorization = authorization.to_str().unwrap_or_default();
+            bearer(authorization).unwrap_or_default().to_owned()
+        });
+        let session = cookies::value(headers, SESSION, self.is_secure(request));
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        Shown {
+            token,
+            session: session.map(str::to_owned),
+            is_here: self.shared.open_on_loopback && self.address(request).is_loopback(),
+            is_local_name: host.is_none_or(guard::is_local_name),
+        }
+    }
+
+    /// Who that is.
+    async fn know(&self, shown: &Shown) -> Result<Knowledge, ClientError> {
+        if let Some(token) = &shown.token {
+            return Ok(match self.client().know_token(token).await? {
                 Some(known) => Knowledge::Caller(self.caller(known, Via::Token)),
                 // Never as somebody else: whoever shows a token means it.
                 None => Knowledge::BadToken,
             });
         }
-        if let Some(cookie) = cookies::value(headers, SESSION, self.is_secure(request))
+        if let Some(cookie) = &shown.session
             && let Some(known) = self.client().know_session(cookie).await?
         {
             let via = match known.is_token {
@@ -153,24 +170,28 @@ impl Gate {
             };
             return Ok(Knowledge::Caller(self.caller(known, via)));
         }
-        if self.shared.open_on_loopback
-            && self.address(request).is_loopback()
-            && self.is_open().await?
-        {
+        if shown.is_here && self.is_open().await? {
             // A page of another site may give this address a name of its own, and read what is answered.
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            if host.is_some_and(|host| !guard::is_local_name(host)) {
+            if !shown.is_local_name {
                 return Ok(Knowledge::BadHost);
             }
-            let local = Caller::new(
-                self.client(),
-                "local".to_owned(),
-                Via::Local,
-                Access::all(),
-            );
+            let (who, all) = ("local".to_owned(), Access::all());
+            let local = Caller::new(self.client(), who, Via::Local, all);
             return Ok(Knowledge::Caller(local));
         }
         Ok(Knowledge::Nobody)
+    }
+
+    /// Ready once whoever has shown this may not get in any more.
+    async fn gone(self, shown: Shown) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            // A database that is away for a moment ends no stream.
+            match self.know(&shown).await {
+                Ok(Knowledge::Caller(_)) | Err(_) => {}
+                Ok(_) => return,
+            }
+        }
     }
 
     fn caller(&self, known: Known, via: Via) -> Caller {
@@ -197,6 +218,19 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
+}
+
+/// What a request shows of who sends it.
+#[derive(Debug, Clone)]
+struct Shown {
+    /// The token in its header; empty if what is there is none.
+    token: Option<String>,
+    /// The cookie of a session.
+    session: Option<String>,
+    /// Whether it comes from the machine of a server that is open to whoever is there while there are no tokens.
+    is_here: bool,
+    /// Whether it asks for a name of this machine.
+    is_local_name: bool,
 }
 
 /// What is known of who asks.
@@ -232,7 +266,8 @@ pub(crate) async fn guarded(
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
     let need = routes::need(&method, &path);
-    let known = match gate.know(&request).await {
+    let shown = gate.shown(&request);
+    let known = match gate.know(&shown).await {
         Ok(known) => known,
         Err(error) => return Problem::from(error).into_response(),
     };
@@ -279,7 +314,7 @@ pub(crate) async fn guarded(
                 };
                 gate.note(deed).await;
             }
-            return response;
+            return watched(gate, shown, response);
         }
         Knowledge::Caller(caller) => {
             let problem = Problem::new(
@@ -328,6 +363,16 @@ pub(crate) async fn guarded(
         }
     }
     response
+}
+
+/// An answer that goes on and on, for as long as whoever asked for it may get in.
+fn watched(gate: Gate, shown: Shown, response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+        return response;
+    }
+    let gone = Box::pin(gate.gone(shown));
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(gone)))
 }
 
 /// The page to sign in on, which leads back to the one that was asked for.
