@@ -3,7 +3,7 @@
 use axum::Router;
 use dacapo_client::Client;
 
-use crate::{Probe, health};
+use crate::{Probe, dashboard, health};
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -26,5 +26,5 @@ impl App {
 
 /// All routes.
 pub fn everything(app: App) -> Router {
-    health(app.probe.clone())
+    health(app.probe.clone()).merge(dashboard::router(app))
 }

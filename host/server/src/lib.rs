@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod dashboard;
 mod health;
 mod server;
 

@@ -1,0 +1,204 @@
+//! Who visits, and whether what they send was sent from a page of ours. Everything that changes state comes through here.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use rand::Rng;
+use url::form_urlencoded;
+
+use super::error::Oops;
+use super::query::Query;
+
+/// The cookie whose value each form repeats: another site can make a browser send the one, but cannot know it to write the other.
+const COOKIE_NAME: &str = "dacapo-form";
+
+/// The field that repeats it.
+pub(crate) const TOKEN_FIELD: &str = "token";
+
+/// The longest form, in bytes: a payload of a megabyte in which each byte is escaped, and what comes with it.
+const FORM_BYTES_MAX: usize = 4 << 20;
+
+/// What pages may load and do: only what this server has, nothing written into a page itself, and no page within another site's.
+const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Who looks at a page.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    /// What forms repeat.
+    pub(crate) token: String,
+}
+
+impl Visitor {
+    /// Who does what this visitor asks for, as runs and deployments keep it.
+    pub(crate) fn who(&self) -> &str {
+        "dashboard"
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Oops;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Oops> {
+        let visitor = parts.extensions.get::<Self>();
+        visitor
+            .cloned()
+            .ok_or_else(|| Oops::refused("the request did not come through the guard"))
+    }
+}
+
+/// A form that was sent from one of our pages.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    /// Who sent it.
+    pub(crate) visitor: Visitor,
+    /// What it says.
+    pub(crate) fields: Query,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = Oops;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Oops> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_request_parts(&mut parts, state).await?;
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let is_form = kind
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        if !is_form {
+            return Err(Oops::refused(
+                "expected a form (application/x-www-form-urlencoded)",
+            ));
+        }
+        let body = to_bytes(body, FORM_BYTES_MAX)
+            .await
+            .map_err(|_| Oops::refused("the form is longer than 4 MiB, or broke off"))?;
+        let fields = Query::from_pairs(form_urlencoded::parse(&body).into_owned());
+        if fields.get(TOKEN_FIELD) != Some(visitor.token.as_str()) {
+            return Err(Oops::refused(
+                "the form does not carry the token of this browser; go back, load the page anew and try again (cookies must be allowed)",
+            ));
+        }
+        Ok(Self { visitor, fields })
+    }
+}
+
+/// Stands before all pages: knows the visitor, refuses what another site has sent, and says what browsers may do with the answer.
+pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
+    let known = token_of(request.headers());
+    let is_new = known.is_none();
+    let token = known.unwrap_or_else(new_token);
+    request.extensions_mut().insert(Visitor {
+        token: token.clone(),
+    });
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if is_safe || is_from_here(request.headers()) {
+        next.run(request).await
+    } else {
+        Oops::refused("the request was sent by a page of another site").into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("x-frame-options", "DENY"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let is_page = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict");
+    if is_new
+        && is_page
+        && let Ok(cookie) = HeaderValue::from_str(&cookie)
+    {
+        headers.append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whether a browser says that one of our pages sent this. What is no browser says nothing, and does not know the token.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    if let Some(site) = text(&HeaderName::from_static("sec-fetch-site")) {
+        return site == "same-origin";
+    }
+    match (text(&ORIGIN), text(&HOST)) {
+        (None, _) => true,
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, of)| of.eq_ignore_ascii_case(host)),
+        (Some(_), None) => false,
+    }
+}
+
+fn token_of(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(COOKIE).into_iter();
+    cookies
+        .filter_map(|cookies| cookies.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(name, value)| {
+            *name == COOKIE_NAME
+                && value.len() == 32
+                && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+        .map(|(_, value)| value.to_owned())
+}
+
+fn new_token() -> String {
+    format!("{:032x}", rand::rng().next_u64() as u128 | (u128::from(rand::rng().next_u64()) << 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_another_site_sends_is_known_by_what_the_browser_says() {
+        for (pairs, expected) in [
+            (&[("sec-fetch-site", "same-origin")][..], true),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("origin", "http://a:1"), ("host", "a:1")], true),
+            (&[("origin", "http://b:1"), ("host", "a:1")], false),
+            (&[("origin", "null"), ("host", "a:1")], false),
+            (&[("origin", "http://a:1")], false),
+            (&[("host", "a:1")], true),
+        ] {
+            assert_eq!(is_from_here(&headers(pairs)), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_only_in_its_form() {
+        let token = new_token();
+        assert_eq!(token.len(), 32);
+        let of = |cookie: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(cookie).unwrap());
+            token_of(&headers)
+        };
+        assert_eq!(of(&format!("a=b; dacapo-form={token}")), Some(token));
+        assert_eq!(of("dacapo-form=\"><script>"), None);
+        assert_eq!(of("dacapo-form="), None);
+    }
+}
