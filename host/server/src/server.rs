@@ -9,8 +9,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// How long connections that are open at the end may take to finish. Nothing here takes longer to answer, but a client may keep its
-/// connection open for ever.
+/// How long connections that are open at the end may take to finish. Streams end by themselves then, but a client may keep its connection
+/// open for ever.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// The server could not listen, or had to stop.
@@ -69,6 +69,7 @@ impl Server {
             // The receiver is gone only if nobody waits for the end any more.
             let _ = stopping.send(());
         };
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(self.listener, routes).with_graceful_shutdown(shutdown);
         let grace = async {
             if stopped.await.is_err() {
