@@ -44,6 +44,7 @@ mod schedules;
 mod start;
 mod transfer;
 mod wait;
+mod workers;
 mod workflows;
 
 pub use broadcast::SentToMany;
@@ -56,9 +57,9 @@ pub use dacapo_model::{
     parse_priority,
 };
 pub use dacapo_store::{
-    Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
-    Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped, SteerOutcome,
-    Steered, Store, migrate,
+    Begins, Cancelled, Counted, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
+    OnConflict, Paused, QueueChange, QueueDepth, Rate, Resumed, RetentionRule, RetryPlan,
+    SentEvent, Skipped, SteerOutcome, Steered, Store, migrate,
 };
 pub use deployments::{
     Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
@@ -83,6 +84,7 @@ pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,
 };
 pub use start::Started;
+pub use workers::Worker;
 pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 
 /// What the code that [`refs!`] generates needs, so that its crate needs no dependency but this one.

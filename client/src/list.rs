@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dacapo_model::{RunId, Status, Timestamp};
-use dacapo_store::{FindRuns, PageAt, RunRow};
+use dacapo_store::{Counted, FindRuns, PageAt, RunRow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -221,6 +221,22 @@ impl Client {
             }
         }
         Ok(counts)
+    }
+
+    /// How many runs of the client's namespace there are in each status, whatever the filter says of statuses, as far as `rows` rows of each
+    /// kind tell: however many there are, it takes no longer than these rows do.
+    ///
+    /// # Errors
+    /// Those of [`Client::count`].
+    pub async fn count_up_to(
+        &self,
+        filter: RunFilter,
+        rows: u32,
+    ) -> Result<BTreeMap<Status, Counted>, ClientError> {
+        let runs = self.checked(filter).await?;
+        let store = self.store();
+        let find = self.find(&runs);
+        Ok(retried(|| dacapo_store::count_runs_up_to(store, &find, rows)).await?)
     }
 
     /// The filter with the workflow's full name, once nothing is wrong with it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dacapo_model::{DEFAULT_QUEUE, Timestamp};
-use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueRow, Rate};
+use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueDepth, QueueRow, Rate};
 use serde::{Serialize, Serializer};
 
 use crate::options::{check_queue_name, check_text};
@@ -125,6 +125,16 @@ impl Client {
         let store = self.store();
         let rows = retried(|| dacapo_store::list_queues(store, &self.namespace, None)).await?;
         Ok(rows.into_iter().map(Queue::from_row).collect())
+    }
+
+    /// What waits in each queue of the client's namespace and for how long, and last what is in no named one, of all namespaces. No more than
+    /// `rows` rows of each kind are counted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn queue_depths(&self, rows: u32) -> Result<Vec<QueueDepth>, ClientError> {
+        let store = self.store();
+        Ok(retried(|| dacapo_store::queue_depths(store, &self.namespace, rows)).await?)
     }
 
     /// A queue as it stands.

@@ -151,6 +151,52 @@ pub async fn count_runs(
         .collect()
 }
 
+/// How many runs of a status were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// How many at least.
+    pub runs: u64,
+    /// There are no more.
+    pub is_all: bool,
+}
+
+/// How many runs there are in each status, whatever the filter says of statuses, as far as `rows` rows of each kind tell.
+pub async fn count_runs_up_to(
+    store: &Store,
+    find: &FindRuns<'_>,
+    rows: u32,
+) -> Result<BTreeMap<Status, Counted>, StoreError> {
+    let mut transaction = store.planned_anew().await?;
+    let counted = sqlx::query_file!(
+        "sql/run/count_up_to.sql",
+        find.namespace,
+        find.workflow,
+        find.deployment,
+        find.labels_text()?,
+        find.failure,
+        find.created_since.map(Time) as _,
+        find.created_before.map(Time) as _,
+        i64::from(rows)
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    counted
+        .into_iter()
+        .map(|row| {
+            let status = row
+                .status
+                .parse()
+                .map_err(|_| StoreError::Unreadable(format!("unknown status {:?}", row.status)))?;
+            let counted = Counted {
+                runs: u64::try_from(row.runs).unwrap_or(0),
+                is_all: row.is_all,
+            };
+            Ok((status, counted))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     /// A change of one of the two statements without the other would lose runs in one direction.

@@ -31,6 +31,7 @@ mod sql_steps;
 mod time;
 mod transfer;
 mod unblock;
+mod workers;
 
 pub use children::{
     ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
@@ -49,7 +50,7 @@ pub use deployments::{
 };
 pub use doctor::{Examination, Finding, ServingDeployment, examine, serving_deployments};
 pub use error::StoreError;
-pub use find::{FindRuns, PageAt, count_runs, list_runs};
+pub use find::{Counted, FindRuns, PageAt, count_runs, count_runs_up_to, list_runs};
 pub use going_back::{
     InterventionRow, OpenRow, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
     count_retriable, count_with_step, deployment_of, interventions, note, open_rows, plan_retry,
@@ -68,9 +69,10 @@ pub use queue::{
     wake_due,
 };
 pub use queues::{
-    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueRow,
-    Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues,
-    pause_queue, pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
+    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueDepth,
+    QueueRow, Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue,
+    list_queues, pause_queue, pause_workflow, paused_workflows, queue_depths, resume_workflow,
+    set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,
@@ -99,3 +101,4 @@ pub use sql_steps::{
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};
 pub use unblock::{NEWER_COMPONENT, missing_secrets, unblock_newer, unblock_secrets};
+pub use workers::{WorkerRow, list_workers};

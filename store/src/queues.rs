@@ -80,6 +80,21 @@ pub struct QueueRow {
     pub suspended: u64,
 }
 
+/// What waits in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Its name; [`DEFAULT_QUEUE`] for what is in no named one, of all namespaces.
+    pub name: String,
+    /// Runs that wait, for their turn or for a worker, as far as they were counted.
+    pub waiting: u64,
+    /// Runs that a worker plays.
+    pub running: u64,
+    /// Since when the one that is next in line waits.
+    pub oldest: Option<Timestamp>,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
 /// Where a run is placed in the queues, and when. By default at once, in no named queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placing<'a> {
@@ -280,6 +295,28 @@ pub async fn admit(
         is_more: row.is_more,
         is_busy: row.is_busy,
     })
+}
+
+/// What waits in each queue of a namespace, and in none; no more than `rows` rows of each kind are counted.
+pub async fn queue_depths(
+    store: &Store,
+    namespace: &str,
+    rows: u32,
+) -> Result<Vec<QueueDepth>, StoreError> {
+    let found = sqlx::query_file!("sql/queue/depths.sql", namespace, i64::from(rows))
+        .fetch_all(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(found
+        .into_iter()
+        .map(|row| QueueDepth {
+            name: row.name,
+            waiting: number(row.waiting),
+            running: number(row.running),
+            oldest: row.oldest.map(|at| at.0),
+            now: row.now.0,
+        })
+        .collect())
 }
 
 /// Pauses a workflow (full name). False: it is paused already.
