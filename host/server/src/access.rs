@@ -21,8 +21,8 @@ use std::time::Duration;
 use dacapo_client::{Access, Client, ClientError, Payloads, Role, Via};
 use thiserror::Error;
 
-pub(crate) use gate::guarded;
 pub use gate::Gate;
+pub(crate) use gate::{IsSecure, Need, guarded};
 pub(crate) use headers::{HasTls, secure};
 pub use oidc::{OidcConfig, OidcError, OidcRule};
 pub(crate) use sign_in::sign_in_routes;

@@ -26,11 +26,18 @@ mod workflows;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::Method;
+use axum::http::request::Parts;
 use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dacapo_client::Client;
+use dacapo_client::{Client, Role};
+use minijinja::context;
 
-use crate::App;
+use crate::access::Need;
+use crate::{App, Problem};
+use error::Oops;
 use samples::Samples;
 
 /// What all pages share.
@@ -43,6 +50,69 @@ pub(crate) struct Dashboard {
 impl Dashboard {
     fn client(&self) -> &Client {
         self.app.client()
+    }
+}
+
+/// What a handler is handed: the dashboard as whoever asks may see it.
+impl FromRequestParts<Dashboard> for Dashboard {
+    type Rejection = Oops;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Dashboard) -> Result<Self, Oops> {
+        let seen = dashboard.app.seen_by(parts);
+        let app = seen.map_err(|problem| Oops::refused(problem.words().0))?;
+        Ok(Self {
+            app,
+            samples: Arc::clone(&dashboard.samples),
+        })
+    }
+}
+
+/// What a page or a form takes, by its path as the router knows it and as it was asked for. What is done here has the name that the API has
+/// for it.
+pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Option<Need> {
+    let last = asked.rsplit('/').next().unwrap_or_default();
+    let does = |of: &str| {
+        let name = match (of, last) {
+            ("run", "force") => "cancelRun".to_owned(),
+            ("run", "event") => "sendEvent".to_owned(),
+            ("run", "skip") => "skipStep".to_owned(),
+            ("run", "note") => "addNote".to_owned(),
+            (of, action) => {
+                let (first, rest) = of.split_at(1);
+                let action: String = action.chars().take(40).collect();
+                format!("{action}{}{rest}", first.to_uppercase())
+            }
+        };
+        Some(Need::Role(Role::Operate, name))
+    };
+    match path {
+        "/assets/{sum}/{name}" => Some(Need::Nothing),
+        "/runs/{id}/do/{action}" => does("run"),
+        "/schedules/{name}/do/{action}" => does("schedule"),
+        "/queues/{name}/do/{action}" => does("queue"),
+        "/start/{*name}" => Some(Need::Role(Role::Operate, "startRun".to_owned())),
+        path if *method == Method::GET => Some(Need::Role(Role::Read, path.to_owned())),
+        _ => None,
+    }
+}
+
+/// The page for whoever may not see another one.
+pub(crate) fn refused(problem: &Problem) -> Response {
+    let (why, hint) = problem.words();
+    let why = match hint {
+        Some(hint) => format!("{why}: {hint}"),
+        None => why.to_owned(),
+    };
+    let mut response = Oops::refused(why).into_response();
+    *response.status_mut() = problem.status();
+    response
+}
+
+/// The page to sign in on, which leads to another one.
+pub(crate) fn sign_in_page(next: &str, provider: Option<&str>, error: Option<&str>) -> Response {
+    match page::render("sign_in.html", context! { next, provider, error, token => "" }) {
+        Ok(html) => html.into_response(),
+        Err(error) => Oops::from(error).into_response(),
     }
 }
 

@@ -63,7 +63,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
-        &["dacapo-client", "dacapo-model", "dacapo-store", "axum"],
+        &[
+            "dacapo-client",
+            "dacapo-model",
+            "dacapo-store",
+            "axum",
+            "hyper-rustls",
+            "hyper-util",
+            "rustls",
+        ],
     ),
     (
         "dacapo-cli",

@@ -125,6 +125,9 @@ impl Gate {
 
     /// Whether nobody between the browser and us can read what they say.
     pub(super) fn is_secure(&self, request: &Request) -> bool {
+        if let Some(IsSecure(known)) = request.extensions().get() {
+            return *known;
+        }
         let proxied = || {
             let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
             let is_trusted = peer.is_some_and(|peer| self.is_trusted(peer.0.ip().to_canonical()));
@@ -252,6 +255,10 @@ pub(crate) enum Need {
     Role(Role, String),
 }
 
+/// Whether nobody on the way can read a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IsSecure(pub(crate) bool);
+
 /// Lets through whoever may.
 pub(crate) async fn guarded(
     State(gate): State<Gate>,
@@ -265,8 +272,13 @@ pub(crate) async fn guarded(
     };
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
-    let need = routes::need(&method, &path);
+    let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
+    let (address, secure) = (gate.address(&request), gate.is_secure(&request));
+    let extensions = request.extensions_mut();
+    extensions.insert(IsSecure(secure));
+    // Whoever is behind a proxy that is trusted is who asks, for whatever goes by addresses.
+    extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
     let known = match gate.know(&shown).await {
         Ok(known) => known,
         Err(error) => return Problem::from(error).into_response(),
@@ -289,7 +301,7 @@ pub(crate) async fn guarded(
         target: target(&path, request.uri().path()),
         outcome: DeedOutcome::Refused,
         status: 0,
-        address: Some(gate.address(&request).to_string()),
+        address: Some(address.to_string()),
     };
     let is_page = !path.starts_with("/api/");
     let refusal = match known {
@@ -355,9 +367,9 @@ pub(crate) async fn guarded(
     if changes {
         deed.status = response.status().as_u16();
         // Whoever is nobody may come as often as they like, and would fill the audit.
-        if deed.who.is_some() || gate.failures().wait(gate.address(&request)).is_none() {
+        if deed.who.is_some() || gate.failures().wait(address).is_none() {
             if deed.who.is_none() {
-                gate.failures().note(gate.address(&request));
+                gate.failures().note(address);
             }
             gate.note(deed).await;
         }
@@ -398,6 +410,8 @@ fn target(template: &str, path: &str) -> Option<String> {
         if part.starts_with("{*") {
             let rest = here.into_iter().chain(parts.by_ref());
             found.push(rest.collect::<Vec<_>>().join("/"));
+        } else if part == "{action}" {
+            // It is in the name of what was done.
         } else if part.starts_with('{') {
             found.extend(here.map(str::to_owned));
         }
@@ -441,6 +455,7 @@ mod tests {
             ("/api/v1/runs/{run}/cancel", "/api/v1/runs/7/cancel", Some("7")),
             ("/api/v1/runs", "/api/v1/runs", None),
             ("/d/{package}/{number}", "/d/shop%3Aorders/3", Some("shop:orders/3")),
+            ("/runs/{id}/do/{action}", "/runs/7/do/pause", Some("7")),
             ("/w/{*name}", "/w/shop:orders/api.place", Some("shop:orders/api.place")),
         ] {
             assert_eq!(target(template, path).as_deref(), expected, "{path}");

@@ -1,6 +1,6 @@
 //! What is in service, what was, and what is different between them.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, WorkflowTypes};
 use minijinja::{Value, context};
@@ -58,7 +58,7 @@ fn types_of(workflow: &WorkflowTypes) -> Value {
 
 /// All of them, by package.
 pub(crate) async fn list(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
     let deployments = dashboard.client().deployments(None).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn list(
 
 /// One of them, with what is in it.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path((package, number)): Path<(String, String)>,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
@@ -119,7 +119,7 @@ fn number_of(text: &str) -> Result<i32, Oops> {
 
 /// What is different between two.
 pub(crate) async fn diff(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(package): Path<String>,
     visitor: Visitor,
     query: Query,

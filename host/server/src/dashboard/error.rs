@@ -83,6 +83,7 @@ pub(crate) fn status_of(error: &ClientError) -> StatusCode {
         | ClientError::TooLarge { .. }
         | ClientError::BadArgument { .. }
         | ClientError::AmbiguousWorkflow { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        ClientError::OutOfScope { .. } | ClientError::Withheld(_) => StatusCode::FORBIDDEN,
         _ => StatusCode::CONFLICT,
     }
 }
@@ -113,6 +114,7 @@ impl IntoResponse for Oops {
             Self::Client(error) => {
                 let title = match status {
                     StatusCode::NOT_FOUND => "Not found",
+                    StatusCode::FORBIDDEN => "Not for you",
                     StatusCode::SERVICE_UNAVAILABLE => "The database is away",
                     StatusCode::INTERNAL_SERVER_ERROR => "Something is wrong here",
                     _ => "That cannot be done",

@@ -1,4 +1,5 @@
-//! Who visits, and whether what they send was sent from a page of ours. Everything that changes state comes through here.
+//! Who visits, and whether what they send was sent from a page of ours. Everything that changes state comes through here. Whether they may is
+//! decided before ([`access`](crate::access)).
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -8,7 +9,11 @@ use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rand::Rng;
+use dacapo_client::Role;
 use url::form_urlencoded;
+
+use crate::Caller;
+use crate::access::IsSecure;
 
 use super::error::Oops;
 use super::query::Query;
@@ -22,20 +27,34 @@ pub(crate) const TOKEN_FIELD: &str = "token";
 /// The longest form, in bytes: a payload of a megabyte in which each byte is escaped, and what comes with it.
 const FORM_BYTES_MAX: usize = 4 << 20;
 
-/// What pages may load and do: only what this server has, nothing written into a page itself, and no page within another site's.
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
 /// Who looks at a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     /// What forms repeat.
     pub(crate) token: String,
+    /// Who they are.
+    caller: Caller,
 }
 
 impl Visitor {
     /// Who does what this visitor asks for, as runs and deployments keep it.
     pub(crate) fn who(&self) -> &str {
-        "dashboard"
+        &self.caller.who
+    }
+
+    /// Whether they may start and steer runs.
+    pub(crate) fn may_operate(&self) -> bool {
+        self.caller.may(Role::Operate)
+    }
+
+    /// Whether they see payloads and logs.
+    pub(crate) fn sees_payloads(&self) -> bool {
+        self.caller.sees_payloads()
+    }
+
+    /// Their name, if they have signed in and can sign out.
+    pub(crate) fn signed_in(&self) -> Option<&str> {
+        self.caller.is_signed_in().then_some(&*self.caller.who)
     }
 }
 
@@ -87,14 +106,18 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
     }
 }
 
-/// Stands before all pages: knows the visitor, refuses what another site has sent, and says what browsers may do with the answer.
+/// Stands before all pages: knows the visitor, and refuses what another site has sent.
 pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
     let known = token_of(request.headers());
     let is_new = known.is_none();
     let token = known.unwrap_or_else(new_token);
-    request.extensions_mut().insert(Visitor {
-        token: token.clone(),
-    });
+    // Files are for everybody, and need no visitor.
+    let caller = request.extensions().get::<Caller>().cloned();
+    let IsSecure(secure) = request.extensions().get().copied().unwrap_or(IsSecure(false));
+    if let Some(caller) = caller {
+        let token = token.clone();
+        request.extensions_mut().insert(Visitor { token, caller });
+    }
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if is_safe || is_from_here(request.headers()) {
         next.run(request).await
@@ -102,19 +125,11 @@ pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
         Oops::refused("the request was sent by a page of another site").into_response()
     };
     let headers = response.headers_mut();
-    for (name, value) in [
-        ("content-security-policy", POLICY),
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "same-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("x-frame-options", "DENY"),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
     let is_page = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict");
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict{secure}");
     if is_new
         && is_page
         && let Ok(cookie) = HeaderValue::from_str(&cookie)

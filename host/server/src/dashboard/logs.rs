@@ -1,9 +1,8 @@
 //! What a run has logged.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::LogLevel;
-use dacapo_store::{FindLines, StoreError};
 use minijinja::{Value, context};
 use serde::Serialize;
 use uuid::Uuid;
@@ -29,12 +28,6 @@ struct Line {
     fields: Option<Value>,
 }
 
-/// The level and all that are more urgent, as words.
-fn levels(level: LogLevel) -> Vec<&'static str> {
-    let levels = LogLevel::ALL.into_iter().filter(|known| *known >= level);
-    levels.map(LogLevel::as_str).collect()
-}
-
 /// The next lines behind those that the visitor has. A line of a worker whose clock is slower than that of the last line shows when the
 /// page is loaded anew.
 async fn lines(dashboard: &Dashboard, id: &str, query: &Query) -> Result<Value, Oops> {
@@ -46,16 +39,7 @@ async fn lines(dashboard: &Dashboard, id: &str, query: &Query) -> Result<Value, 
         .and_then(|text| text.parse().ok())
         .unwrap_or(LogLevel::Trace);
     let after: Option<Uuid> = query.get("after").and_then(|text| text.parse().ok());
-    let levels = levels(level);
-    let find = FindLines {
-        run,
-        levels: &levels,
-        after,
-        limit: LINES,
-    };
-    let found = dacapo_store::log_lines(client.store(), find)
-        .await
-        .map_err(|error: StoreError| Oops::from(dacapo_client::ClientError::from(error)))?;
+    let found = client.log_page(run, level, after, LINES).await?;
     let is_more = found.len() == LINES as usize;
     let newest = found.last().map(|(id, _)| *id).or(after);
     let lines: Vec<Line> = found
@@ -92,7 +76,7 @@ async fn lines(dashboard: &Dashboard, id: &str, query: &Query) -> Result<Value, 
 
 /// The page, or what of it stands in the page of the run.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -105,7 +89,7 @@ pub(crate) async fn show(
 
 /// The lines that come next.
 pub(crate) async fn more(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,

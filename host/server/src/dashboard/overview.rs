@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{ListFilter, RunFilter, Status};
 use minijinja::{Value, context};
@@ -93,7 +92,7 @@ async fn look(dashboard: &Dashboard) -> Result<Overview, Oops> {
 
 /// The page.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
     let overview = look(&dashboard).await?;
@@ -107,7 +106,7 @@ pub(crate) async fn show(
 
 /// What has changed of it.
 pub(crate) async fn live(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {

@@ -15,7 +15,7 @@ macro_rules! templates {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../templates/", $name)))),*] };
 }
 
-const TEMPLATES: [(&str, &str); 33] = templates![
+const TEMPLATES: [(&str, &str); 34] = templates![
     "bare.html",
     "confirm.html",
     "deployment.html",
@@ -43,6 +43,7 @@ const TEMPLATES: [(&str, &str); 33] = templates![
     "runs_body.html",
     "runs_live.html",
     "schedules.html",
+    "sign_in.html",
     "start.html",
     "step.html",
     "timeline.html",
@@ -59,7 +60,13 @@ pub(crate) type Html = ([(HeaderName, &'static str); 2], String);
 
 /// A page for a visitor.
 pub(crate) fn page(visitor: &Visitor, name: &str, values: Value) -> Result<Html, Oops> {
-    let values = context! { token => visitor.token, ..values };
+    let values = context! {
+        token => visitor.token,
+        signed_in => visitor.signed_in(),
+        may_operate => visitor.may_operate(),
+        sees_payloads => visitor.sees_payloads(),
+        ..values
+    };
     Ok(render(name, values)?)
 }
 

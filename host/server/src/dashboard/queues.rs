@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::Rate;
 use minijinja::{Value, context};
@@ -114,7 +114,7 @@ async fn values(dashboard: &Dashboard) -> Result<Value, Oops> {
 
 /// The page.
 pub(crate) async fn list(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
@@ -129,7 +129,7 @@ pub(crate) async fn list(
 
 /// What of it changes.
 pub(crate) async fn live(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
     let html = page(&visitor, "queues_body.html", values(&dashboard).await?)?;
@@ -168,7 +168,7 @@ pub(crate) async fn ask(
 }
 
 pub(crate) async fn act(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path((name, action)): Path<(String, String)>,
     posted: Posted,
 ) -> Result<Response, Oops> {

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{Client, ClientError, Failure, Run, RunId, Status, Step, StepOutcome};
@@ -218,7 +218,7 @@ fn said(query: &Query) -> Option<&'static str> {
 
 /// The page.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -241,7 +241,7 @@ pub(crate) async fn show(
 
 /// What has changed of the page, if anything has, and when to ask again: not at all once the run is over and that has been shown.
 pub(crate) async fn live(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -269,7 +269,7 @@ pub(crate) async fn live(
 
 /// A child as its parent's time line shows it.
 pub(crate) async fn brief(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -301,7 +301,7 @@ struct AttemptView {
 
 /// One step: a part of the page, or a page of its own where there is no script.
 pub(crate) async fn step(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -386,7 +386,7 @@ pub(crate) fn layout_of(query: &Query) -> &'static str {
 
 /// A payload as it is, byte for byte: `of=input`, `output`, `failure`, or `step` with its `key`.
 pub(crate) async fn json(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Oops> {

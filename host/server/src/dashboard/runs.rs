@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{
@@ -375,7 +374,7 @@ fn values(asked: &Asked, found: &Found, query: &Query) -> minijinja::Value {
 
 /// The page.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
@@ -402,7 +401,7 @@ pub(crate) async fn show(
 
 /// What has changed of the page, if anything has, and when to ask again.
 pub(crate) async fn live(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {

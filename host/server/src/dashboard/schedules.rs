@@ -1,6 +1,6 @@
 //! What is started by the clock.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{Schedule, Trigger};
 use minijinja::{Value, context};
@@ -46,7 +46,7 @@ fn of(schedule: &Schedule) -> Value {
 
 /// All of them.
 pub(crate) async fn list(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
@@ -102,7 +102,7 @@ pub(crate) async fn ask(
 }
 
 pub(crate) async fn act(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path((name, action)): Path<(String, String)>,
     posted: Posted,
 ) -> Result<Response, Oops> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{Begins, Client, ClientError, StartOptions, WorkflowInfo};
 use minijinja::{Value, context};
@@ -69,7 +69,7 @@ async fn form(
 
 /// The form.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(name): Path<String>,
     visitor: Visitor,
     query: Query,
@@ -87,7 +87,7 @@ pub(crate) async fn show(
 
 /// Starts the run, or shows the form anew: as its button has changed it, or with what is wrong.
 pub(crate) async fn act(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(name): Path<String>,
     posted: Posted,
 ) -> Result<Response, Oops> {

@@ -1,6 +1,6 @@
 //! What can be done to a run: each thing is asked for first, with what it takes, and says then what became of it.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{
@@ -269,7 +269,7 @@ async fn form(
 
 /// Asks whether it is meant, and for what it takes.
 pub(crate) async fn ask(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path((id, action)): Path<(String, String)>,
     visitor: Visitor,
     query: Query,
@@ -295,7 +295,7 @@ fn template(deed: Deed) -> &'static str {
 
 /// Does it.
 pub(crate) async fn act(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path((id, action)): Path<(String, String)>,
     posted: Posted,
 ) -> Result<Response, Oops> {

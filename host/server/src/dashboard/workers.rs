@@ -1,6 +1,5 @@
 //! Who works, and how they are.
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use minijinja::context;
 
@@ -11,7 +10,7 @@ use super::page::page;
 
 /// The page.
 pub(crate) async fn list(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
     let client = dashboard.client();

@@ -1,6 +1,6 @@
 //! What can be started.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{ListFilter, RunFilter, WorkflowInfo};
 use minijinja::{Value, context};
@@ -46,7 +46,7 @@ fn of(workflow: &WorkflowInfo) -> Value {
 
 /// All of them.
 pub(crate) async fn list(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
     let client = dashboard.client();
@@ -69,7 +69,7 @@ pub(crate) async fn list(
 
 /// One of them.
 pub(crate) async fn show(
-    State(dashboard): State<Dashboard>,
+    dashboard: Dashboard,
     Path(name): Path<String>,
     visitor: Visitor,
 ) -> Result<Response, Oops> {
