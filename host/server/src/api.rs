@@ -391,7 +391,10 @@ mod tests {
 
     #[test]
     fn a_role_is_found_by_the_path_that_the_router_matched() {
-        assert_eq!(role_of(&Method::GET, "/api/v1/runs/{run}"), Some(Role::Read));
+        assert_eq!(
+            role_of(&Method::GET, "/api/v1/runs/{run}"),
+            Some(Role::Read)
+        );
         assert_eq!(role_of(&Method::HEAD, "/api/v1/runs"), Some(Role::Read));
         assert_eq!(role_of(&Method::POST, "/api/v1/runs"), Some(Role::Operate));
         assert_eq!(

@@ -22,7 +22,10 @@ pub(crate) async fn same_site(State(app): State<App>, request: Request, next: Ne
         )
         .into_response();
     }
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let changes = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if changes && is_cross_site(request.headers()) {
         return Problem::new(
             "cross-site",
@@ -40,13 +43,15 @@ fn is_local_name(host: &str) -> bool {
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok()
-        || name == "localhost"
-        || name.ends_with(".localhost")
+    bare.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.as_bytes());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &axum::http::HeaderValue| value.as_bytes())
+    };
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site"))
         && !matches!(site, b"same-origin" | b"none")
     {
@@ -107,10 +112,23 @@ mod tests {
 
     #[test]
     fn a_local_name_is_localhost_or_an_address() {
-        for host in ["localhost", "localhost:7007", "a.localhost:1", "127.0.0.1", "127.0.0.1:7007", "[::1]", "[::1]:7007"] {
+        for host in [
+            "localhost",
+            "localhost:7007",
+            "a.localhost:1",
+            "127.0.0.1",
+            "127.0.0.1:7007",
+            "[::1]",
+            "[::1]:7007",
+        ] {
             assert!(is_local_name(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:7007", "localhost.evil.example", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:7007",
+            "localhost.evil.example",
+            "",
+        ] {
             assert!(!is_local_name(host), "{host}");
         }
     }

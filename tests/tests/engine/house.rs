@@ -63,7 +63,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
-        &["dacapo-client", "dacapo-model", "dacapo-store", "axum"],
+        &[
+            "dacapo-client",
+            "dacapo-model",
+            "dacapo-store",
+            "axum",
+            "utoipa",
+            "utoipa-axum",
+        ],
     ),
     (
         "dacapo-cli",
@@ -103,6 +110,8 @@ const HEAVY: &[&str] = &[
     "wit-bindgen-core",
     "wit-bindgen-go",
     "axum",
+    "utoipa",
+    "utoipa-axum",
     "clap",
     "anyhow",
 ];

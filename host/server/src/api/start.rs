@@ -7,9 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{
-    Begins, Debounce, OnConflict, Singleton, StartOptions, Started, Timestamp,
-};
+use dacapo_client::{Begins, Debounce, OnConflict, Singleton, StartOptions, Started, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -1,0 +1,16 @@
+//! The server: a real `dacapo serve` over a real database, asked as services and people ask it. Whatever it answers is compared with its own
+//! OpenAPI document.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod api;
+mod deployments;
+mod document;
+mod errors;
+mod limits;
+mod queues;
+mod runs;
+mod schedules;
+mod starting;
+mod steering;
+mod streams;
