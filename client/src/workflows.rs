@@ -137,4 +137,20 @@ impl Client {
             .filter(|row| self.check_workflow(&row.workflow.name).is_ok());
         Ok(seen.map(WorkflowInfo::from_row).collect())
     }
+
+    /// A workflow of an active deployment, by its name: a full one, or an end of one that is unique.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`].
+    pub async fn workflow(&self, name: &str) -> Result<WorkflowInfo, ClientError> {
+        let resolved = self.resolve(name).await?;
+        let mut workflows = self.workflows().await?.into_iter();
+        workflows
+            .find(|workflow| workflow.name == resolved.workflow.name)
+            .ok_or_else(|| ClientError::UnknownWorkflow {
+                name: name.to_owned(),
+                similar: Vec::new(),
+                any: true,
+            })
+    }
 }

@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    audit, deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs, replay,
-    request, retention, runs, schedule, start, test, token, worker, workflows,
+    audit, deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs,
+    replay, request, retention, runs, schedule, serve, start, test, token, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Take runs from the queue and play them
     Worker(worker::Args),
+    /// Answer the HTTP API, without a worker
+    Serve(serve::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
     /// Look at deployments and steer them: activate one, roll it out by and by, retire it
@@ -169,7 +171,7 @@ impl Command {
     /// The level of the program's own log unless DACAPO_LOG says otherwise.
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Dev(_) | Self::Worker(_) => "info",
+            Self::Dev(_) | Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn",
         }
     }

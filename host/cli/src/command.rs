@@ -19,6 +19,7 @@ pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedule;
+pub(crate) mod serve;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod test;
@@ -43,6 +44,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::New(args) => project::new(args, ui),
         Command::Build(args) => project::build(args, ui).await,
         Command::Dev(args) => dev::run(args, global, ui).await,
+        Command::Serve(args) => serve::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Deployments(command) => deployments::run(command, global, ui).await,

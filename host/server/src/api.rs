@@ -97,7 +97,7 @@ pub(crate) fn routes(app: App) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
         .layer(from_fn_with_state(app.clone(), guard::paced))
-        .layer(from_fn_with_state(app.clone(), guard::same_site))
+        .layer(from_fn(guard::same_site))
         .with_state(app)
 }
 

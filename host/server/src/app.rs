@@ -29,7 +29,6 @@ struct Shared {
     streams: Arc<Semaphore>,
     stopping: CancellationToken,
     code: Option<Arc<dyn Code>>,
-    local_names_only: bool,
 }
 
 impl App {
@@ -42,7 +41,6 @@ impl App {
             limits,
             stopping,
             code: None,
-            local_names_only: false,
         };
         Self {
             client,
@@ -56,17 +54,6 @@ impl App {
     pub fn with_code(mut self, code: Arc<dyn Code>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.code = Some(code);
-        }
-        self
-    }
-
-    /// The same application for a server that only its own machine reaches, and that asks for no token: it answers to no other names than
-    /// that machine's own, since a page of another site may give this address a name of its own and read what is answered. Called before the
-    /// application is cloned.
-    #[must_use]
-    pub fn with_local_names_only(mut self) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.local_names_only = true;
         }
         self
     }
@@ -89,10 +76,6 @@ impl App {
     /// A permit for each stream that may be opened.
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.shared.streams
-    }
-
-    pub(crate) fn local_names_only(&self) -> bool {
-        self.shared.local_names_only
     }
 
     pub(crate) fn rate(&self) -> Option<&Rate> {

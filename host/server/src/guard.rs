@@ -12,17 +12,11 @@ use tokio::time::Instant;
 use crate::{App, Problem};
 
 /// Refuses what a page of another site makes a browser send: whoever has such a server on their machine has a browser there, too.
-pub(crate) async fn same_site(State(app): State<App>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok());
-    if app.local_names_only() && host.is_some_and(|host| !is_local_name(host)) {
-        return Problem::new(
-            "bad-host",
-            "this server has no token and answers to the names of this machine alone: expected localhost or an address",
-        )
-        .into_response();
-    }
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+pub(crate) async fn same_site(request: Request, next: Next) -> Response {
+    let changes = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if changes && is_cross_site(request.headers()) {
         return Problem::new(
             "cross-site",
@@ -40,13 +34,15 @@ pub(crate) fn is_local_name(host: &str) -> bool {
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok()
-        || name == "localhost"
-        || name.ends_with(".localhost")
+    bare.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.as_bytes());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &axum::http::HeaderValue| value.as_bytes())
+    };
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site"))
         && !matches!(site, b"same-origin" | b"none")
     {
@@ -107,10 +103,23 @@ mod tests {
 
     #[test]
     fn a_local_name_is_localhost_or_an_address() {
-        for host in ["localhost", "localhost:7007", "a.localhost:1", "127.0.0.1", "127.0.0.1:7007", "[::1]", "[::1]:7007"] {
+        for host in [
+            "localhost",
+            "localhost:7007",
+            "a.localhost:1",
+            "127.0.0.1",
+            "127.0.0.1:7007",
+            "[::1]",
+            "[::1]:7007",
+        ] {
             assert!(is_local_name(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:7007", "localhost.evil.example", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:7007",
+            "localhost.evil.example",
+            "",
+        ] {
             assert!(!is_local_name(host), "{host}");
         }
     }

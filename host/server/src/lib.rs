@@ -11,7 +11,7 @@
 //! who reads components is handed in, too ([`Code`]).
 //!
 //! [`health`] is what a worker shows to whoever looks after it. [`everything`] is for a process that people and services use, too: it
-//! has an [`App`], which knows the database.
+//! has an [`App`], which knows the database, and stands behind a [`Gate`], which knows who asks.
 
 #![forbid(unsafe_code)]
 

@@ -189,7 +189,11 @@ pub(crate) const CODES: &[(&str, StatusCode, &str)] = &[
         StatusCode::CONFLICT,
         "There is a run of this id",
     ),
-    ("run-not-found", StatusCode::NOT_FOUND, "There is no such run"),
+    (
+        "run-not-found",
+        StatusCode::NOT_FOUND,
+        "There is no such run",
+    ),
     (
         "schedule-busy",
         StatusCode::CONFLICT,
@@ -342,6 +346,15 @@ impl Problem {
         }
     }
 
+    /// A problem by its code, or by another one if nobody knows that: for whoever is handed in.
+    pub fn told(code: &str, other: &str, detail: impl Into<String>, hint: Option<String>) -> Self {
+        let code = if known(code).is_some() { code } else { other };
+        Self {
+            hint,
+            ..Self::new(code, detail)
+        }
+    }
+
     /// The request cannot be read.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new("bad-request", detail)
@@ -422,7 +435,11 @@ impl From<ClientError> for Problem {
         problem.index = index;
         problem.changes = changes;
         if problem.status.is_server_error() {
-            tracing::warn!(code = problem.code, detail = problem.detail, "cannot answer");
+            tracing::warn!(
+                code = problem.code,
+                detail = problem.detail,
+                "cannot answer"
+            );
         }
         problem
     }

@@ -75,6 +75,11 @@ impl Server {
         self.address
     }
 
+    /// Whether it speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Answers until `stop` is ready, then closes within half a second.
     ///
     /// # Errors

@@ -132,7 +132,7 @@ async fn pages_say_what_browsers_may_do_with_them_and_files_are_kept_for_ever() 
     let (status, page) = scene.answer("GET", "/", "", "").await;
     assert_eq!(status, 200);
     for line in [
-        "content-security-policy: default-src 'self'",
+        "content-security-policy: default-src 'none'",
         "frame-ancestors 'none'",
         "x-content-type-options: nosniff",
         "HttpOnly; SameSite=Strict",

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use dacapo_client::{RunId, StartOptions, Status};
-use dacapo_server::{App, Readiness, Server};
+use dacapo_server::{AccessConfig, App, Gate, Limits, Readiness, Server};
 use dacapo_tests::{Dacapo, Database, Worker, database};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::browser::{Browser, browser};
 
@@ -34,8 +35,16 @@ impl Scene {
         let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let site = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = App::new(database.client.clone(), Arc::new(|| Readiness::Ready));
-        tokio::spawn(server.serve(dacapo_server::everything(app), async {
+        let client = database.client.clone();
+        let gate = Gate::new(client.clone(), AccessConfig::new(server.address()));
+        let gate = gate.await.unwrap();
+        let limits = Limits {
+            requests_per_second: 0,
+            ..Limits::default()
+        };
+        let probe = Arc::new(|| Readiness::Ready);
+        let app = App::new(client, probe, limits, CancellationToken::new());
+        tokio::spawn(server.serve(dacapo_server::everything(app, gate), async {
             let _ = stopped.await;
         }));
         Self {

@@ -71,6 +71,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hyper-rustls",
             "hyper-util",
             "rustls",
+            "utoipa",
+            "utoipa-axum",
         ],
     ),
     (
@@ -111,6 +113,8 @@ const HEAVY: &[&str] = &[
     "wit-bindgen-core",
     "wit-bindgen-go",
     "axum",
+    "utoipa",
+    "utoipa-axum",
     "clap",
     "anyhow",
 ];

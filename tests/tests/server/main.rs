@@ -1,7 +1,19 @@
-//! The server: its routes, who gets in, and what it says to whom.
+//! The server: a real `dacapo serve` over a real database, asked as services and people ask it. Whatever it answers is compared with its own
+//! OpenAPI document.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod access;
+mod api;
+mod deployments;
+mod document;
+mod errors;
+mod limits;
 mod oidc;
+mod queues;
+mod runs;
+mod schedules;
+mod starting;
+mod steering;
+mod streams;
 mod tls;

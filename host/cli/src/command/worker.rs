@@ -354,21 +354,14 @@ pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
 }
 
 /// Serves some routes until `done`.
-pub(crate) async fn serve(
+async fn serve(
     address: SocketAddr,
     routes: dacapo_server::Router,
     done: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let server = Server::bind(address).await.map_err(Failed::new)?;
     tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
-    Ok(tokio::spawn(async move {
-        if let Err(error) = server
-            .serve(routes, async move { done.cancelled().await })
-            .await
-        {
-            tracing::error!(error = chain(&error), "the server stopped");
-        }
-    }))
+    Ok(super::serve::start(server, routes, done))
 }
 
 pub(crate) fn failed(error: WorkerError) -> Failed {

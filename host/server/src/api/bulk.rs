@@ -249,7 +249,7 @@ pub(crate) struct RepairMany {
     extensions(
         ("x-role" = json!("deploy")),
         ("x-problems" = json!([
-            "bad-argument", "unknown-workflow", "ambiguous-workflow", "deployment-not-found", "deployment-retired", "not-here",
+            "bad-argument", "unknown-workflow", "ambiguous-workflow", "deployment-not-found", "deployment-retired", "conflict", "not-here",
         ])),
     ),
 )]

@@ -202,8 +202,7 @@ fn header(parts: &Parts, name: &'static str) -> Result<Option<String>, Problem> 
         return Ok(None);
     };
     // Headers are Latin-1 by their old rules, and UTF-8 by what is sent.
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| {
-        Problem::bad_request(format!("header {name}: expected UTF-8"))
-    })?;
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Problem::bad_request(format!("header {name}: expected UTF-8")))?;
     Ok(Some(text.to_owned()))
 }

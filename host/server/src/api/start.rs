@@ -6,9 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{
-    Begins, Debounce, OnConflict, Singleton, StartOptions, Started, Timestamp,
-};
+use dacapo_client::{Begins, Debounce, OnConflict, Singleton, StartOptions, Started, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

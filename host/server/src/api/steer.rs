@@ -274,7 +274,8 @@ pub(crate) async fn retry(
         true => (app.client().plan_retry(run).await?, "failed"),
         false => (app.client().retry(run, &who).await?, "queued"),
     };
-    let body = json!({ "run": run, "status": status, "opened": plan.opened, "removed": plan.removed });
+    let body =
+        json!({ "run": run, "status": status, "opened": plan.opened, "removed": plan.removed });
     Ok(Json(body).into_response())
 }
 

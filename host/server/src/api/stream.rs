@@ -8,9 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{
-    ClientError, ListFilter, LogTail, Run, RunId, Status, StepStatus, Timestamp,
-};
+use dacapo_client::{ClientError, ListFilter, LogTail, Run, RunId, Status, StepStatus, Timestamp};
 use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::Serialize;
 use serde_json::json;
@@ -45,19 +43,16 @@ const END: &str = "end";
 
 /// A permit for one more stream.
 pub(crate) fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
-    app.streams()
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| {
-            Problem::new(
-                "too-many-streams",
-                format!(
-                    "{} streams are open, and this server allows no more",
-                    app.limits().streams_max
-                ),
-            )
-            .come_back(COME_BACK)
-        })
+    app.streams().clone().try_acquire_owned().map_err(|_| {
+        Problem::new(
+            "too-many-streams",
+            format!(
+                "{} streams are open, and this server allows no more",
+                app.limits().streams_max
+            ),
+        )
+        .come_back(COME_BACK)
+    })
 }
 
 /// Sends events as they come, and says that it lives where none do.
@@ -394,7 +389,9 @@ impl Look for Newest {
             self.page = text;
         }
         if began >= self.next_count {
-            let counts = client.count_up_to(self.filter.runs.clone(), COUNTED_MAX).await?;
+            let counts = client
+                .count_up_to(self.filter.runs.clone(), COUNTED_MAX)
+                .await?;
             let counts: serde_json::Map<_, _> = counts
                 .into_iter()
                 .map(|(status, counted)| {
