@@ -141,7 +141,3 @@ impl Caller {
         matches!(self.via, Via::Session | Via::Oidc)
     }
 }
-
-/// What an answer was about, for the audit, where the path does not say it.
-#[derive(Debug, Clone)]
-pub(crate) struct Target(pub(crate) String);

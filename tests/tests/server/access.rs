@@ -356,13 +356,17 @@ async fn everything_read(site: &Site, token: &str, run: RunId) -> Vec<(String, S
         format!("/api/v1/runs/{run}/export"),
         format!("/api/v1/runs/{run}/logs"),
         format!("/runs/{run}"),
+        format!("/runs/{run}/logs"),
+        format!("/runs/{run}/json"),
+        format!("/runs/{run}/step?key=charge%231"),
         "/runs".to_owned(),
+        "/".to_owned(),
     ] {
         let response = site.ask(with_token(&Method::GET, &path, token)).await;
         read.push((path, text(response).await));
     }
     // A stream begins with what there is.
-    for path in ["/api/v1/stream/runs".to_owned(), format!("/api/v1/runs/{run}/stream")] {
+    for path in ["/api/v1/runs/stream".to_owned(), format!("/api/v1/runs/{run}/stream")] {
         let response = site.ask(with_token(&Method::GET, &path, token)).await;
         let mut body = response.into_body().into_data_stream();
         let mut seen = String::new();
@@ -608,7 +612,7 @@ async fn a_stream_ends_when_its_token_is_revoked() {
     let site = Site::new().await;
     let client = &site.database.client;
     let token = client.create_token("me", &Access::all(), None, "ann").await.unwrap();
-    let request = with_token(&Method::GET, "/api/v1/stream/runs", token.secret.reveal());
+    let request = with_token(&Method::GET, "/api/v1/runs/stream", token.secret.reveal());
     let response = site.ask(request).await;
     assert_eq!(response.status(), StatusCode::OK);
     client.revoke_token("me", "ann").await.unwrap();

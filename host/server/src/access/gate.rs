@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 
 use super::oidc::Oidc;
 use super::slow::Failures;
-use super::{AccessConfig, AccessError, Caller, Target, cookies};
+use super::{AccessConfig, AccessError, Caller, cookies};
 use crate::api::Principal;
 use crate::{Problem, guard, routes};
 
@@ -315,8 +315,7 @@ pub(crate) async fn guarded(
             let response = next.run(request).await;
             if changes {
                 if deed.target.is_none() {
-                    let target = response.extensions().get::<Target>();
-                    deed.target = target.map(|Target(target)| target.clone());
+                    deed.target = made(&response);
                 }
                 deed.status = response.status().as_u16();
                 deed.outcome = match response.status() {
@@ -419,6 +418,14 @@ fn target(template: &str, path: &str) -> Option<String> {
     let found = found.join("/");
     let decoded = percent_decoded(&found);
     (!decoded.is_empty()).then_some(decoded)
+}
+
+/// What an answer says that was made: the end of the address where it is.
+fn made(response: &Response) -> Option<String> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let path = location.split('?').next()?;
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
+    Some(percent_decoded(last))
 }
 
 fn percent_decoded(text: &str) -> String {
