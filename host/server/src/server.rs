@@ -104,13 +104,7 @@ impl Server {
             Some(tls) => {
                 let listener = TlsListener::new(self.listener, tls)?;
                 // Handlers find an address where they always do.
-                let routes = routes.layer(map_request(async |mut request: Request| {
-                    if let Some(ConnectInfo(Peer(address))) = request.extensions().get() {
-                        let address = ConnectInfo(*address);
-                        request.extensions_mut().insert(address);
-                    }
-                    request
-                }));
+                let routes = routes.layer(map_request(with_address));
                 let routes = routes.into_make_service_with_connect_info::<Peer>();
                 let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown);
                 Box::pin(serving.into_future())
@@ -128,4 +122,13 @@ impl Server {
             () = grace => Ok(()),
         }
     }
+}
+
+/// Says where a connection with TLS comes from as it is said of others.
+async fn with_address(mut request: Request) -> Request {
+    if let Some(ConnectInfo(Peer(address))) = request.extensions().get() {
+        let address = ConnectInfo(*address);
+        request.extensions_mut().insert(address);
+    }
+    request
 }

@@ -125,6 +125,7 @@ pub enum OidcError {
 
 /// All claims that the library does not know itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 struct OtherClaims(BTreeMap<String, Value>);
 
 impl AdditionalClaims for OtherClaims {}
@@ -286,7 +287,7 @@ impl Oidc {
             .exchange_code(AuthorizationCode::new(code))
             .map_err(|error| self.problem(&error))?
             .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier))
-            .request_async(&|request| self.http.ask(request))
+            .request_async(&|request: HttpRequest| self.http.ask(request))
             .await
             .map_err(|error| self.problem(&error))?;
         let token = response
@@ -341,7 +342,7 @@ impl Oidc {
         let metadata = match fresh {
             Some(metadata) => metadata,
             None => {
-                let ask = |request| self.http.ask(request);
+                let ask = |request: HttpRequest| self.http.ask(request);
                 let metadata = CoreProviderMetadata::discover_async(self.issuer.clone(), &ask)
                     .await
                     .map_err(|error| self.problem(&error))?;
