@@ -20,6 +20,7 @@ mod schedules;
 mod start;
 mod steer;
 mod timeline;
+mod wit;
 mod workers;
 mod workflows;
 
