@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod guard;
 mod json_view;
+mod kept;
 mod logs;
 mod overview;
 mod page;
@@ -25,20 +26,33 @@ mod workers;
 mod workflows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::get;
-use dacapo_client::Client;
+use dacapo_client::{Client, Run};
 
 use crate::App;
+use kept::Kept;
 use samples::Samples;
+
+/// How long what live updates look up is kept for others who ask for the same: less than a page waits before it asks again.
+const MOMENT: Duration = Duration::from_millis(1_500);
 
 /// What all pages share.
 #[derive(Clone)]
 pub(crate) struct Dashboard {
     app: App,
     samples: Arc<Samples>,
+    moments: Arc<Moments>,
+}
+
+/// What was looked up for live updates.
+struct Moments {
+    lists: Kept<runs::Found>,
+    runs: Kept<Run>,
+    overviews: Kept<overview::Overview>,
 }
 
 impl Dashboard {
@@ -50,6 +64,11 @@ impl Dashboard {
 /// All pages.
 pub(crate) fn router(app: App) -> Router {
     let samples = samples::begin(app.client().clone());
+    let moments = Arc::new(Moments {
+        lists: Kept::for_up_to(MOMENT),
+        runs: Kept::for_up_to(MOMENT),
+        overviews: Kept::for_up_to(MOMENT),
+    });
     Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
@@ -79,5 +98,9 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(error::nothing)
         .layer(from_fn(error::in_time))
         .layer(from_fn(guard::guard))
-        .with_state(Dashboard { app, samples })
+        .with_state(Dashboard {
+            app,
+            samples,
+            moments,
+        })
 }
