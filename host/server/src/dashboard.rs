@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod guard;
 mod json_view;
+mod kept;
 mod logs;
 mod overview;
 mod page;
@@ -20,10 +21,13 @@ mod schedules;
 mod start;
 mod steer;
 mod timeline;
+mod wit;
 mod workers;
 mod workflows;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -32,19 +36,62 @@ use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dacapo_client::{Client, Role};
+use dacapo_client::{Client, Role, Run};
 use minijinja::context;
 
 use crate::access::Need;
 use crate::{App, Problem};
 use error::Oops;
+use kept::Kept;
 use samples::Samples;
+
+/// How long what live updates look up is kept for others who ask for the same: less than a page waits before it asks again.
+const MOMENT: Duration = Duration::from_millis(1_500);
 
 /// What all pages share.
 #[derive(Clone)]
 pub(crate) struct Dashboard {
     app: App,
     samples: Arc<Samples>,
+    /// Of whoever may see the same.
+    moments: Arc<Moments>,
+    all_moments: Arc<AllMoments>,
+}
+
+/// What was looked up for live updates.
+struct Moments {
+    lists: Kept<runs::Found>,
+    runs: Kept<Run>,
+    overviews: Kept<overview::Overview>,
+}
+
+/// What was looked up for live updates, by what those who asked may see: nobody is shown what was looked up for somebody who may see more.
+#[derive(Default)]
+struct AllMoments(Mutex<HashMap<String, Arc<Moments>>>);
+
+/// Scopes and rights to payloads that are kept apart; when there are more, all are forgotten.
+const SIGHTS_MAX: usize = 200;
+
+impl AllMoments {
+    fn of(&self, client: &Client) -> Arc<Moments> {
+        let sight = format!("{:?} {:?}", client.payloads(), client.scope());
+        // The map is whole whenever the lock is free, whoever panicked.
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SIGHTS_MAX && !all.contains_key(&sight) {
+            all.clear();
+        }
+        Arc::clone(all.entry(sight).or_default())
+    }
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            lists: Kept::for_up_to(MOMENT),
+            runs: Kept::for_up_to(MOMENT),
+            overviews: Kept::for_up_to(MOMENT),
+        }
+    }
 }
 
 impl Dashboard {
@@ -61,8 +108,10 @@ impl FromRequestParts<Dashboard> for Dashboard {
         let seen = dashboard.app.seen_by(parts);
         let app = seen.map_err(|problem| Oops::refused(problem.words().0))?;
         Ok(Self {
-            app,
+            moments: dashboard.all_moments.of(app.client()),
+            all_moments: Arc::clone(&dashboard.all_moments),
             samples: Arc::clone(&dashboard.samples),
+            app,
         })
     }
 }
@@ -119,6 +168,8 @@ pub(crate) fn sign_in_page(next: &str, provider: Option<&str>, error: Option<&st
 /// All pages.
 pub(crate) fn router(app: App) -> Router {
     let samples = samples::begin(app.client().clone());
+    let all_moments = Arc::new(AllMoments::default());
+    let moments = all_moments.of(app.client());
     Router::new()
         .route("/", get(overview::show))
         .route("/overview/live", get(overview::live))
@@ -148,5 +199,10 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(error::nothing)
         .layer(from_fn(error::in_time))
         .layer(from_fn(guard::guard))
-        .with_state(Dashboard { app, samples })
+        .with_state(Dashboard {
+            app,
+            samples,
+            moments,
+            all_moments,
+        })
 }

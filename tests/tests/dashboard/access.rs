@@ -34,7 +34,7 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         scene.database.done(run).await;
     }
     // A line of its log, as a guest might write it.
-    sqlx::query("insert into dacapo.log (id, run_id, at, level, source, message, step_key, fields) select $1, $2, now(), 'info', 'log', $3, $3, $4")
+    sqlx::query("insert into dacapo.log (id, run_id, at, level, source, message, step, fields) values ($1, $2, now(), 'info', 'log', $3, $3, $4)")
         .bind(uuid::Uuid::now_v7())
         .bind(failed.0)
         .bind(BAD)

@@ -178,12 +178,6 @@ impl Browser {
         self.until(&format!("document.body.innerText.includes({})", json!(text))).await;
     }
 
-    /// Whether the page shows a text now.
-    pub async fn shows(&self, text: &str) -> bool {
-        let script = format!("return document.body.innerText.includes({})", json!(text));
-        self.run(&script).await == Value::Bool(true)
-    }
-
     async fn find(&self, selector: &str) -> String {
         self.until(&format!("document.querySelector({})", json!(selector))).await;
         let found = self
@@ -220,15 +214,34 @@ impl Browser {
 
     /// Clicks the first element of this kind whose text is this, and which is seen.
     pub async fn click_text(&self, selector: &str, text: &str) {
-        let mark = format!(
-            "(() => {{ const it = [...document.querySelectorAll({})].find(one => one.textContent.trim() === {} && one.getClientRects().length); \
-             if (!it) return false; document.querySelectorAll('[data-test-it]').forEach(one => delete one.dataset.testIt); \
-             it.dataset.testIt = '1'; return true; }})()",
+        let script = format!(
+            "return [...document.querySelectorAll({})].find(one => one.textContent.trim() === {} && one.getClientRects().length) || null",
             json!(selector),
             json!(text)
         );
-        self.until(&mark).await;
-        self.click("[data-test-it]").await;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self
+                .call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
+                .await;
+            // A live update may put another one in its place at any time.
+            if let Ok(found) = &found
+                && let Some(element) = found[ELEMENT].as_str()
+                && self
+                    .call("POST", &format!("/element/{element}/click"), Some(json!({})))
+                    .await
+                    .is_ok()
+            {
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "there is no {selector} {text:?} to be clicked ({found:?}); the page says:\n{}",
+                self.run("return location.href + '\\n' + document.body.innerText").await.as_str().unwrap_or("")
+            );
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        self.clicks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Types into what a selector finds, in the place of what is there.
@@ -281,11 +294,6 @@ impl Browser {
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
         });
         self.tell("Emulation.setDeviceMetricsOverride", size).await;
-    }
-
-    /// Without scripts from the next page on.
-    pub async fn without_scripts(&self) {
-        self.tell("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
     }
 
     /// Keeps what is seen as `target/screenshots/NAME.png`.

@@ -88,7 +88,7 @@ async fn every_page_can_be_used_by_everybody_in_light_and_in_dark() {
     let Some(browser) = scene.browser().await else {
         return;
     };
-    let file = target().join("language-tools/node/node_modules/axe-core/axe.min.js");
+    let file = target().join("browser-tools/node_modules/axe-core/axe.min.js");
     let axe = std::fs::read_to_string(&file)
         .unwrap_or_else(|error| panic!("{}: {error}; ./x setup installs it", file.display()));
     let mut all = Vec::new();

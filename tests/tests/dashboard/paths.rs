@@ -315,21 +315,42 @@ async fn schedules_queues_workers_and_deployments_are_seen_and_steered() {
     browser.quit().await;
 }
 
+/// What a browser without scripts does: it follows links, and sends forms.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_can_be_done_without_scripts() {
-    let scene = Scene::with(&["probe"]).await;
-    let Some(browser) = scene.browser().await else {
-        return;
-    };
+async fn a_run_is_found_and_cancelled_and_another_one_started_without_scripts() {
+    let scene = Scene::without_worker(&["probe"]).await;
     let run = scene.start("step-wait-step", "null").await;
-    scene.is(run, Status::Suspended).await;
     let list = scene.answer("GET", "/runs", "", "").await.1;
-    assert!(list.contains(&run.to_string()), "{list}");
-    browser.without_scripts().await;
-    browser.open(&format!("/runs/{run}")).await;
-    // Selectors are found by the driver, without a script of the page.
-    browser.click(".buttons form[action$=cancel] button").await;
-    browser.click("#do-it").await;
+    assert!(list.contains(&format!("href=\"/runs/{run}\"")), "{list}");
+    let page = scene.answer("GET", &format!("/runs/{run}"), "", "").await.1;
+    let page = page.replace("&#x2f;", "/");
+    let ask = format!("/runs/{run}/do/cancel");
+    assert!(page.contains(&format!("action=\"{ask}\" method=\"get\"")), "{page}");
+    // A page of its own, where a script would have shown a dialog.
+    let form = scene.answer("GET", &ask, "", "").await.1;
+    assert!(form.contains("<nav aria-label=\"Pages\">") && form.contains("method=\"post\""), "{form}");
+    let between = |text: &str, from: &str, until: &str| {
+        let (_, rest) = text.split_once(from).unwrap();
+        rest.split_once(until).unwrap().0.to_owned()
+    };
+    let token = between(&form, "name=\"token\" value=\"", "\"");
+    let cookie = between(&form, "set-cookie: ", ";");
+    let headers = format!("content-type: application/x-www-form-urlencoded\r\ncookie: {cookie}\r\n");
+    let body = format!("token={token}&reason=tired");
+    assert_eq!(scene.answer("POST", &ask, &headers, &body).await.0, 303);
     scene.is(run, Status::Cancelled).await;
-    browser.quit().await;
+
+    let start = "/start/test:probe/durable.events";
+    let with = async |more: &str| {
+        let body = format!("token={token}&{more}");
+        scene.answer("POST", start, &headers, &body).await
+    };
+    // A button of the form adds an item, by which the form comes again with one more.
+    let (status, form) = with("input%23=1&input%5B0%5D=a&change=add+input").await;
+    assert_eq!(status, 200);
+    assert!(form.contains("name=\"input[1]\""), "{form}");
+    let (status, answer) = with("input%23=2&input%5B0%5D=a&input%5B1%5D=b").await;
+    assert_eq!(status, 303, "{answer}");
+    let page = scene.database.client.list(Default::default()).await.unwrap();
+    assert_eq!(page.items[0].input.as_str(), r#"["a","b"]"#);
 }

@@ -359,8 +359,11 @@ async fn everything_read(site: &Site, token: &str, run: RunId) -> Vec<(String, S
         format!("/runs/{run}/logs"),
         format!("/runs/{run}/json"),
         format!("/runs/{run}/step?key=charge%231"),
+        format!("/runs/{run}/live"),
         "/runs".to_owned(),
+        "/runs/live".to_owned(),
         "/".to_owned(),
+        "/overview/live".to_owned(),
     ] {
         let response = site.ask(with_token(&Method::GET, &path, token)).await;
         read.push((path, text(response).await));
@@ -402,6 +405,10 @@ async fn what_is_secret_is_shown_by_no_route_to_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_see_no_payloads_is_shown_none_by_no_route() {
     let (site, [run, _]) = with_payments(&[]).await;
+    // Whatever is kept of what somebody else was shown a moment ago.
+    let whole = site.token(Role::Admin, Scope::default(), true).await;
+    let shown = everything_read(&site, &whole, run).await;
+    assert!(shown.iter().any(|(_, shown)| shown.contains("hush")));
     let token = site.token(Role::Admin, Scope::default(), false).await;
     for (path, shown) in everything_read(&site, &token, run).await {
         for payload in ["hush", "hold-4711", "charge-4711"] {

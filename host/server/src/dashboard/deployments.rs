@@ -52,6 +52,7 @@ fn types_of(workflow: &WorkflowTypes) -> Value {
         input => workflow.input.as_ref().map(|input| input.ty.clone()),
         output => workflow.output.as_ref().map(|output| output.ty.clone()),
         events,
+        types => super::workflows::types_of(&workflow.workflow),
         docs => workflow.workflow.docs,
     }
 }

@@ -16,7 +16,8 @@ use super::runs::{Again, COUNT_ROWS, Row, counts_of};
 /// Runs of each list.
 const RUNS: u32 = 8;
 
-struct Overview {
+/// What it says.
+pub(crate) struct Overview {
     values: Value,
     seen: String,
 }
@@ -110,7 +111,7 @@ pub(crate) async fn live(
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
-    let overview = look(&dashboard).await?;
+    let overview = dashboard.moments.overviews.get("", || look(&dashboard)).await?;
     let again = Again::after(&query, &overview.seen);
     let html = page(
         &visitor,
@@ -121,7 +122,7 @@ pub(crate) async fn live(
             every => again.every,
             is_live => true,
             is_changed => again.is_changed,
-            ..overview.values
+            ..overview.values.clone()
         },
     )?;
     Ok(html.into_response())

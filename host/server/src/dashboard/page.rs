@@ -114,8 +114,11 @@ fn environment(
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
-    environment.add_function("asset", |name: &str| assets::address(name));
-    environment.add_function("version", || env!("CARGO_PKG_VERSION"));
+    // Made of our own names alone.
+    environment.add_function("asset", |name: &str| {
+        assets::address(name).map(Value::from_safe_string)
+    });
+    environment.add_function("own_version", || env!("CARGO_PKG_VERSION"));
     environment.add_filter("when", |time: &str| when(time));
     environment.add_filter("took", took);
     environment.add_filter("segment", |text: &str| query::in_path(text, false));

@@ -246,7 +246,8 @@ pub(crate) async fn live(
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
-    let run = get(dashboard.client(), &id).await?;
+    let look = || get(dashboard.client(), &id);
+    let run = dashboard.moments.runs.get(&id, look).await?;
     let seen = seen(&run);
     let again = Again::after(&query, &seen);
     let line = line_of(&run, &query);

@@ -266,7 +266,7 @@ pub(crate) fn labels_of(
 }
 
 /// A part of the list, and how many there are.
-struct Found {
+pub(crate) struct Found {
     rows: Vec<Row>,
     counts: Vec<Count>,
     next: Option<String>,
@@ -399,14 +399,17 @@ pub(crate) async fn show(
     Ok((found.status, html).into_response())
 }
 
-/// What has changed of the page, if anything has, and when to ask again.
+/// What has changed of the page, if anything has, and when to ask again. Only the beginning of a list does so.
 pub(crate) async fn live(
     dashboard: Dashboard,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
     let asked = Asked::of(&query);
-    let found = find(&dashboard, &asked, &query).await?;
+    let address = asked.address(&asked.status);
+    let beginning = Query::default();
+    let look = || find(&dashboard, &asked, &beginning);
+    let found = dashboard.moments.lists.get(&address, look).await?;
     let seen = found.seen();
     let again = Again::after(&query, &seen);
     let html = page(
@@ -419,7 +422,7 @@ pub(crate) async fn live(
             is_changed => again.is_changed,
             workflows => Vec::<String>::new(),
             nothing_deployed => false,
-            ..values(&asked, &found, &query)
+            ..values(&asked, &found, &beginning)
         },
     )?;
     Ok(html.into_response())

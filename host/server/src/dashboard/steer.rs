@@ -401,7 +401,7 @@ async fn done(
             "noted"
         }
     };
-    Ok((id.to_owned(), word))
+    Ok((run.to_string(), word))
 }
 
 /// What the form says of an event's payload: its fields where it has a type, else JSON.

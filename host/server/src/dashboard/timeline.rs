@@ -64,7 +64,8 @@ impl Scale {
         let (x, end) = (place(from), place(until));
         Bar {
             x: format!("{x:.3}%"),
-            width: format!("{:.3}%", (end - x).max(0.0)),
+            // What took no time is there to be seen all the same.
+            width: format!("{:.3}%", (end - x).max(0.1)),
             class,
             title: format!("{what}: {}", super::page::took(millis(from, until))),
         }
@@ -252,21 +253,21 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
         .failed_attempts
         .first()
         .map_or(step.started_at, |attempt| attempt.started_at.min(step.started_at));
-    if !step.failed_attempts.is_empty() {
-        bars.push(scale.bar(begin, end, "b-rest", "attempts and the time between them"));
+    match step.failed_attempts.last() {
+        None => bars.push(scale.bar(step.started_at, end, class, step.status.as_str())),
+        Some(last) => {
+            bars.push(scale.bar(begin, end, "b-rest", "attempts and the time between them"));
+            let is_last = matches!(step.status, StepStatus::Failed | StepStatus::Retrying);
+            if !is_last {
+                // The journal keeps when the first attempt began, and of the last one when it came out.
+                let from = if step.started_at > last.finished_at { step.started_at } else { end };
+                bars.push(scale.bar(from, end, class, step.status.as_str()));
+            }
+        }
     }
     for attempt in step.failed_attempts.iter().take(BARS_MAX) {
         let what = format!("attempt {} failed", attempt.number);
         bars.push(scale.bar(attempt.started_at, attempt.finished_at, "b-failed", &what));
-    }
-    let last = step.failed_attempts.last().map(|attempt| attempt.finished_at);
-    match (last, step.status) {
-        // The last attempt has a bar.
-        (Some(_), StepStatus::Failed | StepStatus::Retrying) => {}
-        (Some(last), _) => {
-            bars.push(scale.bar(step.started_at.max(last), end, class, step.status.as_str()));
-        }
-        (None, _) => bars.push(scale.bar(step.started_at, end, class, step.status.as_str())),
     }
     let child = match (step.kind, &step.outcome) {
         (Kind::Child, Some(StepOutcome::Ok(id))) => serde_json::from_str::<RunId>(id.as_str())

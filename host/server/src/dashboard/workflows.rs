@@ -10,9 +10,13 @@ use super::error::Oops;
 use super::guard::Visitor;
 use super::page::page;
 use super::runs::Row;
+use super::wit::declarations;
 
-/// Workflows whose last runs are looked up for the list.
-const LOOKED_AT: usize = 50;
+/// The newest runs, among which the last ones of most workflows are.
+const NEWEST: u32 = 300;
+
+/// Workflows whose last run is looked up by itself.
+const LOOKED_UP: usize = 10;
 
 /// Runs that the page of a workflow shows.
 const RUNS: u32 = 10;
@@ -44,6 +48,13 @@ fn of(workflow: &WorkflowInfo) -> Value {
     }
 }
 
+/// The types that a workflow names, as WIT declares them.
+pub(crate) fn types_of(workflow: &dacapo_model::Workflow) -> String {
+    let input = workflow.param.as_ref().map(|param| &param.ty);
+    let events = workflow.events.iter().filter_map(|event| event.ty.as_ref());
+    declarations(input.into_iter().chain(workflow.result.as_ref()).chain(events))
+}
+
 /// All of them.
 pub(crate) async fn list(
     dashboard: Dashboard,
@@ -51,14 +62,31 @@ pub(crate) async fn list(
 ) -> Result<Response, Oops> {
     let client = dashboard.client();
     let (workflows, paused) = tokio::try_join!(client.workflows(), client.paused_workflows())?;
+    let newest = client
+        .list(ListFilter {
+            limit: NEWEST,
+            ..ListFilter::default()
+        })
+        .await?;
+    // Where these are all runs that there are, a workflow without one among them has none.
+    let mut left = match newest.next {
+        Some(_) => LOOKED_UP,
+        None => 0,
+    };
     let mut shown = Vec::new();
-    for (index, workflow) in workflows.iter().enumerate() {
-        let last = match index < LOOKED_AT {
-            true => client.last_run(&workflow.name).await?,
-            false => None,
+    for workflow in &workflows {
+        let known = newest.items.iter().find(|run| run.workflow == workflow.name);
+        let last = match known {
+            Some(run) => Some(run.clone()),
+            None if left > 0 => {
+                left -= 1;
+                client.last_run(&workflow.name).await?
+            }
+            None => None,
         };
         shown.push(context! {
             last => last.as_ref().map(Row::of),
+            is_unknown => last.is_none() && newest.next.is_some() && left == 0,
             is_paused => paused.iter().any(|paused| paused.workflow == workflow.name),
             ..of(workflow)
         });
@@ -88,7 +116,7 @@ pub(crate) async fn show(
     let html = page(
         &visitor,
         "workflow.html",
-        context! { rows, workflow => of(&workflow) },
+        context! { rows, types => types_of(&workflow.workflow), workflow => of(&workflow) },
     )?;
     Ok(html.into_response())
 }
