@@ -23,11 +23,12 @@ const COUNTED_MAX: u32 = 10_000;
 pub(crate) async fn stats(app: App) -> Result<Response, Problem> {
     let client = app.client();
     let runs = client.count(RunFilter::default()).await?;
-    // Whoever is limited to a part of the runs sees nothing of what holds for all of them.
-    let (queues, workers) = match client.scope().is_none_or(Scope::is_whole) {
-        true => (client.queue_depths(COUNTED_MAX).await?, client.workers().await?),
-        false => (Vec::new(), Vec::new()),
+    // Queues hold everybody's runs; whoever is limited to some sees none.
+    let queues = match client.scope().is_none_or(Scope::is_whole) {
+        true => client.queue_depths(COUNTED_MAX).await?,
+        false => Vec::new(),
     };
+    let workers = client.workers().await?;
     let standstill = client.standstill().await?;
     let paused = client.paused_workflows().await?;
     let queues: Vec<Value> = queues.iter().map(depth).collect();
