@@ -243,6 +243,12 @@ fn each(document: &Value) -> impl Iterator<Item = (&str, Method, &Value)> {
 fn completed(mut document: Value) -> Value {
     let problem = serde_json::to_value(<schema::Problem as utoipa::PartialSchema>::schema());
     document["components"]["schemas"]["Problem"] = problem.unwrap_or_default();
+    document["components"]["securitySchemes"] = json!({ "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token that `dacapo token create` has made. A server without tokens that listens on loopback alone asks for none.",
+    }});
+    document["security"] = json!([{ "token": [] }, {}]);
     document["paths"]["/openapi.json"] = json!({ "get": {
         "tags": ["about"],
         "summary": "This document",

@@ -92,10 +92,10 @@ mod tests {
     #[test]
     fn each_page_takes_no_more_than_a_look() {
         let source = include_str!("dashboard.rs");
-        let routes = source.split(".route(\"").skip(1);
-        let routes = routes.filter_map(|rest| rest.split_once('"'));
+        let routes = source.split(".route(").skip(1);
+        let routes = routes.filter_map(|rest| rest.split('"').nth(1));
         let mut pages = 0;
-        for (path, _) in routes {
+        for path in routes {
             pages += 1;
             let needed = need(&Method::GET, path, path);
             let is_ask = path.contains("/do/") || path.starts_with("/start/");
