@@ -459,6 +459,15 @@ async fn what_is_done_and_what_is_refused_is_in_the_audit_and_with_the_run() {
         ])
     );
     assert_eq!(site.audit().await[0].address.as_deref(), Some("127.0.0.1"));
+    // Through the API, for those who may.
+    let path = format!("/api/v1/audit?target={run}&outcome=refused&limit=1");
+    let admin = site.token(Role::Admin, Scope::default(), true).await;
+    let page = site.get(&admin, &path).await;
+    assert_eq!((&page["items"][0]["status"], page["items"].as_array().unwrap().len()), (&json!(409), 1));
+    let next = format!("{path}&cursor={}", page["next"]);
+    assert_eq!(site.get(&admin, &next).await["items"][0]["who"], "looks");
+    let (status, _) = site.json(secret, Method::GET, &path, Value::Null).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
     let interventions = client.get(run).await.unwrap().interventions;
     assert_eq!(interventions.len(), 1);
     assert_eq!((interventions[0].action.as_str(), interventions[0].who.as_str()), ("pause", "steers"));

@@ -973,3 +973,47 @@ pub(crate) struct Stats {
     all_paused: Option<Standstill>,
     paused_workflows: Vec<PausedWorkflow>,
 }
+
+/// What became of something that somebody wanted to do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum AuditOutcome {
+    Done,
+    Refused,
+    Failed,
+}
+
+/// Who did what.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct AuditEntry {
+    /// Its place: later entries have higher ones
+    id: i64,
+    #[schema(format = "date-time")]
+    at: String,
+    /// The name of a token, whom a provider knows, user@host of a command, `local`; none: nobody who was known
+    who: Option<String>,
+    /// How they were known: `token`, `session`, `oidc`, `local`, `command`, `nobody`
+    via: String,
+    /// The role that they had
+    role: Option<String>,
+    /// The name of an operation, or `token-create`, `token-revoke`, `sign-in`, `sign-out`
+    action: String,
+    /// What it was done to
+    target: Option<String>,
+    outcome: AuditOutcome,
+    /// The answer's HTTP status, if it was a request
+    status: Option<i16>,
+    /// The address that it came from
+    address: Option<String>,
+}
+
+/// Part of the audit.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct AuditPage {
+    /// The entries, the newest first
+    items: Vec<AuditEntry>,
+    /// Where to go on; none at the end
+    next: Option<i64>,
+}
