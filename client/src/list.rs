@@ -68,7 +68,7 @@ impl Default for ListFilter {
 }
 
 /// Part of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The entries, the newest first.
     pub items: Vec<T>,
@@ -156,6 +156,9 @@ impl Client {
                 });
             }
         };
+        if let Some(remote) = self.remote() {
+            return remote.list(&filter).await;
+        }
         let runs = self.checked(filter.runs).await?;
         let store = self.store();
         let find = self.find(&runs);
@@ -211,6 +214,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`], and those of a short name of a workflow.
     pub async fn count(&self, filter: RunFilter) -> Result<BTreeMap<Status, u64>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.count(&filter).await;
+        }
         let runs = self.checked(filter).await?;
         let store = self.store();
         let find = self.find(&runs);

@@ -13,6 +13,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn export(&self, run: RunId, with_log: bool) -> Result<RunExport, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.export(run, with_log).await;
+        }
         let store = self.store();
         retried(|| dacapo_store::export_run(store, run, with_log))
             .await?
@@ -26,6 +29,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunExists`], [`ClientError::ComponentMissing`]; [`ClientError::Store`] if the database refuses what the file holds.
     pub async fn import(&self, export: &RunExport, who: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.import(export, who).await;
+        }
         check_who(who)?;
         let mut connection = self.live_connection().await?;
         let run = export.run.id;

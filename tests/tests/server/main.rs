@@ -9,6 +9,7 @@ mod document;
 mod errors;
 mod limits;
 mod queues;
+mod remote;
 mod runs;
 mod schedules;
 mod starting;
