@@ -72,10 +72,10 @@ impl Client {
     }
 
     /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or do something to many runs
-    /// are answered with an error; which ones is said by [`Transport`]'s module.
+    /// come back with [`ClientError::NeedsDatabase`].
     ///
     /// # Errors
-    /// None that is known.
+    /// None that a caller could do anything about.
     pub fn over(transport: Box<dyn Transport>) -> Result<Self, ClientError> {
         let store = Store::new(NO_DATABASE, 1)?;
         Ok(Self::made(store, Some(Remote::new(transport))))

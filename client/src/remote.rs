@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dacapo_model::{Failure, Payload, Rollout, RunExport, RunId, Status, StepKey, Timestamp};
 use dacapo_store::{
-    Begins, LimitChange, LogLine, OnConflict, QueueChange, RetentionRule, RetryPlan, SteerOutcome,
-    Steered,
+    Begins, LimitChange, LogLine, OnConflict, QueueChange, Rate, RetentionRule, RetryPlan,
+    SteerOutcome, Steered,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -505,7 +505,7 @@ impl Remote {
                 }
             }
         }
-        let rate = |rate| json!(RateForm::from(rate));
+        let rate = |rate: Rate| json!(RateForm::from(rate));
         let mut body = Map::new();
         put(&mut body, "concurrency", change.concurrency, |runs| {
             json!(runs)

@@ -42,19 +42,48 @@ async fn from_deploying_to_the_output_nothing_but_a_server_is_needed() {
     let api = Api::on(&database).await;
     let file = guest_path("probe");
     let deployed = prints(&api, &["deploy", file.to_str().unwrap(), "--by", "ada"]).await;
-    assert_eq!((&deployed[0]["number"], &deployed[0]["created"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&deployed[0]["number"], &deployed[0]["created"]),
+        (&json!(1), &json!(true))
+    );
     let list = prints(&api, &["deployments", "list"]).await;
     assert_eq!(list[0]["lastChange"]["who"], "ada");
 
     let _worker = Dacapo::on(&database).worker().await;
-    let start = ["start", "counted-steps", "--input", "3", "--key", "k", "--label", "a=b", "--wait"];
+    let start = [
+        "start",
+        "counted-steps",
+        "--input",
+        "3",
+        "--key",
+        "k",
+        "--label",
+        "a=b",
+        "--wait",
+    ];
     let run = prints(&api, &start).await;
-    assert_eq!((&run["status"], &run["output"]), (&json!("completed"), &json!(6)));
+    assert_eq!(
+        (&run["status"], &run["output"]),
+        (&json!("completed"), &json!(6))
+    );
     let id = run["id"].as_str().unwrap();
     let shown = prints(&api, &["runs", "show", id]).await;
-    assert_eq!(shown, serde_json::to_value(database.client.get(id.parse().unwrap()).await.unwrap()).unwrap());
-    assert_eq!(fails(&api, &["start", "counted-steps", "--input", "4", "--key", "k"]).await, "key-conflict");
-    assert_eq!(fails(&api, &["start", "counted-steps", "--input", "\"x\""]).await, "bad-input");
+    assert_eq!(
+        shown,
+        serde_json::to_value(database.client.get(id.parse().unwrap()).await.unwrap()).unwrap()
+    );
+    assert_eq!(
+        fails(
+            &api,
+            &["start", "counted-steps", "--input", "4", "--key", "k"]
+        )
+        .await,
+        "key-conflict"
+    );
+    assert_eq!(
+        fails(&api, &["start", "counted-steps", "--input", "\"x\""]).await,
+        "bad-input"
+    );
 
     let waiting = prints(&api, &["start", "step-wait-step"]).await;
     let waiting = waiting["id"].as_str().unwrap();
@@ -75,7 +104,10 @@ async fn from_deploying_to_the_output_nothing_but_a_server_is_needed() {
     let cancelled = prints(&api, &["cancel", again, "--force"]).await;
     assert_eq!(cancelled["run"], again);
     let unknown = "01938e60-5a1c-7cc0-9d2f-3b8f0a6c41d7";
-    assert_eq!(fails(&api, &["runs", "show", unknown]).await, "run-not-found");
+    assert_eq!(
+        fails(&api, &["runs", "show", unknown]).await,
+        "run-not-found"
+    );
     assert_eq!(fails(&api, &["pause", waiting]).await, "conflict");
 }
 
@@ -84,18 +116,44 @@ async fn queues_and_schedules_are_steered_through_a_server() {
     let database = database().await;
     database.deploy("probe").await;
     let api = Api::on(&database).await;
-    let set = ["queue", "set", "mail", "--concurrency", "3", "--rate", "5/1m"];
+    let set = [
+        "queue",
+        "set",
+        "mail",
+        "--concurrency",
+        "3",
+        "--rate",
+        "5/1m",
+    ];
     let queue = prints(&api, &set).await;
     assert_eq!(queue["rate"], json!({ "runs": 5, "perMs": 60000 }));
     let queue = prints(&api, &["queue", "set", "mail", "--rate", "none"]).await;
-    assert_eq!((&queue["rate"], &queue["concurrency"]), (&json!(null), &json!(3)));
-    assert_eq!(prints(&api, &["queue", "pause", "mail"]).await["paused"], true);
-    assert_eq!(prints(&api, &["queue", "list"]).await["queues"][0]["name"], "mail");
+    assert_eq!(
+        (&queue["rate"], &queue["concurrency"]),
+        (&json!(null), &json!(3))
+    );
+    assert_eq!(
+        prints(&api, &["queue", "pause", "mail"]).await["paused"],
+        true
+    );
+    assert_eq!(
+        prints(&api, &["queue", "list"]).await["queues"][0]["name"],
+        "mail"
+    );
     prints(&api, &["queue", "pause", "--all", "--reason", "fire"]).await;
     prints(&api, &["queue", "resume", "--all"]).await;
     prints(&api, &["queue", "delete", "mail"]).await;
 
-    let create = ["schedule", "create", "n", "counted-steps", "--input", "1", "--every", "1h"];
+    let create = [
+        "schedule",
+        "create",
+        "n",
+        "counted-steps",
+        "--input",
+        "1",
+        "--every",
+        "1h",
+    ];
     let made = prints(&api, &create).await;
     assert_eq!(made["everySeconds"], 3600);
     assert_eq!(fails(&api, &create).await, "schedule-exists");
