@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::gather::Question;
 use crate::going_back::check_who;
 use crate::options::{check_labels, check_text};
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -385,6 +386,9 @@ impl Client {
         expires: Option<Duration>,
         who: &str,
     ) -> Result<CreatedToken, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at tokens and make them"));
+        }
         check_token_name(name)?;
         check_who(who)?;
         check_labels(&access.scope.labels)?;
@@ -421,6 +425,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::TokenNotFound`].
     pub async fn revoke_token(&self, name: &str, who: &str) -> Result<(), ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at tokens and make them"));
+        }
         check_token_name(name)?;
         check_who(who)?;
         match dacapo_store::revoke_token(self.store(), &self.namespace, name, who).await? {
@@ -434,6 +441,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn tokens(&self, with_revoked: bool) -> Result<Vec<Token>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at tokens and make them"));
+        }
         let store = self.store();
         let rows =
             retried(|| dacapo_store::list_tokens(store, &self.namespace, with_revoked)).await?;
@@ -459,6 +469,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn has_tokens(&self) -> Result<bool, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at tokens and make them"));
+        }
         let store = self.store();
         Ok(retried(|| dacapo_store::has_tokens(store, &self.namespace)).await?)
     }
@@ -596,6 +609,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`].
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at the audit"));
+        }
         self.check_whole("the audit")?;
         if filter.limit == 0 || filter.limit > PAGE_MAX {
             return Err(ClientError::BadArgument {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use dacapo_model::{PayloadLimits, RunId};
 use dacapo_store::{AuditNote, RunRow, Store};
 
-use crate::{ClientError, Payloads};
 use crate::announce::Announcer;
 use crate::gather::Gathering;
+use crate::remote::{Remote, Transport};
 use crate::resolve::Resolved;
 use crate::retry::retried;
 use crate::run::{Progress, Run, RunProgress};
 use crate::sight::{Secrets, Sight};
 use crate::start::Start;
+use crate::{ClientError, Payloads};
 
 /// Connections that a client opens at most, beside the one that listens.
 const CONNECTIONS_MAX: u32 = 8;
@@ -36,9 +37,14 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     pub(crate) starts: Arc<Gathering<Start>>,
     pub(crate) looks: Arc<Gathering<RunId>>,
+    /// The server that is asked in the place of the database.
+    remote: Option<Remote>,
     pub(crate) deeds: Arc<Gathering<AuditNote>>,
     pub(crate) secrets: Secrets,
 }
+
+/// What stands for a database where there is none: it is never connected to.
+const NO_DATABASE: &str = "postgres://nowhere.invalid/none";
 
 impl Client {
     /// A client of the database at `url` (`postgres://…`), in the namespace `default`.
@@ -66,6 +72,30 @@ impl Client {
     /// A client over a store that is there already, such as an embedded worker's. Nothing is checked.
     #[must_use]
     pub fn new(store: Store) -> Self {
+        Self::made(store, None)
+    }
+
+    /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or do something to many runs
+    /// come back with [`ClientError::NeedsDatabase`].
+    ///
+    /// # Errors
+    /// None that a caller could do anything about.
+    pub fn over(transport: Box<dyn Transport>) -> Result<Self, ClientError> {
+        let store = Store::new(NO_DATABASE, 1)?;
+        Ok(Self::made(store, Some(Remote::new(transport))))
+    }
+
+    /// Whether a server is asked, and no database.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.remote().is_some()
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.shared.remote.as_ref()
+    }
+
+    fn made(store: Store, remote: Option<Remote>) -> Self {
         let announcer = Announcer::new(store.clone());
         Self {
             shared: Arc::new(Shared {
@@ -74,6 +104,7 @@ impl Client {
                 announcer,
                 starts: Arc::default(),
                 looks: Arc::default(),
+                remote,
                 deeds: Arc::default(),
                 secrets: Secrets::default(),
             }),
@@ -114,6 +145,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn get(&self, run: RunId) -> Result<Run, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.run(run).await;
+        }
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
@@ -136,6 +170,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn check_progress(&self, run: RunId) -> Result<Progress, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.progress(run).await;
+        }
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?

@@ -9,9 +9,10 @@ use dacapo_store::{
     Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
     SteerOutcome, Steered,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::going_back::check_who;
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::workflows::{EventInfo, ValueInfo};
 use crate::{Client, ClientError};
@@ -76,7 +77,7 @@ pub struct DeployOutcome {
 }
 
 /// What an activation did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activated {
     /// What became of it.
     #[serde(flatten)]
@@ -86,7 +87,7 @@ pub struct Activated {
 }
 
 /// How a deployment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentStatus {
     /// New runs go there, but for the part of one that is being rolled out.
@@ -100,7 +101,7 @@ pub enum DeploymentStatus {
 }
 
 /// A deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentInfo {
     /// Its package.
@@ -124,7 +125,7 @@ pub struct DeploymentInfo {
 }
 
 /// What was done to a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentChange {
     /// `deployed`, `activated`, `rolled-out`, `retired`, `unretired`.
     pub what: String,
@@ -175,7 +176,7 @@ pub struct WorkflowTypes {
 }
 
 /// What is different between two deployments of a package.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentDiff {
     /// The package.
@@ -201,7 +202,7 @@ pub struct DeploymentDiff {
 }
 
 /// What was taken away because nothing needs it, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// The tenant of the deployment; none: a component that no deployment had.
     pub namespace: Option<String>,
@@ -275,6 +276,9 @@ impl Client {
         }
         self.check_package(deploy.descriptor)?;
         let manifest = deploy.manifest.checked(deploy.descriptor)?;
+        if let Some(remote) = self.remote() {
+            return remote.deploy(deploy).await;
+        }
         for _ in 0..TRIES_MAX {
             let (active, changes) = self.changes_by(deploy.descriptor).await?;
             if deploy.breaking == Breaking::Refuse && changes.iter().any(|change| change.breaking) {
@@ -393,6 +397,9 @@ impl Client {
         &self,
         package: Option<&str>,
     ) -> Result<Vec<DeploymentInfo>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.deployments(package).await;
+        }
         let package = match package {
             Some(package) => Some(self.package(package).await?),
             None => None,
@@ -417,6 +424,9 @@ impl Client {
         package: &str,
         number: Option<i32>,
     ) -> Result<DeploymentDetails, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to show a deployment"));
+        }
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {
@@ -470,6 +480,11 @@ impl Client {
         breaking: Breaking,
         who: &str,
     ) -> Result<Activated, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote
+                .activate(package, number, rollout, breaking, who)
+                .await;
+        }
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
@@ -522,6 +537,9 @@ impl Client {
         undo: bool,
         who: &str,
     ) -> Result<SteerOutcome, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retire(package, number, undo, who).await;
+        }
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
@@ -544,6 +562,9 @@ impl Client {
         from: i32,
         to: i32,
     ) -> Result<DeploymentDiff, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.diff(package, from, to).await;
+        }
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {
@@ -597,6 +618,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn collect_deployments(&self, dry_run: bool) -> Result<Vec<Collected>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.collect(dry_run).await;
+        }
         self.check_whole("code of all packages")?;
         let store = self.store();
         let collect = |dry_run| {

@@ -299,6 +299,15 @@ pub enum ClientError {
     /// The database cannot be reached, or has too much to do. Try again later.
     #[error(transparent)]
     Unavailable(StoreError),
+    /// A server said no.
+    #[error("{}", .0.detail)]
+    Remote(crate::RemoteProblem),
+    /// The server cannot be reached. Try again later.
+    #[error("cannot reach the server: {0}")]
+    Unreachable(String),
+    /// A server cannot be asked for this.
+    #[error("the database itself is needed {0}, and a server was given")]
+    NeedsDatabase(String),
     /// The database refused a statement, or holds what this version cannot read.
     #[error(transparent)]
     Store(StoreError),
@@ -384,6 +393,9 @@ impl ClientError {
             Self::Redeployed(_) => "redeployed",
             Self::Schema { .. } => "schema",
             Self::Unavailable(_) => "unavailable",
+            Self::Remote(problem) => problem.code,
+            Self::Unreachable(_) => "unreachable",
+            Self::NeedsDatabase(_) => "needs-database",
             Self::Store(_) => "database",
         }
     }
@@ -456,6 +468,9 @@ impl ClientError {
             Self::WaitTimedOut { status: Status::Queued, .. } => "is a worker running? Start one with `dacapo worker`".to_owned(),
             Self::Decode { .. } => "generate the types anew from the WIT of the workflow that is deployed".to_owned(),
             Self::Schema { can_migrate: true, .. } => "run `dacapo migrate`".to_owned(),
+            Self::Remote(problem) => return problem.hint.clone(),
+            Self::Unreachable(_) => "check the server's address, and that it runs".to_owned(),
+            Self::NeedsDatabase(_) => "ask the database itself: with --database-url or DATABASE_URL, and without a server".to_owned(),
             Self::Unavailable(_) => "check the database's address, and that it runs".to_owned(),
             _ => return None,
         })
@@ -464,7 +479,10 @@ impl ClientError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Redeployed(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Redeployed(_) | Self::Unreachable(_)
+        )
     }
 
     /// The error that the workflow itself returned, if that is why there is no output and it is of this type.

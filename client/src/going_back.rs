@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::options::check_text;
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::RunSummary;
 use crate::start::{bad_input, payload};
@@ -169,6 +170,9 @@ impl Client {
         options: &RerunOptions,
         who: &str,
     ) -> Result<RunId, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.rerun(run, options, who).await;
+        }
         check_who(who)?;
         Change::Rerun(options.clone()).check()?;
         let store = self.store();
@@ -248,6 +252,9 @@ impl Client {
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has not failed; [`ClientError::NothingFailed`];
     /// [`ClientError::ChildrenEnding`] while children that were cancelled on account of its end have not ended.
     pub async fn retry(&self, run: RunId, who: &str) -> Result<RetryPlan, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retry(run, false, Some(who)).await;
+        }
         check_who(who)?;
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
@@ -260,6 +267,9 @@ impl Client {
     /// # Errors
     /// Those of [`Client::retry`].
     pub async fn plan_retry(&self, run: RunId) -> Result<RetryPlan, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retry(run, true, None).await;
+        }
         self.check_run(run).await?;
         let store = self.store();
         let answer = retried(|| dacapo_store::plan_retry(store, run)).await?;
@@ -280,6 +290,9 @@ impl Client {
         options: &SkipOptions,
         who: &str,
     ) -> Result<SkippedStep, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.skip(run, options, who).await;
+        }
         check_who(who)?;
         Change::Skip(options.clone()).check()?;
         let store = self.store();
@@ -299,6 +312,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::BadArgument`] if the text is empty or longer than 10,000 bytes.
     pub async fn note(&self, run: RunId, text: &str, who: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.note(run, text, who).await;
+        }
         check_who(who)?;
         check_text("note", text, NOTE_BYTES_MAX)?;
         if text.trim().is_empty() {
@@ -327,6 +343,9 @@ impl Client {
         change: &Change,
         who: &str,
     ) -> Result<InBulk, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to change many runs"));
+        }
         check_who(who)?;
         let statuses = statuses(&filter, change)?;
         let mut done = InBulk::default();
@@ -372,6 +391,9 @@ impl Client {
         filter: RunFilter,
         change: &Change,
     ) -> Result<u64, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to change many runs"));
+        }
         let store = self.store();
         let mut count = 0;
         for status in statuses(&filter, change)? {

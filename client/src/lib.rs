@@ -36,6 +36,7 @@ mod logs;
 mod options;
 mod queues;
 mod reference;
+mod remote;
 mod requests;
 mod resolve;
 mod retention;
@@ -81,6 +82,7 @@ pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::{Debounce, Singleton, StartOptions};
 pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
+pub use remote::{Carried, RemoteAnswer, RemoteProblem, RemoteRequest, Transport};
 pub use requests::By;
 pub use run::{
     Deployment, FailedAttempt, Intervention, Progress, Run, RunProgress, RunSummary, Step,

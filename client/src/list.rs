@@ -68,7 +68,7 @@ impl Default for ListFilter {
 }
 
 /// Part of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The entries, the newest first.
     pub items: Vec<T>,
@@ -156,6 +156,9 @@ impl Client {
                 });
             }
         };
+        if let Some(remote) = self.remote() {
+            return remote.list(&filter).await;
+        }
         let Some(runs) = self.reached(filter.runs).await? else {
             return Ok(Page {
                 items: Vec::new(),
@@ -215,6 +218,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`], and those of a short name of a workflow.
     pub async fn count(&self, filter: RunFilter) -> Result<BTreeMap<Status, u64>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.count(&filter).await;
+        }
         let only = filter.status;
         let mut counts = BTreeMap::new();
         if let Some(runs) = self.reached(filter).await? {

@@ -1,6 +1,6 @@
 //! What is asked of a run from outside: events, pause, resume, cancel.
 
-use dacapo_model::{Payload, RunId, check_name, killed};
+use dacapo_model::{Payload, RunId, Status, check_name, killed};
 use dacapo_store::{Cancelled, Killed, Paused, Request, Requested, Resumed, SendEvent, SentEvent};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -42,6 +42,17 @@ impl Client {
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
+        if let Some(remote) = self.remote() {
+            return Ok(
+                match remote
+                    .event(run, name, payload.as_str(), delivery_id)
+                    .await?
+                {
+                    true => SentEvent::Duplicate,
+                    false => SentEvent::Sent,
+                },
+            );
+        }
         self.check_run(run).await?;
         let event = SendEvent {
             run,
@@ -207,6 +218,18 @@ impl Client {
         check_who(by.who)?;
         if let Some(reason) = by.reason {
             check_text("reason", reason, REASON_BYTES_MAX)?;
+        }
+        if let Some(remote) = self.remote() {
+            let (what, force, now) = match request {
+                Request::Pause => ("pause", false, Status::Paused),
+                Request::Resume => ("resume", false, Status::Queued),
+                Request::Cancel => ("cancel", false, Status::Cancelled),
+                Request::ForceCancel => ("cancel", true, Status::Cancelled),
+            };
+            return Ok(match remote.steer(run, what, by, force).await? == now {
+                true => Requested::Now,
+                false => Requested::Told,
+            });
         }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;

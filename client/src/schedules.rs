@@ -118,7 +118,7 @@ pub enum Trigger {
 }
 
 /// A schedule as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
     /// Its name.
@@ -172,7 +172,7 @@ pub struct Schedule {
 }
 
 /// A run of a schedule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduledRun {
     /// Its id.
@@ -184,7 +184,7 @@ pub struct ScheduledRun {
 }
 
 /// Why a tick cannot be started. It is tried again every few seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// For programs.
@@ -196,7 +196,7 @@ pub struct Trouble {
 }
 
 /// What a backfill did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backfilled {
     /// The ticks of the time that was given.
@@ -205,6 +205,12 @@ pub struct Backfilled {
     pub started: usize,
     /// How many had a run already.
     pub existing: usize,
+}
+
+/// What a server answers that only says the ticks.
+#[derive(Deserialize)]
+struct Ticked {
+    ticks: Vec<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +306,9 @@ impl Client {
     /// Those of [`Client::start_by_name`] if the workflow cannot be started with this input; [`ClientError::BadArgument`] if the
     /// schedule cannot be one; [`ClientError::QueueNotFound`]; [`ClientError::ScheduleExists`]. Nothing was written then.
     pub async fn create_schedule(&self, new: NewSchedule) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.create_schedule(&new).await;
+        }
         check_schedule_name(&new.name)?;
         check_labels(&new.labels)?;
         let places = StartOptions {
@@ -413,6 +422,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn schedules(&self) -> Result<Vec<Schedule>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.schedules().await;
+        }
         let pool = self.store().pool();
         let rows = retried(|| dacapo_store::list_schedules(pool, &self.namespace, None)).await?;
         let mut schedules = Vec::with_capacity(rows.len());
@@ -429,6 +441,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`].
     pub async fn schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.schedule(name).await;
+        }
         let schedule = self.whole_schedule(name).await?;
         self.show_schedule(schedule).await
     }
@@ -465,6 +480,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`]; [`ClientError::ScheduleConflict`] if it is paused.
     pub async fn pause_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.steer_schedule(name, "pause").await;
+        }
         let schedule = self.schedule(name).await?;
         let mut connection = self.live_connection().await?;
         if !dacapo_store::pause_schedule(&mut connection, &self.namespace, name).await? {
@@ -483,6 +501,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`]; [`ClientError::ScheduleConflict`] if it is not paused.
     pub async fn resume_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.steer_schedule(name, "resume").await;
+        }
         check_schedule_name(name)?;
         self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;
@@ -513,6 +534,9 @@ impl Client {
         name: &str,
         trigger: Trigger,
     ) -> Result<RunId, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.trigger(name, trigger).await;
+        }
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
             let seen = self.whole_schedule(name).await?;
@@ -579,6 +603,10 @@ impl Client {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Timestamp>, ClientError> {
+        if let Some(remote) = self.remote() {
+            let dry: Ticked = remote.backfill(name, from, until, true).await?;
+            return Ok(dry.ticks);
+        }
         let (_, ticks) = self.to_backfill(name, from, until).await?;
         Ok(ticks)
     }
@@ -595,6 +623,9 @@ impl Client {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Backfilled, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.backfill(name, from, until, false).await;
+        }
         let (row, ticks) = self.to_backfill(name, from, until).await?;
         let plan = self.plan(&row)?;
         let mut backfilled = Backfilled {
@@ -659,6 +690,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`].
     pub async fn delete_schedule(&self, name: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.delete_schedule(name).await;
+        }
         check_schedule_name(name)?;
         self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;

@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 
 use crate::gather::Question;
 use crate::reference::{WorkflowRef, decode};
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::Deployment;
 use crate::{Client, ClientError, StartOptions};
@@ -150,6 +151,19 @@ impl Client {
         decode: fn(&str) -> Result<O, serde_json::Error>,
     ) -> Result<Started<O>, ClientError> {
         options.check()?;
+        if let Some(remote) = self.remote() {
+            if transaction.is_some() {
+                return Err(needs_database("to start a run inside a transaction"));
+            }
+            let started = remote.start(name, input, options).await?;
+            return Ok(Started {
+                id: started.run,
+                created: started.created,
+                workflow: started.workflow,
+                deployment: started.deployment,
+                decode,
+            });
+        }
         // One id for all tries: a start whose answer was lost finds the run that it made.
         let fresh = RunId::new();
         let shared = Arc::new(options.clone());

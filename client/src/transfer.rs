@@ -14,6 +14,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn export(&self, run: RunId, with_log: bool) -> Result<RunExport, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.export(run, with_log).await;
+        }
         self.check_shown("the payloads of a run")?;
         self.check_run(run).await?;
         let store = self.store();
@@ -33,6 +36,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunExists`], [`ClientError::ComponentMissing`]; [`ClientError::Store`] if the database refuses what the file holds.
     pub async fn import(&self, export: &RunExport, who: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.import(export, who).await;
+        }
         check_who(who)?;
         self.check_whole("bringing runs from another database")?;
         if export.is_redacted() {

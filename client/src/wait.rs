@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::gather::Question;
 use crate::reference::DecodeError;
+use crate::remote::output_of;
 use crate::retry::retried;
 use crate::run::Run;
 use crate::{Client, ClientError, Started};
@@ -36,6 +37,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::WaitTimedOut`].
     pub async fn wait(&self, run: RunId, timeout: Option<Duration>) -> Result<Run, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.wait(run, timeout).await;
+        }
         let row = self.wait_for_end(run, timeout).await?;
         self.with_steps(row).await
     }
@@ -47,6 +51,13 @@ impl Client {
     /// [`ClientError::Failed`] and [`ClientError::RunCancelled`] if there is none; [`ClientError::Decode`] if it is of another type.
     pub async fn wait_output<O>(&self, started: &Started<O>) -> Result<O, ClientError> {
         let run = started.id;
+        if let Some(remote) = self.remote() {
+            let output = output_of(remote.wait(run, None).await?)?;
+            return (started.decode)(output.as_str()).map_err(|error| ClientError::Decode {
+                run,
+                error: DecodeError(error),
+            });
+        }
         let row = self.wait_for_end(run, None).await?;
         let failure = match &row.failure {
             Some(text) => Some(Box::new(Failure::from_json(text.as_str()).map_err(

@@ -4,6 +4,7 @@ use dacapo_model::{Case, RetentionSettings, RetryPolicy, Timestamp, Type, Workfl
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::Deployment;
 use crate::{Client, ClientError};
@@ -130,6 +131,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
         let seen = rows
@@ -143,6 +147,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`].
     pub async fn workflow(&self, name: &str) -> Result<WorkflowInfo, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let resolved = self.resolve(name).await?;
         let mut workflows = self.workflows().await?.into_iter();
         workflows

@@ -85,6 +85,17 @@ impl Client {
         if starts.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(remote) = self.remote() {
+            let started = remote.start_many(name, starts).await?;
+            let started = started.into_iter().map(|started| Started {
+                id: started.run,
+                created: started.created,
+                workflow: started.workflow,
+                deployment: started.deployment,
+                decode,
+            });
+            return Ok(started.collect());
+        }
         // The same ids for all tries: a try whose answer was lost is found by the next one.
         let fresh: Vec<RunId> = starts.iter().map(|_| RunId::new()).collect();
         'tries: for _ in 0..super::TRIES_MAX {

@@ -40,6 +40,14 @@ use crate::ui::Ui;
 pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
     let global = &arguments.global;
     let ui = *ui;
+    if global.server.is_some()
+        && let Some(name) = needs_database(&arguments.command)
+    {
+        return Err(Failed::usage(format!(
+            "`dacapo {name}` needs the database itself, and a server was given"
+        ))
+        .hint("give --database-url or DATABASE_URL, and neither --server nor DACAPO_SERVER"));
+    }
     match arguments.command {
         Command::New(args) => project::new(args, ui),
         Command::Build(args) => project::build(args, ui).await,
@@ -70,6 +78,24 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,
+    }
+}
+
+/// The name of a command that no server can be asked for. None: one can.
+fn needs_database(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Worker(_) => Some("worker"),
+        Command::Serve(_) => Some("serve"),
+        Command::Dev(_) => Some("dev"),
+        Command::Migrate => Some("migrate"),
+        Command::Doctor(_) => Some("doctor"),
+        Command::Bench(_) => Some("bench"),
+        Command::Workflows(_) => Some("workflows"),
+        Command::Runs(runs::Command::Repair(_)) => Some("runs repair"),
+        Command::Deploy(args) if args.looks_at_runs() => {
+            Some("deploy --check, --upgrade and --require-all")
+        }
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ mod command;
 mod connect;
 mod error;
 mod manifest;
+mod server;
 mod ui;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     // `DATABASE_URL=` is how a shell says that there is none.
     arguments.global.database_url.take_if(|url| url.is_empty());
+    arguments.global.server.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
     let log = arguments.command.default_log();
     if let Err(error) = ui::start_tracing(arguments.global.log_format, log) {

@@ -159,7 +159,7 @@ impl Api {
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> axum::http::Response<hyper_util::client::legacy::ResponseBody> {
+    ) -> axum::http::Response<axum::body::Body> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}/api/v1{path}", self.address));
@@ -169,7 +169,8 @@ impl Api {
         let request = request.body(Full::new(body)).unwrap();
         let answer = self.client.request(request);
         let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
-        answer.expect("it answers").unwrap()
+        let answer = answer.expect("it answers").unwrap();
+        answer.map(axum::body::Body::new)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -229,7 +230,7 @@ impl Api {
 
 /// The events of a stream.
 pub struct Events {
-    body: hyper_util::client::legacy::ResponseBody,
+    body: axum::body::Body,
     text: String,
 }
 

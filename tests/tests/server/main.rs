@@ -11,6 +11,7 @@ mod errors;
 mod limits;
 mod oidc;
 mod queues;
+mod remote;
 mod runs;
 mod schedules;
 mod starting;

@@ -182,10 +182,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 }
 
 /// Looks again and again whether the database answers.
-fn database_probe(
-    store: Store,
-    done: CancellationToken,
-) -> (Probe, tokio::task::JoinHandle<Option<()>>) {
+fn database_probe(store: Store, done: CancellationToken) -> (Probe, tokio::task::JoinHandle<()>) {
     let answers = Arc::new(AtomicBool::new(true));
     let probe: Probe = {
         let answers = answers.clone();
@@ -194,18 +191,18 @@ fn database_probe(
             false => Readiness::NotReady("the database does not answer".to_owned()),
         })
     };
-    let looking = async move {
+    let looking = tokio::spawn(async move {
         loop {
             let look = tokio::time::timeout(LOOK_EVERY, dacapo_store::standstill(store.pool()));
             let answered = matches!(look.await, Ok(Ok(_)));
             answers.store(answered, Ordering::Relaxed);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = done.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
-    };
-    (
-        probe,
-        tokio::spawn(async move { done.run_until_cancelled(looking).await }),
-    )
+    });
+    (probe, looking)
 }
 
 /// Reads components in this process.
