@@ -80,8 +80,8 @@
   function failed(event) {
     var target = event.detail.target;
     if (target && target.id === "dialog-body") {
-      var path = event.detail.pathInfo && event.detail.pathInfo.requestPath;
-      if (path) location.href = path.replace("part=1", "");
+      var info = event.detail.pathInfo;
+      if (info) location.href = (info.finalRequestPath || info.requestPath).replace("part=1", "");
       return;
     }
     offline.hidden = false;
@@ -89,6 +89,10 @@
   document.addEventListener("htmx:sendError", failed);
   document.addEventListener("htmx:responseError", failed);
   document.addEventListener("htmx:afterOnLoad", function () { offline.hidden = true; });
+
+  // A page of an error that may pass tries again.
+  var retry = document.querySelector("[data-retry]");
+  if (retry) setTimeout(function () { location.reload(); }, retry.dataset.retry * 1000);
 
   // Relative times go on between updates.
   function rough(seconds) {

@@ -7,6 +7,7 @@
 
 mod access;
 mod browser;
+mod figures;
 mod forms;
 mod looks;
 mod paths;

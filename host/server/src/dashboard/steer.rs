@@ -320,12 +320,13 @@ pub(crate) async fn act(
             let Ok(run) = get(client, &id).await else {
                 return Err(Oops::Client(error));
             };
+            // A form in a dialog is sent as any other: its answer takes the place of the page.
             let errors = Errors::of(&error);
             let values = form(client, &run, deed, fields, &errors).await?;
             let html = page(
                 &posted.visitor,
                 template(deed),
-                context! { layout => layout_of(fields), problem => Problem::of(&error), ..values },
+                context! { layout => "layout.html", problem => Problem::of(&error), ..values },
             )?;
             let status: StatusCode = status_of(&error);
             Ok((status, html).into_response())
