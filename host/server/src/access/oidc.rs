@@ -2,6 +2,7 @@
 //! follows no redirects.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use openidconnect::core::{
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AdditionalClaims, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
+    AdditionalClaims, AsyncHttpClient, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
     EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
     RedirectUrl, StandardErrorResponse, StandardTokenResponse, TokenResponse,
@@ -287,7 +288,7 @@ impl Oidc {
             .exchange_code(AuthorizationCode::new(code))
             .map_err(|error| self.problem(&error))?
             .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier))
-            .request_async(&|request: HttpRequest| self.http.ask(request))
+            .request_async(&self.http)
             .await
             .map_err(|error| self.problem(&error))?;
         let token = response
@@ -342,8 +343,8 @@ impl Oidc {
         let metadata = match fresh {
             Some(metadata) => metadata,
             None => {
-                let ask = |request: HttpRequest| self.http.ask(request);
-                let metadata = CoreProviderMetadata::discover_async(self.issuer.clone(), &ask)
+                let issuer = self.issuer.clone();
+                let metadata = CoreProviderMetadata::discover_async(issuer, &self.http)
                     .await
                     .map_err(|error| self.problem(&error))?;
                 *known() = Some((Instant::now(), metadata.clone()));
@@ -382,6 +383,15 @@ enum HttpError {
     Late,
     #[error("its answer broke off, or is longer than 1 MiB")]
     Body,
+}
+
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.ask(request))
+    }
 }
 
 impl Http {

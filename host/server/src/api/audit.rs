@@ -4,7 +4,6 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{AuditFilter, Timestamp};
 use serde::Deserialize;
-use serde_json::json;
 use utoipa::IntoParams;
 
 use super::extract::Query;
