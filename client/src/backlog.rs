@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dacapo_model::Timestamp;
 use serde::Serialize;
 
 use crate::{Client, ClientError};
@@ -17,7 +18,7 @@ pub struct QueueBacklog {
     pub namespace: String,
     /// The queue's name; `default` for what is in no named one.
     pub queue: String,
-    /// Runs that wait: for a worker, or for their turn. At most 100,000 are counted of either.
+    /// Runs that wait: for a worker, or for their turn. At most 100,000 are counted of either kind.
     pub depth: u64,
     /// For how long the first in line has waited, in seconds; none: nobody waits.
     #[serde(serialize_with = "seconds", rename = "oldestSeconds")]
@@ -38,6 +39,12 @@ pub struct Backlog {
     pub blocked: u64,
 }
 
+/// Clocks and priorities may make it a little less than nothing.
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    let micros = now.as_micros() - since.as_micros();
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 fn seconds<S: serde::Serializer>(
     duration: &Option<Duration>,
     serializer: S,
@@ -54,16 +61,16 @@ impl Client {
     /// The database did not answer.
     pub async fn backlog(&self) -> Result<Backlog, ClientError> {
         let store = self.store();
-        let queues = dacapo_store::backlog(store, COUNTED_MAX).await?;
+        let queues = dacapo_store::queue_depths(store, None, COUNTED_MAX).await?;
         let fleet = dacapo_store::fleet(store, COUNTED_MAX).await?;
         Ok(Backlog {
             queues: queues
                 .into_iter()
                 .map(|row| QueueBacklog {
                     namespace: row.namespace,
-                    queue: row.queue,
-                    depth: row.ready + row.held,
-                    oldest: row.oldest,
+                    queue: row.name,
+                    depth: row.waiting,
+                    oldest: row.oldest.map(|since| age(since, row.now)),
                 })
                 .collect(),
             workers: fleet.workers,

@@ -80,6 +80,23 @@ pub struct QueueRow {
     pub suspended: u64,
 }
 
+/// What waits in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Its namespace; empty for what is in no named one.
+    pub namespace: String,
+    /// Its name; [`DEFAULT_QUEUE`] for what is in no named one, of all namespaces.
+    pub name: String,
+    /// Runs that wait, for their turn or for a worker, as far as they were counted.
+    pub waiting: u64,
+    /// Runs that a worker plays.
+    pub running: u64,
+    /// Since when the one that is next in line waits.
+    pub oldest: Option<Timestamp>,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
 /// Where a run is placed in the queues, and when. By default at once, in no named queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placing<'a> {
@@ -196,42 +213,6 @@ pub async fn list_queues(
         .collect())
 }
 
-/// How much of a queue waits for workers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BacklogRow {
-    /// The namespace of a named queue; empty for what is in none.
-    pub namespace: String,
-    /// The queue's name.
-    pub queue: String,
-    /// Runs that a worker may take.
-    pub ready: u64,
-    /// Runs that wait for their turn.
-    pub held: u64,
-    /// For how long the first in line has waited; none: nobody waits.
-    pub oldest: Option<Duration>,
-}
-
-/// How much waits in all queues of all namespaces. What would be counted beyond `counted_max` is not.
-pub async fn backlog(store: &Store, counted_max: u32) -> Result<Vec<BacklogRow>, StoreError> {
-    let rows = sqlx::query_file!("sql/queue/backlog.sql", i64::from(counted_max))
-        .fetch_all(store.pool())
-        .await?;
-    let number = |number: i64| u64::try_from(number).unwrap_or(0);
-    Ok(rows
-        .into_iter()
-        .map(|row| BacklogRow {
-            namespace: row.namespace,
-            queue: row.queue,
-            ready: number(row.ready),
-            held: number(row.held),
-            // Clocks and priorities may make it a little less than nothing.
-            oldest: row
-                .oldest_seconds
-                .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-        })
-        .collect())
-}
-
 /// The workers as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FleetRow {
@@ -340,6 +321,29 @@ pub async fn admit(
         is_more: row.is_more,
         is_busy: row.is_busy,
     })
+}
+
+/// What waits in each queue of a namespace, and in none; no more than `rows` rows of each kind are counted.
+pub async fn queue_depths(
+    store: &Store,
+    namespace: Option<&str>,
+    rows: u32,
+) -> Result<Vec<QueueDepth>, StoreError> {
+    let found = sqlx::query_file!("sql/queue/depths.sql", namespace, i64::from(rows))
+        .fetch_all(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(found
+        .into_iter()
+        .map(|row| QueueDepth {
+            namespace: row.namespace,
+            name: row.name,
+            waiting: number(row.waiting),
+            running: number(row.running),
+            oldest: row.oldest.map(|at| at.0),
+            now: row.now.0,
+        })
+        .collect())
 }
 
 /// Pauses a workflow (full name). False: it is paused already.

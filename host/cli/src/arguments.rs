@@ -8,8 +8,8 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs, replay,
-    request, retention, runs, schedule, start, test, worker, workflows,
+    audit, deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs,
+    replay, request, retention, runs, schedule, serve, start, test, token, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -48,6 +48,10 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) direct_url: Option<String>,
+    /// A server to ask in the place of the database: http://host:port, as `dacapo serve` listens. What is to be shown for a token is taken from
+    /// DACAPO_TOKEN. Commands that look at components or change many runs at once need the database
+    #[arg(long, global = true, env = "DACAPO_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// The tenant that workflows and runs belong to
     #[arg(
         long,
@@ -128,6 +132,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Take runs from the queue and play them
     Worker(worker::Args),
+    /// Answer the HTTP API, without a worker
+    Serve(serve::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
     /// Look at deployments and steer them: activate one, roll it out by and by, retire it
@@ -171,6 +177,12 @@ pub(crate) enum Command {
     /// How long runs are kept once they have ended
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Tokens for the server: who may use it, and for what
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Who did what through the server
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data
@@ -183,7 +195,7 @@ impl Command {
     /// The level of the program's own log unless DACAPO_LOG says otherwise.
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Dev(_) | Self::Worker(_) => "info",
+            Self::Dev(_) | Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn",
         }
     }

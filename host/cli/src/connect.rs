@@ -9,6 +9,7 @@ use dacapo_store::{Store, StoreError};
 
 use crate::arguments::Global;
 use crate::error::{Failed, Result};
+use crate::server::Server;
 
 /// Connections that a command may open.
 const CONNECTIONS_MAX: u32 = 8;
@@ -130,8 +131,15 @@ fn left_behind(global: &Global, down: bool, failed: Failed) -> Failed {
     failed
 }
 
-/// A client of a database that is migrated.
+/// A client of the server that was given, or of a database that is migrated.
 pub(crate) async fn client(global: &Global) -> Result<Client> {
+    if let Some(url) = &global.server {
+        // A token in an argument would be there for whoever lists processes.
+        let token = std::env::var("DACAPO_TOKEN").ok();
+        let server = Server::new(url, token.filter(|token| !token.is_empty()))?;
+        let client = Client::over(Box::new(server))?;
+        return Ok(client.with_payload_limits(global.payload_limits()));
+    }
     let client = Client::connect_to(chosen_store(global)?)
         .await
         .map_err(|error| {

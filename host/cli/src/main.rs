@@ -8,6 +8,7 @@ mod command;
 mod connect;
 mod error;
 mod manifest;
+mod server;
 mod telemetry;
 mod ui;
 
@@ -22,6 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
+    arguments.global.server.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
     if let Err(error) = connect::read_url_files(&mut arguments.global) {
         return ui.fail(&error);

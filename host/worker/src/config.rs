@@ -57,6 +57,8 @@ pub struct WorkerConfig {
     pub secrets: Secrets,
     /// Where spans of runs go. Default: nowhere.
     pub traces: Option<Arc<dyn Traces>>,
+    /// How long it is kept who did what through the server. Default: 400 days.
+    pub audit_kept: Duration,
 }
 
 impl Default for WorkerConfig {
@@ -82,6 +84,7 @@ impl Default for WorkerConfig {
             outbound: OutboundConfig::default(),
             secrets: Secrets::default(),
             traces: None,
+            audit_kept: Duration::from_secs(400 * 86_400),
         }
     }
 }
@@ -150,6 +153,10 @@ impl WorkerConfig {
         if !idle_max.contains(&self.sql_idle_max) {
             let got = format!("{:?}", self.sql_idle_max);
             return Err(ConfigError::new("sql-idle-max", "1 ms to 24 hours", got));
+        }
+        if self.audit_kept < Duration::from_secs(3_600) {
+            let got = format!("{} s", self.audit_kept.as_secs());
+            return Err(ConfigError::new("audit-keep", "at least an hour", got));
         }
         if self.lease < Duration::from_millis(200) {
             return Err(ConfigError {

@@ -485,6 +485,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &[],
         &["dev"],
         &["worker"],
+        &["serve"],
         &["deploy"],
         &["refs"],
         &["workflows"],

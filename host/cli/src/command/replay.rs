@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dacapo_client::RunExport;
-use dacapo_model::{Kind, Outcome, Recorded, RecordedState};
+use dacapo_model::{ExportError, Kind, Outcome, Recorded, RecordedState};
 use dacapo_sandbox::{LogLine, Observer, Seen};
 use dacapo_store::WholeRun;
 use dacapo_worker::Verdict;
@@ -120,8 +120,13 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 fn read(file: &Path) -> Result<RunExport> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
-    RunExport::from_json(&text)
-        .map_err(|error| Failed::usage(format!("{}: {error}", file.display())))
+    let refused = |error: ExportError| Failed::usage(format!("{}: {error}", file.display()));
+    let export = RunExport::from_json(&text).map_err(refused)?;
+    match export.is_redacted() {
+        // The code would be handed what it never recorded.
+        true => Err(refused(ExportError::Redacted)),
+        false => Ok(export),
+    }
 }
 
 fn whole(export: RunExport, until: Option<&str>, file: &Path) -> Result<WholeRun> {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_client::{
-    ClientError, Cursor, CursorError, Intervention, ListFilter, LogLevel, LogLine, Run, RunExport,
-    RunFilter, RunProgress, RunSummary, Status, Step, StepOutcome, Timestamp,
+    ClientError, Cursor, CursorError, Intervention, ListFilter, LogLevel, LogLine, Payloads, Run,
+    RunExport, RunFilter, RunProgress, RunSummary, Status, Step, StepOutcome, Timestamp,
 };
 
 use crate::arguments::{self, Global};
@@ -156,6 +156,9 @@ pub(crate) struct Export {
     /// With the lines of its log
     #[arg(long)]
     log: bool,
+    /// With what its manifest calls secret; without, the file cannot be imported or replayed if there is any
+    #[arg(long)]
+    with_secrets: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -627,7 +630,15 @@ async fn note(args: Note, global: &Global, ui: Ui) -> Result<ExitCode> {
 
 async fn export(args: Export, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
-    let export = connect::client(global).await?.export(run, args.log).await?;
+    let payloads = match args.with_secrets {
+        true => Payloads::Whole,
+        false => Payloads::WithoutSecrets,
+    };
+    let client = connect::client(global).await?.showing(payloads);
+    let export = client.export(run, args.log).await?;
+    if export.is_redacted() {
+        ui.say("what is secret is left out, so it can be neither imported nor replayed: --with-secrets keeps it");
+    }
     let text = export.to_json().map_err(Failed::new)?;
     let Some(file) = args.file else {
         ui.line(&text);

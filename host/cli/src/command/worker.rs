@@ -150,6 +150,9 @@ pub(crate) struct Limits {
     /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
     #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
     deployments_max: u32,
+    /// How long it is kept who did what through the server (`dacapo audit list`)
+    #[arg(long, default_value = "400d", value_parser = duration, value_name = "DURATION")]
+    audit_keep: Duration,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -198,6 +201,7 @@ impl Limits {
             sql_rows_max: self.sql_rows_max,
             sql_bytes_max: self.sql_bytes_max,
             sql_idle_max: self.sql_idle_max,
+            audit_kept: self.audit_keep,
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
@@ -371,21 +375,14 @@ pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
 }
 
 /// Serves some routes until `done`.
-pub(crate) async fn serve(
+async fn serve(
     address: SocketAddr,
     routes: dacapo_server::Router,
     done: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let server = Server::bind(address).await.map_err(Failed::new)?;
     tracing::info!(address = %server.address(), "serving /health/live, /health/ready, /metrics and /version");
-    Ok(tokio::spawn(async move {
-        if let Err(error) = server
-            .serve(routes, async move { done.cancelled().await })
-            .await
-        {
-            tracing::error!(error = chain(&error), "the server stopped");
-        }
-    }))
+    Ok(super::serve::start(server, routes, done))
 }
 
 pub(crate) fn failed(error: WorkerError) -> Failed {
