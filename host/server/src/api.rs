@@ -296,7 +296,7 @@ fn complete(operation: &mut Value, method: &Method) {
     }
     let has = |name: &str| operation.get(name).is_some_and(|part| !part.is_null());
     if has("parameters") || has("requestBody") {
-        codes.insert("bad-request");
+        codes.extend(["bad-argument", "bad-request"]);
     }
     if has("requestBody") {
         codes.extend(["too-large", "unsupported-media-type"]);

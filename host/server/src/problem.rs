@@ -429,7 +429,12 @@ impl From<ClientError> for Problem {
             ClientError::Breaking { changes, .. } => (None, serde_json::to_value(changes).ok()),
             _ => (None, None),
         };
-        let mut problem = Self::new(error.code(), chain(&error));
+        let code = match cause {
+            // What no check has found and no column can hold, such as a NUL character in a name.
+            ClientError::Store(error) if is_about_data(error) => "bad-argument",
+            _ => error.code(),
+        };
+        let mut problem = Self::new(code, chain(&error));
         problem.hint = error.hint();
         problem.run = run;
         problem.index = index;
@@ -462,6 +467,11 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Whether a value is what the database minds: class 22, "data exception".
+fn is_about_data(error: &dacapo_store::StoreError) -> bool {
+    error.code().is_some_and(|code| code.starts_with("22"))
 }
 
 /// The message of an error with those of its causes. A cause that its error repeats is left out.

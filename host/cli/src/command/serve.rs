@@ -15,6 +15,7 @@ use dacapo_sandbox::describe;
 use dacapo_server::{App, Code, Component, Gate, Probe, Problem, Readiness, Repair, Server, ServerError};
 use dacapo_store::Store;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::access::AccessArgs;
@@ -225,10 +226,16 @@ impl Code for Here {
     }
 
     async fn repair(&self, client: &Client, ask: Repair) -> std::result::Result<Value, Problem> {
-        let report = repair::repair(client, ask, self.limits)
-            .await
-            .map_err(problem)?;
-        Ok(report.json())
+        // Journals are played for as long as it takes: on a thread of its own, which goes on if nobody waits for the answer any more.
+        let (client, limits, runtime) = (client.clone(), self.limits, Handle::current());
+        let repairing = tokio::task::spawn_blocking(move || {
+            let report = runtime.block_on(repair::repair(&client, ask, limits));
+            report.map(|report| report.json())
+        });
+        match repairing.await {
+            Ok(report) => report.map_err(problem),
+            Err(error) => Err(problem(Failed::new(error))),
+        }
     }
 }
 
