@@ -109,7 +109,10 @@ pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
         ("cross-origin-opener-policy", "same-origin"),
         ("x-frame-options", "DENY"),
     ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     let is_page = headers
         .get(CONTENT_TYPE)
@@ -154,7 +157,10 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
 }
 
 fn new_token() -> String {
-    format!("{:032x}", rand::rng().next_u64() as u128 | (u128::from(rand::rng().next_u64()) << 64))
+    format!(
+        "{:032x}",
+        rand::rng().next_u64() as u128 | (u128::from(rand::rng().next_u64()) << 64)
+    )
 }
 
 #[cfg(test)]

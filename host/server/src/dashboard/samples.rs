@@ -103,7 +103,10 @@ impl Samples {
     }
 
     /// What was seen of each queue, the newest last. Looks now if nobody has for a while.
-    pub(crate) async fn of(&self, client: &Client) -> Result<Vec<(String, Vec<Sample>)>, ClientError> {
+    pub(crate) async fn of(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<(String, Vec<Sample>)>, ClientError> {
         let is_old = {
             let mut seen = self.lock();
             seen.looked = Some(Instant::now());
