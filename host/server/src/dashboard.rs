@@ -190,10 +190,16 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deployments/{package}/diff", get(deployments::diff))
         .route("/deployments/{package}/{number}", get(deployments::show))
         .route("/schedules", get(schedules::list))
-        .route("/schedules/{name}/do/{action}", get(schedules::ask).post(schedules::act))
+        .route(
+            "/schedules/{name}/do/{action}",
+            get(schedules::ask).post(schedules::act),
+        )
         .route("/queues", get(queues::list))
         .route("/queues/live", get(queues::live))
-        .route("/queues/{name}/do/{action}", get(queues::ask).post(queues::act))
+        .route(
+            "/queues/{name}/do/{action}",
+            get(queues::ask).post(queues::act),
+        )
         .route("/workers", get(workers::list))
         .route("/assets/{sum}/{name}", get(assets::serve))
         .fallback(error::nothing)

@@ -16,11 +16,16 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
     let client = &scene.database.client;
     let text = serde_json::json!(BAD).to_string();
     client.set_queue(BAD, Default::default()).await.unwrap();
-    let options = StartOptions::default().label(BAD, BAD).queue(BAD).concurrency_key(BAD);
+    let options = StartOptions::default()
+        .label(BAD, BAD)
+        .queue(BAD)
+        .concurrency_key(BAD);
     let echo = scene.start_with("shapes.echo-string", &text, options).await;
     let failed = scene.start("fail-with", &text).await;
     // A step, its result, and the name of an event.
-    let recorded = scene.start("record-text", &serde_json::json!(text).to_string()).await;
+    let recorded = scene
+        .start("record-text", &serde_json::json!(text).to_string())
+        .await;
     let named = scene.start("step-named", &text).await;
     let waits = scene.start("wait-named", &text).await;
     let when = When::Every(std::time::Duration::from_secs(3_600));
@@ -43,9 +48,17 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         .await
         .unwrap();
     let bad = "window.hacked || document.querySelectorAll('main img, main script, dialog img, dialog script').length";
-    let mut pages: Vec<String> = ["/", "/runs", "/workflows", "/schedules", "/queues", "/workers", "/deployments"]
-        .map(str::to_owned)
-        .into();
+    let mut pages: Vec<String> = [
+        "/",
+        "/runs",
+        "/workflows",
+        "/schedules",
+        "/queues",
+        "/workers",
+        "/deployments",
+    ]
+    .map(str::to_owned)
+    .into();
     let encoded: String = BAD.bytes().map(|byte| format!("%{byte:02X}")).collect();
     pages.push(format!("/runs?labels={encoded}"));
     pages.push(format!("/runs?workflow={encoded}"));
@@ -54,7 +67,9 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
     pages.push(format!("/schedules/{encoded}/do/pause"));
     pages.push(format!("/queues/{encoded}/do/pause"));
     pages.push(format!("/start/{encoded}"));
-    pages.push(format!("/start/test:probe/shapes.echo-string?input={encoded}&json={encoded}&key={encoded}"));
+    pages.push(format!(
+        "/start/test:probe/shapes.echo-string?input={encoded}&json={encoded}&key={encoded}"
+    ));
     pages.push(format!("/runs/{encoded}"));
     pages.push(format!("/deployments/{encoded}/1"));
     for run in [echo, failed, recorded, named, waits] {
@@ -62,7 +77,9 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         pages.push(format!("/runs/{run}/logs"));
         pages.push(format!("/runs/{run}/do/note?note={encoded}"));
         pages.push(format!("/runs/{run}/do/rerun?from={encoded}"));
-        pages.push(format!("/runs/{run}/do/event?event={encoded}&json={encoded}"));
+        pages.push(format!(
+            "/runs/{run}/do/event?event={encoded}&json={encoded}"
+        ));
         pages.push(format!("/runs/{run}/step?key={encoded}%231"));
     }
     for page in &pages {
@@ -72,18 +89,28 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         browser
             .run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
             .await;
-        browser.until("!document.querySelector('.htmx-request')").await;
-        assert_eq!(browser.run(&format!("return Number({bad})")).await, 0, "{page}");
+        browser
+            .until("!document.querySelector('.htmx-request')")
+            .await;
+        assert_eq!(
+            browser.run(&format!("return Number({bad})")).await,
+            0,
+            "{page}"
+        );
     }
     browser.open(&format!("/runs/{failed}")).await;
     // It is shown as what it is.
-    browser.sees("<img src=x onerror=\"window.hacked=1\">").await;
+    browser
+        .sees("<img src=x onerror=\"window.hacked=1\">")
+        .await;
     browser.until("document.querySelector('.log') && document.querySelector('.log').innerText.includes('<img src=x')").await;
     let complaints: Vec<String> = browser
         .complaints()
         .await
         .into_iter()
-        .filter(|complaint| complaint.contains("Content Security") || complaint.contains("Uncaught"))
+        .filter(|complaint| {
+            complaint.contains("Content Security") || complaint.contains("Uncaught")
+        })
         .collect();
     assert_eq!(complaints, Vec::<String>::new());
     browser.quit().await;
@@ -110,20 +137,50 @@ async fn nothing_is_done_for_whoever_does_not_come_from_one_of_its_pages() {
             (form.to_owned(), ""),
             (form.to_owned(), good.as_str()),
             (format!("{form}{cookie}"), ""),
-            (format!("{form}{cookie}"), "token=ffffffffffffffffffffffffffffffff"),
-            (format!("{form}{cookie}sec-fetch-site: cross-site\r\n"), good.as_str()),
-            (format!("{form}{cookie}origin: http://elsewhere.example\r\n"), good.as_str()),
+            (
+                format!("{form}{cookie}"),
+                "token=ffffffffffffffffffffffffffffffff",
+            ),
+            (
+                format!("{form}{cookie}sec-fetch-site: cross-site\r\n"),
+                good.as_str(),
+            ),
+            (
+                format!("{form}{cookie}origin: http://elsewhere.example\r\n"),
+                good.as_str(),
+            ),
             (cookie.clone(), good.as_str()),
         ] {
             let (status, _) = scene.answer("POST", path, &headers, body).await;
             assert_eq!(status, 403, "{path} with {headers:?} and {body:?}");
         }
     }
-    assert_eq!(scene.database.client.check_progress(run).await.unwrap().status, Status::Queued);
-    let headers = format!("{form}{cookie}origin: {}\r\nsec-fetch-site: same-origin\r\n", scene.site);
+    assert_eq!(
+        scene
+            .database
+            .client
+            .check_progress(run)
+            .await
+            .unwrap()
+            .status,
+        Status::Queued
+    );
+    let headers = format!(
+        "{form}{cookie}origin: {}\r\nsec-fetch-site: same-origin\r\n",
+        scene.site
+    );
     let (status, _) = scene.answer("POST", &cancel, &headers, &good).await;
     assert_eq!(status, 303);
-    assert_eq!(scene.database.client.check_progress(run).await.unwrap().status, Status::Cancelled);
+    assert_eq!(
+        scene
+            .database
+            .client
+            .check_progress(run)
+            .await
+            .unwrap()
+            .status,
+        Status::Cancelled
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +200,10 @@ async fn pages_say_what_browsers_may_do_with_them_and_files_are_kept_for_ever() 
     for forbidden in ["<script>", " style=", "onclick=", "javascript:", "hx-on"] {
         assert!(!page.contains(forbidden), "{forbidden} is in\n{page}");
     }
-    let css = page.split("href=\"").find(|part| part.contains("app.css")).unwrap();
+    let css = page
+        .split("href=\"")
+        .find(|part| part.contains("app.css"))
+        .unwrap();
     let css = css.split('"').next().unwrap().replace("&#x2f;", "/");
     let (status, file) = scene.answer("GET", &css, "", "").await;
     assert_eq!(status, 200);
@@ -174,5 +234,8 @@ async fn what_is_not_there_is_said_in_the_same_look_with_what_to_do() {
     scene.database.store.pool().close().await;
     let (status, page) = scene.answer("GET", "/runs", "", "").await;
     assert_eq!(status, 503);
-    assert!(page.contains("The database is away") && page.contains("retry-after: 5"), "{page}");
+    assert!(
+        page.contains("The database is away") && page.contains("retry-after: 5"),
+        "{page}"
+    );
 }

@@ -25,7 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// What is installed, by the names that systems have for it.
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const BROWSERS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 const DRIVERS: [&str; 1] = ["chromedriver"];
 
 /// A browser with one window.
@@ -102,7 +107,9 @@ impl Browser {
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
         });
-        let session = this.post("", json!({ "capabilities": { "alwaysMatch": wanted } })).await;
+        let session = this
+            .post("", json!({ "capabilities": { "alwaysMatch": wanted } }))
+            .await;
         let id = session["sessionId"].as_str().expect("a session").to_owned();
         this.session = format!("{}/{id}", this.session);
         this
@@ -117,7 +124,11 @@ impl Browser {
             .header("content-length", body.len())
             .body(Full::new(body))
             .unwrap();
-        let answer = self.http.request(request).await.map_err(|error| format!("{error:?}"))?;
+        let answer = self
+            .http
+            .request(request)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
         let is_good = answer.status().is_success();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
@@ -137,17 +148,20 @@ impl Browser {
 
     /// Opens a page by its path.
     pub async fn open(&self, path: &str) {
-        self.post("/url", json!({ "url": format!("{}{path}", self.site) })).await;
+        self.post("/url", json!({ "url": format!("{}{path}", self.site) }))
+            .await;
     }
 
     /// What a script of the test finds out: the body of a function.
     pub async fn run(&self, script: &str) -> Value {
-        self.post("/execute/sync", json!({ "script": script, "args": [] })).await
+        self.post("/execute/sync", json!({ "script": script, "args": [] }))
+            .await
     }
 
     /// The same for a script that hands its answer to its last argument.
     pub async fn run_async(&self, script: &str) -> Value {
-        self.post("/execute/async", json!({ "script": script, "args": [] })).await
+        self.post("/execute/async", json!({ "script": script, "args": [] }))
+            .await
     }
 
     /// Waits until an expression of JavaScript is true.
@@ -157,13 +171,19 @@ impl Browser {
         loop {
             // A page that is being left has no answer.
             let answer = self
-                .call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
+                .call(
+                    "POST",
+                    "/execute/sync",
+                    Some(json!({ "script": script, "args": [] })),
+                )
                 .await;
             if answer == Ok(Value::Bool(true)) {
                 return;
             }
             if tokio::time::Instant::now() > deadline {
-                let page = self.run("return location.href + '\\n' + document.body.innerText").await;
+                let page = self
+                    .run("return location.href + '\\n' + document.body.innerText")
+                    .await;
                 panic!(
                     "gave up waiting until {expression} ({answer:?}); the page says:\n{}",
                     page.as_str().unwrap_or("")
@@ -175,13 +195,21 @@ impl Browser {
 
     /// Waits until the page shows a text.
     pub async fn sees(&self, text: &str) {
-        self.until(&format!("document.body.innerText.includes({})", json!(text))).await;
+        self.until(&format!(
+            "document.body.innerText.includes({})",
+            json!(text)
+        ))
+        .await;
     }
 
     async fn find(&self, selector: &str) -> String {
-        self.until(&format!("document.querySelector({})", json!(selector))).await;
+        self.until(&format!("document.querySelector({})", json!(selector)))
+            .await;
         let found = self
-            .post("/element", json!({ "using": "css selector", "value": selector }))
+            .post(
+                "/element",
+                json!({ "using": "css selector", "value": selector }),
+            )
             .await;
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
@@ -191,12 +219,21 @@ impl Browser {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let element = self.find(selector).await;
-            match self.call("POST", &format!("/element/{element}/click"), Some(json!({}))).await {
+            match self
+                .call(
+                    "POST",
+                    &format!("/element/{element}/click"),
+                    Some(json!({})),
+                )
+                .await
+            {
                 Ok(_) => break,
                 // A live update has put another element in its place meanwhile.
                 Err(error) if tokio::time::Instant::now() < deadline => {
                     assert!(
-                        error.contains("stale") || error.contains("interactable") || error.contains("intercepted"),
+                        error.contains("stale")
+                            || error.contains("interactable")
+                            || error.contains("intercepted"),
                         "{selector}: {error}"
                     );
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -222,13 +259,21 @@ impl Browser {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let found = self
-                .call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
+                .call(
+                    "POST",
+                    "/execute/sync",
+                    Some(json!({ "script": script, "args": [] })),
+                )
                 .await;
             // A live update may put another one in its place at any time.
             if let Ok(found) = &found
                 && let Some(element) = found[ELEMENT].as_str()
                 && self
-                    .call("POST", &format!("/element/{element}/click"), Some(json!({})))
+                    .call(
+                        "POST",
+                        &format!("/element/{element}/click"),
+                        Some(json!({})),
+                    )
                     .await
                     .is_ok()
             {
@@ -237,7 +282,10 @@ impl Browser {
             assert!(
                 tokio::time::Instant::now() < deadline,
                 "there is no {selector} {text:?} to be clicked ({found:?}); the page says:\n{}",
-                self.run("return location.href + '\\n' + document.body.innerText").await.as_str().unwrap_or("")
+                self.run("return location.href + '\\n' + document.body.innerText")
+                    .await
+                    .as_str()
+                    .unwrap_or("")
             );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -247,8 +295,13 @@ impl Browser {
     /// Types into what a selector finds, in the place of what is there.
     pub async fn write(&self, selector: &str, text: &str) {
         let element = self.find(selector).await;
-        self.post(&format!("/element/{element}/clear"), json!({})).await;
-        self.post(&format!("/element/{element}/value"), json!({ "text": text })).await;
+        self.post(&format!("/element/{element}/clear"), json!({}))
+            .await;
+        self.post(
+            &format!("/element/{element}/value"),
+            json!({ "text": text }),
+        )
+        .await;
     }
 
     /// Presses keys wherever the focus is.
@@ -263,12 +316,14 @@ impl Browser {
             })
             .collect();
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": presses });
-        self.post("/actions", json!({ "actions": [keyboard] })).await;
+        self.post("/actions", json!({ "actions": [keyboard] }))
+            .await;
     }
 
     /// Chooses an option of a `select` as a person does.
     pub async fn choose(&self, selector: &str, option: &str) {
-        self.until(&format!("document.querySelector({})", json!(selector))).await;
+        self.until(&format!("document.querySelector({})", json!(selector)))
+            .await;
         let script = format!(
             "const it = document.querySelector({}); it.value = {}; it.dispatchEvent(new Event('change', {{ bubbles: true }}));",
             json!(selector),
@@ -279,7 +334,11 @@ impl Browser {
 
     /// Says something to the browser itself.
     async fn tell(&self, command: &str, parameters: Value) -> Value {
-        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
+        self.post(
+            "/goog/cdp/execute",
+            json!({ "cmd": command, "params": parameters }),
+        )
+        .await
     }
 
     /// What the system says of light and dark.

@@ -21,7 +21,10 @@ async fn counts_of_few_rows_are_exact_where_there_are_few_and_say_so_where_there
     scene.is(paused, Status::Paused).await;
     scene
         .database
-        .until("the others have ended", "select count(*) = 2 from dacapo.run where status = 'active'")
+        .until(
+            "the others have ended",
+            "select count(*) = 2 from dacapo.run where status = 'active'",
+        )
         .await;
     let filters = [
         RunFilter::default(),
@@ -47,7 +50,10 @@ async fn counts_of_few_rows_are_exact_where_there_are_few_and_say_so_where_there
         let counted = client.count_up_to(filter.clone(), 1_000).await.unwrap();
         for status in Status::ALL {
             assert!(counted[&status].is_all, "{status} of {filter:?}");
-            assert_eq!(counted[&status].runs, exact[&status], "{status} of {filter:?}");
+            assert_eq!(
+                counted[&status].runs, exact[&status],
+                "{status} of {filter:?}"
+            );
         }
     }
     let counted = client.count_up_to(RunFilter::default(), 2).await.unwrap();
@@ -63,13 +69,22 @@ async fn workers_and_what_waits_in_queues_are_told() {
     assert!(client.workers().await.unwrap().is_empty());
     client.set_queue("mail", Default::default()).await.unwrap();
     for _ in 0..4 {
-        scene.start_with("counted-steps", "1", StartOptions::default().queue("mail")).await;
+        scene
+            .start_with("counted-steps", "1", StartOptions::default().queue("mail"))
+            .await;
         scene.start("counted-steps", "1").await;
     }
     let depths = client.queue_depths(100).await.unwrap();
-    let told: Vec<(&str, u64)> = depths.iter().map(|depth| (depth.name.as_str(), depth.waiting)).collect();
+    let told: Vec<(&str, u64)> = depths
+        .iter()
+        .map(|depth| (depth.name.as_str(), depth.waiting))
+        .collect();
     assert_eq!(told, [("mail", 4), ("default", 4)]);
-    assert!(depths.iter().all(|depth| depth.oldest.is_some_and(|oldest| oldest <= depth.now)));
+    assert!(
+        depths
+            .iter()
+            .all(|depth| depth.oldest.is_some_and(|oldest| oldest <= depth.now))
+    );
     let depths = client.queue_depths(2).await.unwrap();
     assert!(depths.iter().all(|depth| depth.waiting == 2), "{depths:?}");
 

@@ -18,7 +18,9 @@ async fn full() -> (Scene, Vec<(&'static str, String)>) {
     new.input = "2".to_owned();
     client.create_schedule(new).await.unwrap();
     client.set_queue("mail", Default::default()).await.unwrap();
-    let options = StartOptions::default().label("tenant", "acme").label("region", "eu-west");
+    let options = StartOptions::default()
+        .label("tenant", "acme")
+        .label("region", "eu-west");
     scene.start_with("counted-steps", "20", options).await;
     let failed = scene.start("fails-and-traps", "2").await;
     let fork = scene.start("branches.many-fail", "null").await;
@@ -55,7 +57,9 @@ async fn full() -> (Scene, Vec<(&'static str, String)>) {
 }
 
 async fn settled(browser: &Browser) {
-    browser.until("document.readyState === 'complete' && !document.querySelector('.htmx-request')").await;
+    browser
+        .until("document.readyState === 'complete' && !document.querySelector('.htmx-request')")
+        .await;
 }
 
 /// What a test of accessibility finds to be serious, as lines.
@@ -98,7 +102,9 @@ async fn every_page_can_be_used_by_everybody_in_light_and_in_dark() {
             browser.open(path).await;
             settled(&browser).await;
             if name.starts_with("run-") {
-                browser.run("document.querySelectorAll('.row').forEach(one => { one.open = true; })").await;
+                browser
+                    .run("document.querySelectorAll('.row').forEach(one => { one.open = true; })")
+                    .await;
                 settled(&browser).await;
             }
             browser.photograph(&format!("{name}-{scheme}")).await;
@@ -122,15 +128,22 @@ async fn no_page_is_wider_than_a_phone() {
     for (name, path) in &pages {
         browser.open(path).await;
         settled(&browser).await;
-        browser.run("document.querySelectorAll('.row').forEach(one => { one.open = true; })").await;
+        browser
+            .run("document.querySelectorAll('.row').forEach(one => { one.open = true; })")
+            .await;
         settled(&browser).await;
         browser.photograph(&format!("{name}-phone")).await;
-        let width = browser.run("return document.documentElement.scrollWidth").await;
+        let width = browser
+            .run("return document.documentElement.scrollWidth")
+            .await;
         if width.as_u64().unwrap() > 360 {
             let widest = browser
                 .run("return [...document.querySelectorAll('main *, header *')].filter(one => one.getBoundingClientRect().right > 361).slice(0, 4).map(one => one.outerHTML.slice(0, 160)).join('\\n')")
                 .await;
-            wide.push(format!("{name}: {width}\n{}", widest.as_str().unwrap_or("")));
+            wide.push(format!(
+                "{name}: {width}\n{}",
+                widest.as_str().unwrap_or("")
+            ));
         }
     }
     assert!(wide.is_empty(), "{}", wide.join("\n"));
@@ -153,7 +166,9 @@ async fn a_run_is_found_and_cancelled_by_the_keyboard_alone() {
     browser.open("/runs?status=suspended").await;
     // The first stop leads past what is above the content.
     browser.press(TAB).await;
-    browser.until("document.activeElement.className === 'skip'").await;
+    browser
+        .until("document.activeElement.className === 'skip'")
+        .await;
     browser.press(ENTER).await;
     browser.until("location.hash === '#main'").await;
     let go_to = async |expression: &str| {
@@ -162,7 +177,9 @@ async fn a_run_is_found_and_cancelled_by_the_keyboard_alone() {
             let is_there = browser.run(&format!("return Boolean({expression})")).await;
             // Whoever goes by the keyboard sees where they are.
             if is_there == true {
-                let outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle").await;
+                let outline = browser
+                    .run("return getComputedStyle(document.activeElement).outlineStyle")
+                    .await;
                 assert_ne!(outline, "none", "{expression}");
                 return;
             }
@@ -171,16 +188,24 @@ async fn a_run_is_found_and_cancelled_by_the_keyboard_alone() {
     };
     go_to(&format!("document.activeElement.id === 'r-{run}'")).await;
     browser.press(ENTER).await;
-    browser.until(&format!("location.pathname === '/runs/{run}'")).await;
+    browser
+        .until(&format!("location.pathname === '/runs/{run}'"))
+        .await;
     go_to("document.activeElement.innerText === 'Cancel'").await;
     browser.press(ENTER).await;
-    browser.until("document.getElementById('dialog').open").await;
+    browser
+        .until("document.getElementById('dialog').open")
+        .await;
     // It is left by a key, too.
     browser.press(ESCAPE).await;
-    browser.until("!document.getElementById('dialog').open").await;
+    browser
+        .until("!document.getElementById('dialog').open")
+        .await;
     go_to("document.activeElement.innerText === 'Cancel'").await;
     browser.press(ENTER).await;
-    browser.until("document.getElementById('dialog').open").await;
+    browser
+        .until("document.getElementById('dialog').open")
+        .await;
     go_to("document.activeElement.id === 'do-it'").await;
     browser.press(ENTER).await;
     scene.is(run, Status::Cancelled).await;

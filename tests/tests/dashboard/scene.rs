@@ -64,7 +64,11 @@ impl Scene {
     }
 
     pub async fn start_with(&self, workflow: &str, input: &str, options: StartOptions) -> RunId {
-        let started = self.database.client.start_by_name(workflow, input, options).await;
+        let started = self
+            .database
+            .client
+            .start_by_name(workflow, input, options)
+            .await;
         started.unwrap().id
     }
 
@@ -72,7 +76,13 @@ impl Scene {
     pub async fn is(&self, run: RunId, status: Status) {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
-            let now = self.database.client.check_progress(run).await.unwrap().status;
+            let now = self
+                .database
+                .client
+                .check_progress(run)
+                .await
+                .unwrap()
+                .status;
             if now == status {
                 return;
             }
@@ -85,7 +95,13 @@ impl Scene {
     }
 
     /// The answer to a plain request, without a browser.
-    pub async fn answer(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    pub async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> (u16, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.site.strip_prefix("http://").unwrap();
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -97,7 +113,10 @@ impl Scene {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         (status.expect("a status line"), answer)
     }
 }

@@ -287,7 +287,8 @@ async fn with_payments(secret: &[&str]) -> (Site, [RunId; 2]) {
             labels: [("team".to_owned(), team.to_owned())].into(),
             ..StartOptions::default()
         };
-        let started = client.start_by_name(PROCESS, &input.to_string(), options);
+        let input = input.to_string();
+        let started = client.start_by_name(PROCESS, &input, options);
         runs.push(started.await.unwrap().id);
     }
     let waiting = "select count(*) = 2 from dacapo.task_suspended where reason = 'event'";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, body::Body, routing};
@@ -138,8 +138,10 @@ async fn keys(State(provider): State<Provider>) -> Json<Value> {
 async fn token(
     State(provider): State<Provider>,
     headers: axum::http::HeaderMap,
-    Form(form): Form<BTreeMap<String, String>>,
+    body: String,
 ) -> Response {
+    let form: BTreeMap<String, String> =
+        url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let mut state = provider.0.lock().unwrap();
     let basic = base64::engine::general_purpose::STANDARD;
     let secret = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect::<String>();

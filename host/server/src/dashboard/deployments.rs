@@ -2,7 +2,9 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, WorkflowTypes};
+use dacapo_client::{
+    ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, WorkflowTypes,
+};
 use minijinja::{Value, context};
 
 use super::Dashboard;
@@ -133,7 +135,10 @@ pub(crate) async fn diff(
         })
     };
     let (from, to) = (number("from")?, number("to")?);
-    let diff = dashboard.client().diff_deployments(&package, from, to).await?;
+    let diff = dashboard
+        .client()
+        .diff_deployments(&package, from, to)
+        .await?;
     let manifests = diff.manifests.as_ref().map(|(one, other)| {
         let html = |manifest| json_view::html(&serde_json::to_string(manifest).unwrap_or_default());
         context! { from => html(one), to => html(other) }

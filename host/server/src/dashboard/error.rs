@@ -126,7 +126,10 @@ impl IntoResponse for Oops {
             Self::Late => (
                 "The database is away",
                 "the database did not answer within ten seconds".to_owned(),
-                Some("it may be down, or have too much to do; this page tries again by itself".to_owned()),
+                Some(
+                    "it may be down, or have too much to do; this page tries again by itself"
+                        .to_owned(),
+                ),
             ),
             Self::Template(error) => {
                 tracing::error!(error = chain(error), "a page cannot be made");

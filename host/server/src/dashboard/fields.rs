@@ -33,11 +33,19 @@ impl Errors {
         } = error
         {
             let pairs = mismatches.iter();
-            return Self(pairs.map(|one| (one.path.clone(), one.message.clone())).collect());
+            return Self(
+                pairs
+                    .map(|one| (one.path.clone(), one.message.clone()))
+                    .collect(),
+            );
         }
         let lines = super::steer::lines_of(error);
         let pairs = lines.lines().filter_map(|line| line.split_once(": "));
-        Self(pairs.map(|(path, message)| (path.to_owned(), message.to_owned())).collect())
+        Self(
+            pairs
+                .map(|(path, message)| (path.to_owned(), message.to_owned()))
+                .collect(),
+        )
     }
 
     fn at(&self, path: &str) -> Option<String> {
@@ -109,13 +117,17 @@ impl Field {
                 let count = said.count(path);
                 field.value = count.to_string();
                 field.inside = (0..count)
-                    .map(|index| inner(item, &format!("{path}[{index}]"), &format!("{}", index + 1)))
+                    .map(|index| {
+                        inner(item, &format!("{path}[{index}]"), &format!("{}", index + 1))
+                    })
                     .collect();
             }
             Type::FixedList(item, count) if (*count as usize) <= ITEMS_MAX => {
                 field.kind = "group";
                 field.inside = (0..*count)
-                    .map(|index| inner(item, &format!("{path}[{index}]"), &format!("{}", index + 1)))
+                    .map(|index| {
+                        inner(item, &format!("{path}[{index}]"), &format!("{}", index + 1))
+                    })
                     .collect();
             }
             Type::FixedList(..) => field.kind = "json",
@@ -124,7 +136,9 @@ impl Field {
                 field.inside = types
                     .iter()
                     .enumerate()
-                    .map(|(index, ty)| inner(ty, &format!("{path}[{index}]"), &format!("{}", index + 1)))
+                    .map(|(index, ty)| {
+                        inner(ty, &format!("{path}[{index}]"), &format!("{}", index + 1))
+                    })
                     .collect();
             }
             Type::Record(record) => {
@@ -162,13 +176,19 @@ impl Field {
                 field.kind = "case";
                 field.docs = variant.docs.clone();
                 let names = variant.cases.iter().map(|case| case.name.as_str());
-                let chosen = said.chosen(path, variant.cases.first().map(|case| case.name.as_str()));
+                let chosen =
+                    said.chosen(path, variant.cases.first().map(|case| case.name.as_str()));
                 field.choices = choices(names, chosen);
-                let case = variant.cases.iter().find(|case| Some(case.name.as_str()) == chosen);
+                let case = variant
+                    .cases
+                    .iter()
+                    .find(|case| Some(case.name.as_str()) == chosen);
                 if let Some(case) = case
                     && let Some(ty) = &case.ty
                 {
-                    field.inside.push(inner(ty, &format!("{path}.val"), &case.name));
+                    field
+                        .inside
+                        .push(inner(ty, &format!("{path}.val"), &case.name));
                 }
             }
             Type::Result { ok, err } => {
@@ -178,7 +198,9 @@ impl Field {
                 let side = if chosen == Some("err") { err } else { ok };
                 if let Some(ty) = side {
                     let name = chosen.unwrap_or("ok");
-                    field.inside.push(inner(ty, &format!("{path}.{name}"), name));
+                    field
+                        .inside
+                        .push(inner(ty, &format!("{path}.{name}"), name));
                 }
             }
             Type::Option(some) => {
@@ -191,7 +213,9 @@ impl Field {
                 }
                 field.error = None;
                 if is_given {
-                    field.inside.push(inner(some, &place_of_some(some, path), label));
+                    field
+                        .inside
+                        .push(inner(some, &place_of_some(some, path), label));
                 } else {
                     field.error = errors.at(path);
                 }
@@ -327,7 +351,14 @@ impl Fields {
             Type::Char => quoted(out, text),
             Type::Bytes => quoted(out, text.trim()),
             Type::U64 | Type::S64 => quoted(out, text.trim()),
-            Type::U8 | Type::U16 | Type::U32 | Type::S8 | Type::S16 | Type::S32 | Type::F32 | Type::F64 => {
+            Type::U8
+            | Type::U16
+            | Type::U32
+            | Type::S8
+            | Type::S16
+            | Type::S32
+            | Type::F32
+            | Type::F64 => {
                 number(out, text.trim());
             }
             Type::Enum(cases) => {
@@ -345,7 +376,10 @@ impl Fields {
             Type::FixedList(..) => json_or_text(out, text),
             Type::Tuple(types) => {
                 let parts = types.iter().enumerate();
-                self.array(out, parts.map(|(index, ty)| (ty, format!("{path}[{index}]"))));
+                self.array(
+                    out,
+                    parts.map(|(index, ty)| (ty, format!("{path}[{index}]"))),
+                );
             }
             Type::Record(record) => {
                 out.push('{');
@@ -361,7 +395,10 @@ impl Fields {
                 out.push('}');
             }
             Type::Flags(flags) => {
-                let set = flags.flags.iter().filter(|flag| self.get(&format!("{path}:{flag}")).is_some());
+                let set = flags
+                    .flags
+                    .iter()
+                    .filter(|flag| self.get(&format!("{path}:{flag}")).is_some());
                 out.push('[');
                 for (index, flag) in set.enumerate() {
                     if index > 0 {
@@ -450,7 +487,9 @@ impl Fields {
                     self.read(part.get(), item, &format!("{path}[{index}]"));
                 }
             }
-            (Type::FixedList(item, count), Level::Array(items)) if (*count as usize) <= ITEMS_MAX => {
+            (Type::FixedList(item, count), Level::Array(items))
+                if (*count as usize) <= ITEMS_MAX =>
+            {
                 for (index, part) in items.into_iter().enumerate() {
                     self.read(part.get(), item, &format!("{path}[{index}]"));
                 }
@@ -476,9 +515,10 @@ impl Fields {
                 };
                 self.set(format!("{path}|"), tag.as_ref());
                 let case = variant.cases.iter().find(|case| case.name == tag);
-                if let (Some(ty), Some(part)) =
-                    (case.and_then(|case| case.ty.as_ref()), member(&members, "val"))
-                {
+                if let (Some(ty), Some(part)) = (
+                    case.and_then(|case| case.ty.as_ref()),
+                    member(&members, "val"),
+                ) {
                     self.read(part, ty, &format!("{path}.val"));
                 }
             }
@@ -506,7 +546,10 @@ impl Fields {
     }
 }
 
-fn member<'a>(members: &[(std::borrow::Cow<'a, str>, &'a RawValue)], name: &str) -> Option<&'a str> {
+fn member<'a>(
+    members: &[(std::borrow::Cow<'a, str>, &'a RawValue)],
+    name: &str,
+) -> Option<&'a str> {
     let found = members.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.get())
 }
@@ -534,7 +577,9 @@ fn json_or_text(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use dacapo_model::{Case, EnumType, Field as Part, FlagsType, PayloadLimits, RecordType, VariantType, from_json};
+    use dacapo_model::{
+        Case, EnumType, Field as Part, FlagsType, PayloadLimits, RecordType, VariantType, from_json,
+    };
 
     use super::*;
 
@@ -590,7 +635,10 @@ mod tests {
                 part("marks", Type::Flags(flags)),
                 part("maybe", Type::Option(Box::new(Type::String))),
                 part("never", Type::Option(Box::new(Type::U32))),
-                part("twice", Type::Option(Box::new(Type::Option(Box::new(Type::U32))))),
+                part(
+                    "twice",
+                    Type::Option(Box::new(Type::Option(Box::new(Type::U32)))),
+                ),
                 part(
                     "came",
                     Type::Result {
@@ -648,8 +696,15 @@ mod tests {
             Fields::of(&Fields::changed(&Query::from_pairs(pairs.into_iter())))
         };
         let fewer = with(&fields, "remove input.items 0");
-        assert!(fewer.to_json(&ty, "input").contains(r#""items":[{"sku":"<b>","unitPrice":2}]"#));
+        assert!(
+            fewer
+                .to_json(&ty, "input")
+                .contains(r#""items":[{"sku":"<b>","unitPrice":2}]"#)
+        );
         let more = with(&fewer, "add input.items");
-        assert!(more.to_json(&ty, "input").contains(r#"{"sku":"","unitPrice":null}]"#));
+        assert!(
+            more.to_json(&ty, "input")
+                .contains(r#"{"sku":"","unitPrice":null}]"#)
+        );
     }
 }

@@ -169,7 +169,10 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
 }
 
 fn new_token() -> String {
-    format!("{:032x}", rand::rng().next_u64() as u128 | (u128::from(rand::rng().next_u64()) << 64))
+    format!(
+        "{:032x}",
+        rand::rng().next_u64() as u128 | (u128::from(rand::rng().next_u64()) << 64)
+    )
 }
 
 #[cfg(test)]

@@ -85,7 +85,9 @@ impl<'a> Level<'a> {
     pub(crate) fn of(json: &'a str) -> Self {
         let json = json.trim();
         let read = match json.as_bytes().first() {
-            Some(b'{') => serde_json::from_str::<Members<'_>>(json).map(|read| Self::Object(read.0)),
+            Some(b'{') => {
+                serde_json::from_str::<Members<'_>>(json).map(|read| Self::Object(read.0))
+            }
             Some(b'[') => serde_json::from_str::<Items<'_>>(json).map(|read| Self::Array(read.0)),
             Some(b'"') => serde_json::from_str::<String>(json).map(|text| Self::Text(text.into())),
             _ => Ok(Self::Other(json)),
@@ -118,12 +120,18 @@ fn value(out: &mut String, json: &str, depth: usize) -> fmt::Result {
                 _ => "j-number",
             };
             let shown = super::page::cut(text, TEXT_MAX);
-            write!(out, r#"<span class="{class}">{}</span>"#, HtmlEscape(&shown))
+            write!(
+                out,
+                r#"<span class="{class}">{}</span>"#,
+                HtmlEscape(&shown)
+            )
         }
         Level::Object(members) if members.is_empty() => out.write_str("{}"),
         Level::Array(items) if items.is_empty() => out.write_str("[]"),
         Level::Object(members) => {
-            let parts = members.iter().map(|(name, value)| (Some(name.as_ref()), *value));
+            let parts = members
+                .iter()
+                .map(|(name, value)| (Some(name.as_ref()), *value));
             folded(out, ('{', '}'), members.len(), parts, depth, json)
         }
         Level::Array(items) => {
@@ -176,7 +184,11 @@ fn folded<'a>(
         out.push_str("</li>");
     }
     if count > PARTS_MAX {
-        write!(out, r#"<li class="j-more">… {} more</li>"#, count - PARTS_MAX)?;
+        write!(
+            out,
+            r#"<li class="j-more">… {} more</li>"#,
+            count - PARTS_MAX
+        )?;
     }
     out.write_str("</ul></details>")
 }
@@ -185,7 +197,11 @@ fn named(out: &mut String, name: Option<&str>) -> fmt::Result {
     match name {
         Some(name) => {
             let name = super::page::cut(name, TEXT_MAX);
-            write!(out, r#"<span class="j-name">{}</span>: "#, HtmlEscape(&name))
+            write!(
+                out,
+                r#"<span class="j-name">{}</span>: "#,
+                HtmlEscape(&name)
+            )
         }
         None => Ok(()),
     }

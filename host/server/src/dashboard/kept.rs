@@ -81,10 +81,16 @@ mod tests {
     async fn an_answer_that_is_too_old_and_an_error_are_asked_for_anew() {
         let kept = Kept::<u32>::for_up_to(Duration::ZERO);
         for n in 0..3 {
-            assert_eq!(*kept.get("a", || async { Ok::<_, ()>(n) }).await.unwrap(), n);
+            assert_eq!(
+                *kept.get("a", || async { Ok::<_, ()>(n) }).await.unwrap(),
+                n
+            );
         }
         let kept = Kept::<u32>::for_up_to(Duration::from_secs(3_600));
         assert!(kept.get("a", || async { Err::<u32, _>(()) }).await.is_err());
-        assert_eq!(*kept.get("a", || async { Ok::<_, ()>(1) }).await.unwrap(), 1);
+        assert_eq!(
+            *kept.get("a", || async { Ok::<_, ()>(1) }).await.unwrap(),
+            1
+        );
     }
 }

@@ -65,9 +65,24 @@ async fn look(dashboard: &Dashboard) -> Result<Overview, Oops> {
         .max()
         .unwrap_or(0);
     let mut hasher = DefaultHasher::new();
-    (&failed, &blocked, &newest, &counts, alive, workers.len(), waiting).hash(&mut hasher);
-    let troubled = schedules.iter().filter(|schedule| schedule.trouble.is_some()).count();
-    let next = schedules.iter().filter_map(|schedule| schedule.next_ticks.first()).min();
+    (
+        &failed,
+        &blocked,
+        &newest,
+        &counts,
+        alive,
+        workers.len(),
+        waiting,
+    )
+        .hash(&mut hasher);
+    let troubled = schedules
+        .iter()
+        .filter(|schedule| schedule.trouble.is_some())
+        .count();
+    let next = schedules
+        .iter()
+        .filter_map(|schedule| schedule.next_ticks.first())
+        .min();
     Ok(Overview {
         values: context! {
             counts,
@@ -111,7 +126,11 @@ pub(crate) async fn live(
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
-    let overview = dashboard.moments.overviews.get("", || look(&dashboard)).await?;
+    let overview = dashboard
+        .moments
+        .overviews
+        .get("", || look(&dashboard))
+        .await?;
     let again = Again::after(&query, &overview.seen);
     let html = page(
         &visitor,

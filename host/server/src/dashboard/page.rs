@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::HeaderName;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use dacapo_model::Timestamp;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn times_are_told_in_the_unit_that_matters() {
         let now = Timestamp::from_millis(1_795_420_800_000);
-        let before = |millis: i64| relative(Timestamp::from_millis(1_795_420_800_000 - millis), now);
+        let before =
+            |millis: i64| relative(Timestamp::from_millis(1_795_420_800_000 - millis), now);
         assert_eq!(before(500), "now");
         assert_eq!(before(59_999), "59 s ago");
         assert_eq!(before(-90_000), "in 1 min");

@@ -90,6 +90,9 @@ mod tests {
 
     #[test]
     fn what_is_empty_is_left_out_of_an_address() {
-        assert_eq!(Query::of([("a", "1 2"), ("b", ""), ("c", "&")]), "a=1+2&c=%26");
+        assert_eq!(
+            Query::of([("a", "1 2"), ("b", ""), ("c", "&")]),
+            "a=1+2&c=%26"
+        );
     }
 }

@@ -61,7 +61,11 @@ impl Plot {
         Self {
             line,
             area,
-            words: format!("{label} over the last {minutes} minutes: at most {}, now {}", text(top), text(last)),
+            words: format!(
+                "{label} over the last {minutes} minutes: at most {}, now {}",
+                text(top),
+                text(last)
+            ),
             top: text(top),
         }
     }
@@ -109,7 +113,9 @@ async fn values(dashboard: &Dashboard) -> Result<Value, Oops> {
     let standstill = standstill.map(|standstill| {
         context! { since => standstill.since.to_string(), reason => standstill.reason }
     });
-    Ok(context! { queues => shown, standstill, width => WIDTH, height => HEIGHT, every => PERIOD.as_secs() })
+    Ok(
+        context! { queues => shown, standstill, width => WIDTH, height => HEIGHT, every => PERIOD.as_secs() },
+    )
 }
 
 /// The page.
@@ -123,7 +129,11 @@ pub(crate) async fn list(
         Some("resume") => Some("The queue goes on."),
         _ => None,
     };
-    let html = page(&visitor, "queues.html", context! { said, ..values(&dashboard).await? })?;
+    let html = page(
+        &visitor,
+        "queues.html",
+        context! { said, ..values(&dashboard).await? },
+    )?;
     Ok(html.into_response())
 }
 
@@ -138,9 +148,16 @@ pub(crate) async fn live(
 
 fn asked(name: &str, action: &str) -> Result<Value, Oops> {
     let (label, meaning) = match action {
-        "pause" => ("Pause", "Workers take no more runs of it. Those that are played go back into it at their next step or wait."),
+        "pause" => (
+            "Pause",
+            "Workers take no more runs of it. Those that are played go back into it at their next step or wait.",
+        ),
         "resume" => ("Resume", "Workers take runs of it again."),
-        other => return Err(Oops::missing(format!("{other:?} is nothing that can be done to a queue"))),
+        other => {
+            return Err(Oops::missing(format!(
+                "{other:?} is nothing that can be done to a queue"
+            )));
+        }
     };
     Ok(context! {
         subject => format!("queue {name}"),
@@ -201,7 +218,10 @@ mod tests {
         let plot = Plot::of(&[0.0, 5.0, 10.0], "Runs", |value| format!("{value}"));
         assert!(plot.line.starts_with('M'));
         assert!(plot.line.ends_with("L360.0 2.0"), "{}", plot.line);
-        assert_eq!(plot.words, "Runs over the last 30 minutes: at most 10, now 10");
+        assert_eq!(
+            plot.words,
+            "Runs over the last 30 minutes: at most 10, now 10"
+        );
         assert_eq!(Plot::of(&[], "Runs", |value| format!("{value}")).area, "");
     }
 }

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::Dashboard;
 use super::error::Oops;
 use super::guard::Visitor;
+use super::json_view;
 use super::page::{now, page};
 use super::query::Query;
 use super::runs::{Again, message_of, millis, waiting_text};
 use super::steer::Button;
 use super::timeline::TimeLine;
-use super::json_view;
 
 /// Steps of a child that are shown within its parent.
 const CHILD_ROWS: usize = 50;
@@ -60,7 +60,9 @@ impl FailureView {
                 .as_ref()
                 .and_then(serde_json::Value::as_object)
                 .is_some_and(|members| {
-                    members.keys().any(|name| name != "backtrace" && name != "step")
+                    members
+                        .keys()
+                        .any(|name| name != "backtrace" && name != "step")
                 });
         Self {
             code: failure.code.clone(),
@@ -107,7 +109,12 @@ fn seen(run: &Run) -> String {
         waiting.reason.hash(&mut hasher);
     }
     for step in &run.steps {
-        (step.status.as_str(), step.attempts, step.failed_attempts.len()).hash(&mut hasher);
+        (
+            step.status.as_str(),
+            step.attempts,
+            step.failed_attempts.len(),
+        )
+            .hash(&mut hasher);
     }
     format!("{:016x}", hasher.finish())
 }
@@ -154,7 +161,11 @@ fn values(run: &Run, line: &TimeLine, query: &Query) -> Value {
             details => json_view::html(blocked.as_str()),
         }
     });
-    let done = run.steps.iter().filter(|step| step.outcome.is_some()).count();
+    let done = run
+        .steps
+        .iter()
+        .filter(|step| step.outcome.is_some())
+        .count();
     context! {
         id => run.id.to_string(),
         workflow => run.workflow,
@@ -252,7 +263,11 @@ pub(crate) async fn live(
     let again = Again::after(&query, &seen);
     let line = line_of(&run, &query);
     // Long journals are read whole each time.
-    let every = again.every.max(u32::try_from(run.steps.len() / 500).unwrap_or(u32::MAX).min(30));
+    let every = again.every.max(
+        u32::try_from(run.steps.len() / 500)
+            .unwrap_or(u32::MAX)
+            .min(30),
+    );
     let html = page(
         &visitor,
         "run_live.html",
@@ -357,7 +372,10 @@ fn step_values(run: &Run, step: &Step) -> Value {
     // The last attempt's failure is the step's.
     let failure = match &step.outcome {
         Some(StepOutcome::Failed(failure))
-            if !step.failed_attempts.last().is_some_and(|last| last.failure == *failure) =>
+            if !step
+                .failed_attempts
+                .last()
+                .is_some_and(|last| last.failure == *failure) =>
         {
             Some(FailureView::of(failure))
         }

@@ -83,9 +83,10 @@ fn note_of(run: &RunSummary) -> (&'static str, String) {
         return ("waiting", waiting_text(&waiting.reason, &waiting.events));
     }
     match (&run.progress.note, run.progress.total, run.status) {
-        (Some(note), Some(total), _) => {
-            ("progress", format!("{note} ({} of {total})", run.progress.done))
-        }
+        (Some(note), Some(total), _) => (
+            "progress",
+            format!("{note} ({} of {total})", run.progress.done),
+        ),
         (None, Some(total), _) => ("progress", format!("{} of {total}", run.progress.done)),
         (_, None, Status::Running) if run.progress.done > 0 => {
             ("progress", format!("{} steps done", run.progress.done))
@@ -97,7 +98,9 @@ fn note_of(run: &RunSummary) -> (&'static str, String) {
 /// What a blocked run says of itself in a sentence.
 pub(crate) fn message_of(json: &str) -> String {
     let read: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    let message = read.as_ref().and_then(|value| value.get("message")?.as_str());
+    let message = read
+        .as_ref()
+        .and_then(|value| value.get("message")?.as_str());
     message.unwrap_or(json).to_owned()
 }
 
@@ -201,12 +204,18 @@ impl Asked {
         let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let status = match self.status.as_str() {
             "" => None,
-            text => Some(text.parse::<Status>().map_err(|error| bad("status", error.to_string()))?),
+            text => Some(
+                text.parse::<Status>()
+                    .map_err(|error| bad("status", error.to_string()))?,
+            ),
         };
         let deployment = match self.deployment.as_str() {
             "" => None,
             text => Some(text.parse().map_err(|_| {
-                bad("deployment", format!("{text:?} is no number of a deployment"))
+                bad(
+                    "deployment",
+                    format!("{text:?} is no number of a deployment"),
+                )
             })?),
         };
         let preset = PRESETS.iter().find(|(name, ..)| *name == self.since);
@@ -305,12 +314,12 @@ async fn find(dashboard: &Dashboard, asked: &Asked, query: &Query) -> Result<Fou
     let look = async {
         let cursor = |name| {
             let text = query.filled(name);
-            text.map(str::parse::<Cursor>).transpose().map_err(|error| {
-                ClientError::BadArgument {
+            text.map(str::parse::<Cursor>)
+                .transpose()
+                .map_err(|error| ClientError::BadArgument {
                     what: "cursor",
                     message: error.to_string(),
-                }
-            })
+                })
         };
         let filter = ListFilter {
             runs: asked.filter()?,
@@ -381,8 +390,14 @@ pub(crate) async fn show(
     let asked = Asked::of(&query);
     let found = find(&dashboard, &asked, &query).await?;
     let workflows = dashboard.client().workflows().await?;
-    let names: Vec<String> = workflows.into_iter().map(|workflow| workflow.name).collect();
-    let presets: Vec<_> = PRESETS.iter().map(|(name, words, _)| (*name, *words)).collect();
+    let names: Vec<String> = workflows
+        .into_iter()
+        .map(|workflow| workflow.name)
+        .collect();
+    let presets: Vec<_> = PRESETS
+        .iter()
+        .map(|(name, words, _)| (*name, *words))
+        .collect();
     let html = page(
         &visitor,
         "runs.html",

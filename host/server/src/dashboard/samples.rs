@@ -103,7 +103,10 @@ impl Samples {
     }
 
     /// What was seen of each queue, the newest last. Looks now if nobody has for a while.
-    pub(crate) async fn of(&self, client: &Client) -> Result<Vec<(String, Vec<Sample>)>, ClientError> {
+    pub(crate) async fn of(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<(String, Vec<Sample>)>, ClientError> {
         // Queues hold everybody's runs; whoever is limited to some sees none.
         if client.scope().is_some_and(|scope| !scope.is_whole()) {
             return Ok(Vec::new());

@@ -25,7 +25,11 @@ fn of(schedule: &Schedule) -> Value {
     let trouble = schedule.trouble.as_ref().map(|trouble| {
         context! { code => trouble.code, message => trouble.message, since => trouble.since.to_string() }
     });
-    let ticks: Vec<String> = schedule.next_ticks.iter().map(ToString::to_string).collect();
+    let ticks: Vec<String> = schedule
+        .next_ticks
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     context! {
         name => schedule.name,
         workflow => schedule.workflow,
@@ -67,10 +71,23 @@ pub(crate) async fn list(
 /// What can be done to a schedule: its label, and what it means.
 fn deed(action: &str) -> Result<(&'static str, &'static str), Oops> {
     Ok(match action {
-        "pause" => ("Pause", "Its ticks pass without runs. Runs that were started go on."),
-        "resume" => ("Resume", "It goes on with the next tick. Those that passed meanwhile are not made up for."),
-        "trigger" => ("Run now", "A run is started now, also while the schedule is paused. It is the run of no tick."),
-        other => return Err(Oops::missing(format!("{other:?} is nothing that can be done to a schedule"))),
+        "pause" => (
+            "Pause",
+            "Its ticks pass without runs. Runs that were started go on.",
+        ),
+        "resume" => (
+            "Resume",
+            "It goes on with the next tick. Those that passed meanwhile are not made up for.",
+        ),
+        "trigger" => (
+            "Run now",
+            "A run is started now, also while the schedule is paused. It is the run of no tick.",
+        ),
+        other => {
+            return Err(Oops::missing(format!(
+                "{other:?} is nothing that can be done to a schedule"
+            )));
+        }
     })
 }
 
@@ -109,8 +126,14 @@ pub(crate) async fn act(
     let client = dashboard.client();
     let values = asked(&name, &action)?;
     let done = match action.as_str() {
-        "pause" => client.pause_schedule(&name).await.map(|_| "/schedules?done=pause".to_owned()),
-        "resume" => client.resume_schedule(&name).await.map(|_| "/schedules?done=resume".to_owned()),
+        "pause" => client
+            .pause_schedule(&name)
+            .await
+            .map(|_| "/schedules?done=pause".to_owned()),
+        "resume" => client
+            .resume_schedule(&name)
+            .await
+            .map(|_| "/schedules?done=resume".to_owned()),
         _ => client
             .trigger_schedule(&name, Trigger::UnlessActive)
             .await

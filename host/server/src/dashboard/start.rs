@@ -44,7 +44,12 @@ async fn form(
     let typed = param
         .filter(|_| !as_json)
         .map(|param| Field::new(&param.ty, ROOT, &param.name, &fields, errors));
-    let queues: Vec<String> = client.queues().await?.into_iter().map(|queue| queue.name).collect();
+    let queues: Vec<String> = client
+        .queues()
+        .await?
+        .into_iter()
+        .map(|queue| queue.name)
+        .collect();
     Ok(context! {
         workflow => workflow.name,
         package => workflow.deployment.package,
@@ -133,7 +138,10 @@ fn changed(workflow: &WorkflowInfo, said: &Query) -> Query {
         Some("as-json") => {
             let json = Fields::of(said).to_json(&param.ty, ROOT);
             let json = pretty(&json);
-            let more = [("as".to_owned(), "json".to_owned()), ("json".to_owned(), json)];
+            let more = [
+                ("as".to_owned(), "json".to_owned()),
+                ("json".to_owned(), json),
+            ];
             Query::from_pairs(others().chain(more))
         }
         Some("as-form") => {
@@ -169,8 +177,14 @@ async fn start(
         (Some(_), Some("json")) => said.get("json").unwrap_or("").to_owned(),
         (Some(param), _) => Fields::of(said).to_json(&param.ty, ROOT),
     };
-    let started = client.start_by_name(&workflow.name, &input, options(said)?).await?;
-    let word = if started.created { "started" } else { "existing" };
+    let started = client
+        .start_by_name(&workflow.name, &input, options(said)?)
+        .await?;
+    let word = if started.created {
+        "started"
+    } else {
+        "existing"
+    };
     Ok(format!("/runs/{}?done={word}", started.id))
 }
 

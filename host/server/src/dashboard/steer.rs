@@ -4,8 +4,8 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{
-    By, Cancelled, Client, ClientError, Killed, OnDeployment, Paused, RerunOptions, Run, Skipped,
-    SkipOptions, Status, StepStatus,
+    By, Cancelled, Client, ClientError, Killed, OnDeployment, Paused, RerunOptions, Run,
+    SkipOptions, Skipped, Status, StepStatus,
 };
 use dacapo_model::{Type, Workflow};
 use minijinja::{Value, context};
@@ -83,7 +83,9 @@ impl Deed {
     /// What it means, for whoever is asked whether they mean it.
     fn meaning(self) -> &'static str {
         match self {
-            Self::Pause => "It stops at its next step or wait, and stays there until somebody resumes it.",
+            Self::Pause => {
+                "It stops at its next step or wait, and stays there until somebody resumes it."
+            }
             Self::Resume => "It goes on from where it stopped.",
             Self::Cancel => {
                 "Its code is told at its next step or wait, and may compensate. Its children are cancelled, too."
@@ -91,10 +93,16 @@ impl Deed {
             Self::Force => {
                 "It ends at once, in the middle of whatever it does. Its code is not asked and cannot compensate."
             }
-            Self::Event => "The run takes it when it waits for an event of this name, whether it does so already or not.",
-            Self::Retry => "It goes on from the step that failed. What was recorded before that stays and is not done again.",
+            Self::Event => {
+                "The run takes it when it waits for an event of this name, whether it does so already or not."
+            }
+            Self::Retry => {
+                "It goes on from the step that failed. What was recorded before that stays and is not done again."
+            }
             Self::Rerun => "A new run is started with the same input.",
-            Self::Skip => "What it waits for gets a result from you, as if it had come, and the run goes on.",
+            Self::Skip => {
+                "What it waits for gets a result from you, as if it had come, and the run goes on."
+            }
             Self::Note => "It is kept with the run, with your name and the time.",
         }
     }
@@ -167,7 +175,10 @@ fn event_of(run: &Run, workflow: Option<&Workflow>, fields: &Query) -> String {
     if let Some(name) = fields.filled("event") {
         return name.to_owned();
     }
-    let waiting = run.waiting_for.as_ref().and_then(|waiting| waiting.events.first());
+    let waiting = run
+        .waiting_for
+        .as_ref()
+        .and_then(|waiting| waiting.events.first());
     let declared = workflow.and_then(|workflow| workflow.events.first());
     waiting
         .or(declared.map(|event| &event.name))
@@ -398,7 +409,9 @@ async fn done(
             }
         }
         Deed::Note => {
-            client.note(run, fields.get("note").unwrap_or(""), who).await?;
+            client
+                .note(run, fields.get("note").unwrap_or(""), who)
+                .await?;
             "noted"
         }
     };

@@ -111,9 +111,9 @@ impl TimeLine {
             })
         };
         let is_open = |entry: &Entry<'_>| {
-            entry.step.is_some_and(|step| {
-                step.outcome.is_none() && step.kind != Kind::Fork
-            })
+            entry
+                .step
+                .is_some_and(|step| step.outcome.is_none() && step.kind != Kind::Fork)
         };
         // The last failure is what ended the run; those before it were caught.
         let trouble = match (&run.failure, is_over) {
@@ -213,7 +213,9 @@ fn in_order(steps: &[Step]) -> Vec<Entry<'_>> {
 
 /// The number of a branch, and its key.
 fn number_of(key: &str) -> (u32, &str) {
-    let number = key.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
+    let number = key
+        .rsplit_once('/')
+        .and_then(|(_, number)| number.parse().ok());
     (number.unwrap_or(u32::MAX), key)
 }
 
@@ -252,7 +254,9 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
     let begin = step
         .failed_attempts
         .first()
-        .map_or(step.started_at, |attempt| attempt.started_at.min(step.started_at));
+        .map_or(step.started_at, |attempt| {
+            attempt.started_at.min(step.started_at)
+        });
     match step.failed_attempts.last() {
         None => bars.push(scale.bar(step.started_at, end, class, step.status.as_str())),
         Some(last) => {
@@ -260,7 +264,11 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
             let is_last = matches!(step.status, StepStatus::Failed | StepStatus::Retrying);
             if !is_last {
                 // The journal keeps when the first attempt began, and of the last one when it came out.
-                let from = if step.started_at > last.finished_at { step.started_at } else { end };
+                let from = if step.started_at > last.finished_at {
+                    step.started_at
+                } else {
+                    end
+                };
                 bars.push(scale.bar(from, end, class, step.status.as_str()));
             }
         }
@@ -295,9 +303,7 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
         due: step.due.map(|due| due.to_string()),
         child,
         failure: match &step.outcome {
-            Some(StepOutcome::Failed(failure)) => {
-                Some(super::page::cut(&failure.to_string(), 160))
-            }
+            Some(StepOutcome::Failed(failure)) => Some(super::page::cut(&failure.to_string(), 160)),
             _ => step
                 .failed_attempts
                 .last()
@@ -358,7 +364,10 @@ mod tests {
             ("last#1", 0),
         ];
         for (key, depth) in expected {
-            assert!(order.contains(&(key.to_owned(), depth)), "{key} in {order:?}");
+            assert!(
+                order.contains(&(key.to_owned(), depth)),
+                "{key} in {order:?}"
+            );
         }
         let place = |key: &str| order.iter().position(|(known, _)| known == key);
         assert!(place("all#1/1") < place("all#1/10"));

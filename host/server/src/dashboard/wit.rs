@@ -24,10 +24,22 @@ fn declare(ty: &Type, said: &mut Vec<(String, String)>) {
             .for_each(|ty| declare(ty, said)),
         Type::Record(record) => {
             let lines = record.fields.iter().map(|field| {
-                (field.docs.as_deref(), format!("{}: {}", field.name, field.ty))
+                (
+                    field.docs.as_deref(),
+                    format!("{}: {}", field.name, field.ty),
+                )
             });
-            say("record", record.name.as_deref(), record.docs.as_deref(), lines, said);
-            record.fields.iter().for_each(|field| declare(&field.ty, said));
+            say(
+                "record",
+                record.name.as_deref(),
+                record.docs.as_deref(),
+                lines,
+                said,
+            );
+            record
+                .fields
+                .iter()
+                .for_each(|field| declare(&field.ty, said));
         }
         Type::Variant(variant) => {
             let lines = variant.cases.iter().map(|case| {
@@ -37,7 +49,13 @@ fn declare(ty: &Type, said: &mut Vec<(String, String)>) {
                 };
                 (case.docs.as_deref(), text)
             });
-            say("variant", variant.name.as_deref(), variant.docs.as_deref(), lines, said);
+            say(
+                "variant",
+                variant.name.as_deref(),
+                variant.docs.as_deref(),
+                lines,
+                said,
+            );
             let types = variant.cases.iter().filter_map(|case| case.ty.as_ref());
             types.for_each(|ty| declare(ty, said));
         }

@@ -34,6 +34,10 @@ pub(crate) async fn list(
     let standstill = standstill.map(|standstill| {
         context! { since => standstill.since.to_string(), reason => standstill.reason }
     });
-    let html = page(&visitor, "workers.html", context! { workers => shown, standstill })?;
+    let html = page(
+        &visitor,
+        "workers.html",
+        context! { workers => shown, standstill },
+    )?;
     Ok(html.into_response())
 }

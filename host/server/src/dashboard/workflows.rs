@@ -52,7 +52,12 @@ fn of(workflow: &WorkflowInfo) -> Value {
 pub(crate) fn types_of(workflow: &dacapo_model::Workflow) -> String {
     let input = workflow.param.as_ref().map(|param| &param.ty);
     let events = workflow.events.iter().filter_map(|event| event.ty.as_ref());
-    declarations(input.into_iter().chain(workflow.result.as_ref()).chain(events))
+    declarations(
+        input
+            .into_iter()
+            .chain(workflow.result.as_ref())
+            .chain(events),
+    )
 }
 
 /// All of them.
@@ -75,7 +80,10 @@ pub(crate) async fn list(
     };
     let mut shown = Vec::new();
     for workflow in &workflows {
-        let known = newest.items.iter().find(|run| run.workflow == workflow.name);
+        let known = newest
+            .items
+            .iter()
+            .find(|run| run.workflow == workflow.name);
         let last = match known {
             Some(run) => Some(run.clone()),
             None if left > 0 => {
