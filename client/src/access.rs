@@ -690,7 +690,11 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.reveal().len(), 53);
         assert!(one.reveal().starts_with("dcp_") && Secret::is_one(one.reveal()));
-        assert!(one.reveal()[4..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert!(
+            one.reveal()[4..]
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric())
+        );
         assert_eq!(format!("{one:?}"), "Secret(dcp_…)");
         let mistyped = match one.reveal().strip_suffix('a') {
             Some(start) => format!("{start}b"),

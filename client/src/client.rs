@@ -189,7 +189,9 @@ impl Client {
             status,
             done: progress.done,
             total: progress.total,
-            note: progress.note.filter(|_| self.payloads() != Payloads::Hidden),
+            note: progress
+                .note
+                .filter(|_| self.payloads() != Payloads::Hidden),
         })
     }
 }

@@ -51,8 +51,8 @@ mod workers;
 mod workflows;
 
 pub use access::{
-    Access, AuditEntry, AuditFilter, AuditPage, CreatedToken, Deed, DeedOutcome, Known, Secret, Token,
-    Via,
+    Access, AuditEntry, AuditFilter, AuditPage, CreatedToken, Deed, DeedOutcome, Known, Secret,
+    Token, Via,
 };
 pub use broadcast::SentToMany;
 pub use client::Client;

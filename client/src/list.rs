@@ -252,7 +252,10 @@ impl Client {
                 runs: 0,
                 is_all: true,
             };
-            return Ok(Status::ALL.into_iter().map(|status| (status, nothing)).collect());
+            return Ok(Status::ALL
+                .into_iter()
+                .map(|status| (status, nothing))
+                .collect());
         };
         let store = self.store();
         let patterns = self.patterns();
@@ -319,11 +322,7 @@ impl Client {
         Ok(filter)
     }
 
-    fn find<'a>(
-        &'a self,
-        filter: &'a RunFilter,
-        patterns: Option<&'a [String]>,
-    ) -> FindRuns<'a> {
+    fn find<'a>(&'a self, filter: &'a RunFilter, patterns: Option<&'a [String]>) -> FindRuns<'a> {
         FindRuns {
             namespace: &self.namespace,
             status: filter.status,

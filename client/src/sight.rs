@@ -457,9 +457,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_skip_has_no_value() {
-        let details = Payload::from_trusted(
-            r#"{"step":"charge#1","was":{"ok":1},"failure":2}"#.to_owned(),
-        );
+        let details =
+            Payload::from_trusted(r#"{"step":"charge#1","was":{"ok":1},"failure":2}"#.to_owned());
         assert_eq!(
             without_values(&details, false).as_str(),
             r#"{"failure":2,"step":"charge#1","was":"•••"}"#
@@ -472,7 +471,8 @@ mod tests {
 
     #[test]
     fn why_a_run_is_blocked_is_a_code_where_payloads_are_hidden() {
-        let blocked = Payload::from_trusted(r#"{"code":"changed","message":"x","details":7}"#.to_owned());
+        let blocked =
+            Payload::from_trusted(r#"{"code":"changed","message":"x","details":7}"#.to_owned());
         assert_eq!(
             code_alone(&blocked).as_str(),
             r#"{"code":"changed","message":"••• hidden"}"#

@@ -64,7 +64,9 @@ pub struct WorkflowPattern(String);
 
 /// The text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no pattern of workflows: {problem}; expected a full name such as shop:orders/api.place, or one with `*`, such as shop:*")]
+#[error(
+    "{text:?} is no pattern of workflows: {problem}; expected a full name such as shop:orders/api.place, or one with `*`, such as shop:*"
+)]
 pub struct PatternError {
     text: String,
     problem: &'static str,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::grants::check_grants;
 use crate::{
     Changes, Descriptor, HttpSettings, LimitSettings, PRIORITY_MAX, RetentionSettings, RetryPolicy,
-    RetryPolicyError, SecretFields, SecretGrant, SecretName, SecretPath, SqlGrant, SqlGrantError, check_name, is_short_for,
+    RetryPolicyError, SecretFields, SecretGrant, SecretName, SecretPath, SqlGrant, SqlGrantError,
+    check_name, is_short_for,
 };
 
 /// The queue of runs that are in no named one: whoever names it wants none.
@@ -295,11 +296,12 @@ impl Manifest {
             )?;
             if let Some(workflow) = descriptor.workflows.iter().find(|one| one.name == full) {
                 for path in &settings.secret {
-                    path.check(workflow).map_err(|error| ManifestError::Secret {
-                        workflow: name.clone(),
-                        path: path.to_string(),
-                        expected: error.to_string(),
-                    })?;
+                    path.check(workflow)
+                        .map_err(|error| ManifestError::Secret {
+                            workflow: name.clone(),
+                            path: path.to_string(),
+                            expected: error.to_string(),
+                        })?;
                 }
             }
             checked.workflows.insert(full.to_owned(), settings.clone());

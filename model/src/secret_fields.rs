@@ -115,7 +115,9 @@ impl SecretPath {
             },
             Root::Error => match &workflow.result {
                 Some(Type::Result { err: Some(ty), .. }) => ty,
-                _ => return nothing("a workflow with an error of a type, or a path into something"),
+                _ => {
+                    return nothing("a workflow with an error of a type, or a path into something");
+                }
             },
             Root::Event(name) => {
                 if workflow.events.is_empty() || name == "*" {
@@ -164,11 +166,19 @@ fn check_parts(ty: &Type, parts: &[String]) -> Result<(), SecretPathError> {
             ),
         },
         Type::Record(record) => {
-            match record.fields.iter().find(|field| is_same(&field.name, part)) {
+            match record
+                .fields
+                .iter()
+                .find(|field| is_same(&field.name, part))
+            {
                 Some(field) => check_parts(&field.ty, rest),
                 None => one_of(
                     "a field",
-                    record.fields.iter().map(|field| field.json_name()).collect(),
+                    record
+                        .fields
+                        .iter()
+                        .map(|field| field.json_name())
+                        .collect(),
                 ),
             }
         }
@@ -184,7 +194,10 @@ fn check_parts(ty: &Type, parts: &[String]) -> Result<(), SecretPathError> {
         },
         Type::Result { ok, err } => match (part.as_str(), ok, err) {
             ("ok", Some(ty), _) | ("err", _, Some(ty)) => check_parts(ty, rest),
-            _ => one_of("a case with a payload", vec!["ok".to_owned(), "err".to_owned()]),
+            _ => one_of(
+                "a case with a payload",
+                vec!["ok".to_owned(), "err".to_owned()],
+            ),
         },
         other => Err(SecretPathError(format!(
             "nothing behind what is a {other}, not {part:?}"
@@ -554,7 +567,8 @@ mod tests {
 
     #[test]
     fn what_a_path_leads_to_is_three_dots_and_the_rest_is_as_it_was() {
-        let card = r#"{"card":{"number":"4111","name":"Ann"},"amount":1.50,"big":18446744073709551615}"#;
+        let card =
+            r#"{"card":{"number":"4111","name":"Ann"},"amount":1.50,"big":18446744073709551615}"#;
         shows(
             &["input.card.number"],
             card,
@@ -567,7 +581,11 @@ mod tests {
         );
         shows(&["input"], " 7 ", "\"•••\"");
         shows(&["output", "input.other"], card, card);
-        shows(&["input.*"], r#"{"a":1,"b":[2]}"#, r#"{"a":"•••","b":"•••"}"#);
+        shows(
+            &["input.*"],
+            r#"{"a":1,"b":[2]}"#,
+            r#"{"a":"•••","b":"•••"}"#,
+        );
         shows(&["input.x"], "{}", "{}");
         shows(&["input.x"], "[]", "[]");
         shows(&["input.x"], "null", "null");
@@ -580,7 +598,11 @@ mod tests {
             r#"{"items":[{"price":1,"id":2},{"price":3}]}"#,
             r#"{"items":[{"price":"•••","id":2},{"price":"•••"}]}"#,
         );
-        shows(&["input.pair.1"], r#"{"pair":[1,2]}"#, r#"{"pair":[1,"•••"]}"#);
+        shows(
+            &["input.pair.1"],
+            r#"{"pair":[1,2]}"#,
+            r#"{"pair":[1,"•••"]}"#,
+        );
         shows(
             &["input.method.card.number"],
             r#"{"method":{"tag":"card","val":{"number":"4111"}}}"#,
@@ -591,8 +613,16 @@ mod tests {
             r#"{"method":{"tag":"cash","val":{"number":"4111"}}}"#,
             r#"{"method":{"tag":"cash","val":{"number":"4111"}}}"#,
         );
-        shows(&["input.pin"], r#"{"some":{"pin":1}}"#, r#"{"some":{"pin":"•••"}}"#);
-        shows(&["input.order-id"], r#"{"orderId":1}"#, r#"{"orderId":"•••"}"#);
+        shows(
+            &["input.pin"],
+            r#"{"some":{"pin":1}}"#,
+            r#"{"some":{"pin":"•••"}}"#,
+        );
+        shows(
+            &["input.order-id"],
+            r#"{"orderId":1}"#,
+            r#"{"orderId":"•••"}"#,
+        );
         // A key may be written with escapes.
         shows(&["input.pin"], r#"{"\u0070in":1}"#, r#"{"pin":"•••"}"#);
         // Nothing is known of what a step records: a list may be in the way.
@@ -613,12 +643,23 @@ mod tests {
             fields(paths).recorded(&key, kind, payload).into_string()
         };
         let hidden = "\"•••\"";
-        assert_eq!(shown(&["steps.charge.output"], "charge#2", Kind::Step, "7"), hidden);
         assert_eq!(
-            shown(&["steps.charge.output"], "all#1/0/charge#1", Kind::Step, "7"),
+            shown(&["steps.charge.output"], "charge#2", Kind::Step, "7"),
             hidden
         );
-        assert_eq!(shown(&["steps.charge.output"], "charges#1", Kind::Step, "7"), "7");
+        assert_eq!(
+            shown(
+                &["steps.charge.output"],
+                "all#1/0/charge#1",
+                Kind::Step,
+                "7"
+            ),
+            hidden
+        );
+        assert_eq!(
+            shown(&["steps.charge.output"], "charges#1", Kind::Step, "7"),
+            "7"
+        );
         assert_eq!(shown(&["steps.*.output"], "any#1", Kind::Step, "7"), hidden);
         assert_eq!(
             shown(&["steps.\"v1.2\".output"], "v1.2#1", Kind::Step, "7"),
@@ -681,7 +722,10 @@ mod tests {
                 name: "order".to_owned(),
                 ty: record(vec![
                     field("order-id", Type::U32),
-                    field("lines", Type::List(Box::new(record(vec![field("price", Type::U32)])))),
+                    field(
+                        "lines",
+                        Type::List(Box::new(record(vec![field("price", Type::U32)]))),
+                    ),
                     field(
                         "method",
                         Type::Variant(VariantType {
@@ -690,7 +734,10 @@ mod tests {
                             docs: None,
                         }),
                     ),
-                    field("pin", Type::Option(Box::new(Type::Tuple(vec![Type::U8, Type::U8])))),
+                    field(
+                        "pin",
+                        Type::Option(Box::new(Type::Tuple(vec![Type::U8, Type::U8]))),
+                    ),
                 ]),
             }),
             result: Some(Type::Result {
@@ -758,7 +805,16 @@ mod tests {
             assert_eq!(path.parse::<SecretPath>().unwrap().to_string(), path);
         }
         for path in [
-            "", "input.", ".input", "inputs", "events", "steps.x", "steps.x.input", "steps..output", "a\"b", "events.\"a",
+            "",
+            "input.",
+            ".input",
+            "inputs",
+            "events",
+            "steps.x",
+            "steps.x.input",
+            "steps..output",
+            "a\"b",
+            "events.\"a",
         ] {
             assert!(path.parse::<SecretPath>().is_err(), "{path}");
         }

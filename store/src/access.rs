@@ -423,11 +423,7 @@ pub async fn list_audit(
 
 /// Deletes a batch of notes that are older than this, and sessions that are over; answers how many notes are gone. See
 /// `sql/audit/sweep.sql`.
-pub async fn sweep_audit(
-    store: &Store,
-    kept: Duration,
-    rows_max: u32,
-) -> Result<u64, StoreError> {
+pub async fn sweep_audit(store: &Store, kept: Duration, rows_max: u32) -> Result<u64, StoreError> {
     let seconds = i64::try_from(kept.as_secs()).unwrap_or(i64::MAX);
     let gone = sqlx::query_file_scalar!("sql/audit/sweep.sql", seconds, i64::from(rows_max))
         .fetch_one(store.pool())

@@ -14,7 +14,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use dacapo_model::{
-    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SecretPath, SqlGrant, WorkflowSettings,
+    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SecretPath, SqlGrant,
+    WorkflowSettings,
 };
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
@@ -360,7 +361,11 @@ impl File {
                 priority: priority(&own.priority),
                 retention: retention(&own.retention),
                 changes: own.changes.settings(),
-                secret: own.secret.iter().map(|path| path.get_ref().0.clone()).collect(),
+                secret: own
+                    .secret
+                    .iter()
+                    .map(|path| path.get_ref().0.clone())
+                    .collect(),
             };
             (name.get_ref().clone(), settings)
         });

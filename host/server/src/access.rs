@@ -108,7 +108,10 @@ impl Caller {
             true => Payloads::WithoutSecrets,
             false => Payloads::Hidden,
         };
-        let client = client.clone().showing(payloads).within(access.scope.clone());
+        let client = client
+            .clone()
+            .showing(payloads)
+            .within(access.scope.clone());
         Self {
             who,
             via,

@@ -10,8 +10,8 @@ use dacapo_client::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::rate::Rate;
 use crate::access::{Gate, HasTls, guarded, secure, sign_in_routes};
+use crate::rate::Rate;
 use crate::{Caller, Code, Limits, Probe, Problem, api, dashboard, health};
 
 /// What all handlers share. Cheap to clone.
@@ -101,7 +101,10 @@ impl App {
     pub(crate) fn seen_by(&self, parts: &Parts) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or_else(|| {
-            Problem::new("unauthenticated", "the request did not come through the gate")
+            Problem::new(
+                "unauthenticated",
+                "the request did not come through the gate",
+            )
         })?;
         Ok(Self {
             client: caller.client().clone(),

@@ -159,7 +159,10 @@ pub(crate) fn refused(problem: &Problem) -> Response {
 
 /// The page to sign in on, which leads to another one.
 pub(crate) fn sign_in_page(next: &str, provider: Option<&str>, error: Option<&str>) -> Response {
-    match page::render("sign_in.html", context! { next, provider, error, token => "" }) {
+    match page::render(
+        "sign_in.html",
+        context! { next, provider, error, token => "" },
+    ) {
         Ok(html) => html.into_response(),
         Err(error) => Oops::from(error).into_response(),
     }

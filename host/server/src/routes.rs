@@ -50,14 +50,21 @@ mod tests {
     #[test]
     fn an_operation_takes_what_the_document_says_and_what_nobody_knows_is_for_admins() {
         let run = "/api/v1/runs/{run}";
-        assert_eq!(role(&Method::GET, run), Some((Role::Read, "getRun".to_owned())));
+        assert_eq!(
+            role(&Method::GET, run),
+            Some((Role::Read, "getRun".to_owned()))
+        );
         assert_eq!(role(&Method::HEAD, run), role(&Method::GET, run));
         for (method, path) in [
             (Method::PUT, "/api/v1/runs"),
             (Method::GET, "/api/v1/nothing"),
             (Method::POST, "/runs"),
         ] {
-            assert_eq!(role(&method, path).unwrap().0, Role::Admin, "{method} {path}");
+            assert_eq!(
+                role(&method, path).unwrap().0,
+                Role::Admin,
+                "{method} {path}"
+            );
         }
         for operation in api::operations() {
             let (needed, name) = role(&operation.method, &operation.path).unwrap();
@@ -73,12 +80,15 @@ mod tests {
             ("/queues/{name}/do/{action}", "/queues/x/do/"),
         ] {
             let actions: &[&str] = match path.starts_with("/runs") {
-                true => &["pause", "resume", "cancel", "force", "event", "retry", "rerun", "skip", "note"],
+                true => &[
+                    "pause", "resume", "cancel", "force", "event", "retry", "rerun", "skip", "note",
+                ],
                 false if path.starts_with("/schedules") => &["pause", "resume", "trigger"],
                 false => &["pause", "resume"],
             };
             for action in actions {
-                let Need::Role(role, name) = need(&Method::POST, path, &format!("{asked}{action}")) else {
+                let Need::Role(role, name) = need(&Method::POST, path, &format!("{asked}{action}"))
+                else {
                     panic!("{action} takes nothing");
                 };
                 let operation = api::operations().iter().find(|one| one.id == name);

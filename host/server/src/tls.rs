@@ -103,7 +103,11 @@ impl Tls {
     }
 
     fn changed_at(&self) -> [Option<SystemTime>; 2] {
-        let changed = |file: &Path| std::fs::metadata(file).and_then(|file| file.modified()).ok();
+        let changed = |file: &Path| {
+            std::fs::metadata(file)
+                .and_then(|file| file.modified())
+                .ok()
+        };
         [changed(&self.certificate), changed(&self.key)]
     }
 
@@ -118,7 +122,9 @@ impl Tls {
             }
             match self.reload() {
                 Ok(()) => {
-                    tracing::info!("the certificate has changed; new connections are shown the new one");
+                    tracing::info!(
+                        "the certificate has changed; new connections are shown the new one"
+                    );
                     seen = now;
                 }
                 // One of the files may be written in a moment.

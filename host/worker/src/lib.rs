@@ -268,7 +268,8 @@ async fn work(
     let _scheduler = AbortOnDrop(caller.spawn(scheduler.run()));
     let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
     let _relatives = AbortOnDrop(caller.spawn(relatives.run()));
-    let _retention = AbortOnDrop(caller.spawn(Retention::new(store.clone(), config.audit_kept).run()));
+    let _retention =
+        AbortOnDrop(caller.spawn(Retention::new(store.clone(), config.audit_kept).run()));
     let _newer = AbortOnDrop(caller.spawn(unblock_newer(store.clone())));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();

@@ -88,7 +88,10 @@ async fn what_a_manifest_calls_secret_is_shown_nowhere_and_whoever_started_the_r
         .await
         .unwrap();
     let output = client.wait_output(&started).await.unwrap();
-    assert_eq!(output["settlement"], "iban-9", "the code and its starter see all");
+    assert_eq!(
+        output["settlement"], "iban-9",
+        "the code and its starter see all"
+    );
 
     let whole = client.clone().showing(Payloads::Whole);
     let seen = serde_json::to_string(&whole.get(started.id).await.unwrap()).unwrap();
@@ -100,7 +103,12 @@ async fn what_a_manifest_calls_secret_is_shown_nowhere_and_whoever_started_the_r
         serde_json::to_string(&client.get(started.id).await.unwrap()).unwrap(),
         serde_json::to_string(&client.wait(started.id, None).await.unwrap()).unwrap(),
         serde_json::to_string(&list).unwrap(),
-        client.export(started.id, false).await.unwrap().to_json().unwrap(),
+        client
+            .export(started.id, false)
+            .await
+            .unwrap()
+            .to_json()
+            .unwrap(),
     ];
     for shown in &shown {
         assert!(shown.contains("•••"), "{shown}");
@@ -150,13 +158,25 @@ async fn a_run_is_started_again_with_what_was_hidden_from_whoever_asks() {
         )
         .await
         .unwrap();
-    assert!(done.refused.is_empty() && done.stopped.is_none(), "{done:?}");
+    assert!(
+        done.refused.is_empty() && done.stopped.is_none(),
+        "{done:?}"
+    );
     let new = done.changed[0].new_run.unwrap();
     let whole = client.clone().showing(Payloads::Whole);
-    assert!(whole.get(new).await.unwrap().input.as_str().contains("hush"));
+    assert!(
+        whole
+            .get(new)
+            .await
+            .unwrap()
+            .input
+            .as_str()
+            .contains("hush")
+    );
 
     // A schedule, too: its input is hidden, and its runs have it.
-    let mut schedule = NewSchedule::new("nightly", PROCESS, When::Every(Duration::from_secs(86_400)));
+    let mut schedule =
+        NewSchedule::new("nightly", PROCESS, When::Every(Duration::from_secs(86_400)));
     schedule.input = payment(100);
     let shown = client.create_schedule(schedule).await.unwrap();
     assert!(!shown.input.as_str().contains("hush"), "{}", shown.input);
@@ -164,8 +184,24 @@ async fn a_run_is_started_again_with_what_was_hidden_from_whoever_asks() {
         .trigger_schedule("nightly", Trigger::Anyway)
         .await
         .unwrap();
-    assert!(whole.get(run).await.unwrap().input.as_str().contains("hush"));
-    assert!(!client.get(run).await.unwrap().input.as_str().contains("hush"));
+    assert!(
+        whole
+            .get(run)
+            .await
+            .unwrap()
+            .input
+            .as_str()
+            .contains("hush")
+    );
+    assert!(
+        !client
+            .get(run)
+            .await
+            .unwrap()
+            .input
+            .as_str()
+            .contains("hush")
+    );
 
     // Nor does an error tell.
     let keyed = |cents| {
@@ -173,11 +209,18 @@ async fn a_run_is_started_again_with_what_was_hidden_from_whoever_asks() {
             key: Some("k".to_owned()),
             ..StartOptions::default()
         };
-        async move { client.start_by_name(PROCESS, &payment(cents), options).await }
+        async move {
+            client
+                .start_by_name(PROCESS, &payment(cents), options)
+                .await
+        }
     };
     keyed(100).await.unwrap();
     let conflict = keyed(99).await.unwrap_err().to_string();
-    assert!(conflict.contains("•••") && !conflict.contains("hush"), "{conflict}");
+    assert!(
+        conflict.contains("•••") && !conflict.contains("hush"),
+        "{conflict}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,14 +233,22 @@ async fn an_export_without_its_secrets_can_be_looked_at_and_nothing_else() {
     let file = file.to_str().unwrap();
     let id = run.to_string();
     let output = crate::command::run(&database, &["runs", "export", &id, "--file", file]).await;
-    assert!(text(&output.stderr).contains("--with-secrets"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("--with-secrets"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(!std::fs::read_to_string(file).unwrap().contains("hush"));
     let other = database_with_payments().await;
     let refused = crate::command::run(&other, &["runs", "import", file]).await;
     fails(&refused, 2, &["without what is secret", "--with-secrets"]);
     let component = dacapo_tests::guest_path("process_payment");
     let replay = ["replay", component.to_str().unwrap(), file];
-    fails(&crate::command::run(&database, &replay).await, 2, &["without what is secret"]);
+    fails(
+        &crate::command::run(&database, &replay).await,
+        2,
+        &["without what is secret"],
+    );
 
     let output = crate::command::run(
         &database,
@@ -208,7 +259,15 @@ async fn an_export_without_its_secrets_can_be_looked_at_and_nothing_else() {
     let imported = crate::command::run(&other, &["runs", "import", file]).await;
     assert!(imported.status.success(), "{}", text(&imported.stderr));
     let whole = other.client.clone().showing(Payloads::Whole);
-    assert!(whole.get(run).await.unwrap().input.as_str().contains("hush"));
+    assert!(
+        whole
+            .get(run)
+            .await
+            .unwrap()
+            .input
+            .as_str()
+            .contains("hush")
+    );
 }
 
 async fn database_with_payments() -> Database {
@@ -225,16 +284,26 @@ async fn a_path_that_leads_nowhere_is_refused_with_its_place_when_it_is_deployed
     std::fs::write(&component, guest("process_payment")).unwrap();
     let manifest = directory.path().join("dacapo.toml");
     for (path, says) in [
-        ("input.card", "a field in the place of \"card\": orderId, amountCents"),
+        (
+            "input.card",
+            "a field in the place of \"card\": orderId, amountCents",
+        ),
         ("input.items.sku", "`*` in the place of \"sku\""),
-        ("outputs", "expected input, output, error, events.NAME or steps.NAME.output"),
+        (
+            "outputs",
+            "expected input, output, error, events.NAME or steps.NAME.output",
+        ),
     ] {
         let toml = format!("[workflows.process]\nsecret = [\"output.charge\", \"{path}\"]\n");
         std::fs::write(&manifest, toml).unwrap();
         let output = crate::command::run(&database, &["deploy", component.to_str().unwrap()]).await;
         fails(&output, 2, &["dacapo.toml:2:28", "secret", says]);
     }
-    std::fs::write(&manifest, "[workflows.process]\nsecret = [\"input\", \"steps.charge.output\"]\n").unwrap();
+    std::fs::write(
+        &manifest,
+        "[workflows.process]\nsecret = [\"input\", \"steps.charge.output\"]\n",
+    )
+    .unwrap();
     let output = crate::command::run(&database, &["deploy", component.to_str().unwrap()]).await;
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{said}");
@@ -254,7 +323,10 @@ async fn whoever_may_see_no_payloads_sees_what_was_done_and_when() {
     assert_eq!(seen.status, Status::Failed);
     assert_eq!(seen.input.as_str(), "\"••• hidden\"");
     let failure = seen.failure.clone().unwrap();
-    assert_eq!((failure.message.as_str(), failure.details), ("••• hidden", None));
+    assert_eq!(
+        (failure.message.as_str(), failure.details),
+        ("••• hidden", None)
+    );
     assert_eq!(seen.steps.len(), 3, "{seen:?}");
     let list = hidden.list(ListFilter::default()).await.unwrap();
     for shown in [
@@ -269,7 +341,10 @@ async fn whoever_may_see_no_payloads_sees_what_was_done_and_when() {
         hidden.logs(run).await.map(drop),
         hidden.export(run, true).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(ClientError::Withheld(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ClientError::Withheld(_))),
+            "{refused:?}"
+        );
     }
 }
 
@@ -327,12 +402,19 @@ async fn lists_and_counts_hold_what_is_within_the_scope() {
         (scope(&[APPROVE], &[]), vec![approve_a]),
         (scope(&["*"], &[("team", "a")]), vec![pay_a, approve_a]),
         (scope(&[], &[("team", "b")]), vec![pay_b]),
-        (scope(&["payments:*", "hr:*"], &[("team", "a")]), vec![pay_a, approve_a]),
+        (
+            scope(&["payments:*", "hr:*"], &[("team", "a")]),
+            vec![pay_a, approve_a],
+        ),
         (scope(&["shop:*"], &[]), vec![]),
         (scope(&[], &[("team", "a"), ("more", "x")]), vec![]),
     ] {
         let client = database.client.clone().within(scope.clone());
-        assert_eq!(listed(&client, RunFilter::default()).await, expected, "{scope}");
+        assert_eq!(
+            listed(&client, RunFilter::default()).await,
+            expected,
+            "{scope}"
+        );
         let queued = RunFilter {
             status: Some(Status::Queued),
             ..RunFilter::default()
@@ -344,15 +426,26 @@ async fn lists_and_counts_hold_what_is_within_the_scope() {
                 ..RunFilter::default()
             };
             let both = all.iter().filter(|run| expected.contains(run)).copied();
-            assert_eq!(listed(&client, filter).await, both.collect::<Vec<_>>(), "{scope}");
+            assert_eq!(
+                listed(&client, filter).await,
+                both.collect::<Vec<_>>(),
+                "{scope}"
+            );
         }
-        for (workflow, all) in [(PROCESS, [pay_a, pay_b].as_slice()), (APPROVE, &[approve_a])] {
+        for (workflow, all) in [
+            (PROCESS, [pay_a, pay_b].as_slice()),
+            (APPROVE, &[approve_a]),
+        ] {
             let filter = RunFilter {
                 workflow: Some(workflow.to_owned()),
                 ..RunFilter::default()
             };
             let both = all.iter().filter(|run| expected.contains(run)).copied();
-            assert_eq!(listed(&client, filter).await, both.collect::<Vec<_>>(), "{scope}");
+            assert_eq!(
+                listed(&client, filter).await,
+                both.collect::<Vec<_>>(),
+                "{scope}"
+            );
         }
         let workflows = client.workflows().await.unwrap();
         assert!(workflows.iter().all(|one| scope.covers_workflow(&one.name)));
@@ -389,10 +482,19 @@ async fn a_run_beyond_the_scope_is_not_there_whatever_is_asked_of_it() {
     let asked: Vec<(&str, Result<(), ClientError>)> = vec![
         ("get", client.get(run).await.map(drop)),
         ("progress", client.check_progress(run).await.map(drop)),
-        ("wait", client.wait(run, Some(Duration::from_secs(5))).await.map(drop)),
+        (
+            "wait",
+            client
+                .wait(run, Some(Duration::from_secs(5)))
+                .await
+                .map(drop),
+        ),
         ("logs", client.logs(run).await.map(drop)),
         ("export", client.export(run, false).await.map(drop)),
-        ("event", client.send_event(run, "settled", "1", None).await.map(drop)),
+        (
+            "event",
+            client.send_event(run, "settled", "1", None).await.map(drop),
+        ),
         ("pause", client.pause(run).await.map(drop)),
         ("pause by", client.pause_by(run, by).await.map(drop)),
         ("resume", client.resume(run).await.map(drop)),
@@ -431,7 +533,9 @@ async fn what_reaches_beyond_the_scope_is_refused() {
         new
     };
     wide.create_schedule(of_b("theirs")).await.unwrap();
-    let client = wide.clone().within(scope(&["payments:*"], &[("team", "a")]));
+    let client = wide
+        .clone()
+        .within(scope(&["payments:*"], &[("team", "a")]));
     let refused = |what: &str, answer: Result<(), ClientError>| {
         assert!(
             matches!(answer, Err(ClientError::OutOfScope { .. })),
@@ -448,7 +552,10 @@ async fn what_reaches_beyond_the_scope_is_refused() {
     };
     refused("no label", start(PROCESS, StartOptions::default()).await);
     refused("another label", start(PROCESS, labelled("team", "b")).await);
-    refused("another workflow", start(APPROVE, labelled("team", "a")).await);
+    refused(
+        "another workflow",
+        start(APPROVE, labelled("team", "a")).await,
+    );
     start(PROCESS, labelled("team", "a")).await.unwrap();
     let many = [(payment(100), StartOptions::default())];
     let many = client.start_many_by_name(PROCESS, &many).await;
@@ -462,10 +569,19 @@ async fn what_reaches_beyond_the_scope_is_refused() {
         client.set_queue("q", Default::default()).await.map(drop),
     );
     refused("retention", client.retention().await.map(drop));
-    refused("a standstill", client.begin_standstill(None).await.map(drop));
-    refused("the audit", client.audit(&AuditFilter::default()).await.map(drop));
+    refused(
+        "a standstill",
+        client.begin_standstill(None).await.map(drop),
+    );
+    refused(
+        "the audit",
+        client.audit(&AuditFilter::default()).await.map(drop),
+    );
     refused("code", client.collect_deployments(true).await.map(drop));
-    refused("all runs of a workflow", client.pause_workflow(PROCESS).await.map(drop));
+    refused(
+        "all runs of a workflow",
+        client.pause_workflow(PROCESS).await.map(drop),
+    );
     refused(
         "a deployment",
         client
@@ -473,14 +589,20 @@ async fn what_reaches_beyond_the_scope_is_refused() {
             .await
             .map(drop),
     );
-    refused("a schedule", client.create_schedule(of_b("ours")).await.map(drop));
+    refused(
+        "a schedule",
+        client.create_schedule(of_b("ours")).await.map(drop),
+    );
     let mut replacing = of_b("theirs");
     replacing.labels = [("team".to_owned(), "a".to_owned())].into();
     replacing.existing = Existing::Replace;
     for answer in [
         client.schedule("theirs").await.map(drop),
         client.pause_schedule("theirs").await.map(drop),
-        client.trigger_schedule("theirs", Trigger::Anyway).await.map(drop),
+        client
+            .trigger_schedule("theirs", Trigger::Anyway)
+            .await
+            .map(drop),
         client.delete_schedule("theirs").await,
         client.create_schedule(replacing).await.map(drop),
     ] {
@@ -496,10 +618,18 @@ async fn what_reaches_beyond_the_scope_is_refused() {
     package.pause_workflow(PROCESS).await.unwrap();
     refused("another's", package.pause_workflow(APPROVE).await.map(drop));
     let described = dacapo_sandbox::describe(&guest("approval")).unwrap();
-    let deployed = package.deploy(&described.descriptor, &described.digest, &described.component);
+    let deployed = package.deploy(
+        &described.descriptor,
+        &described.digest,
+        &described.component,
+    );
     refused("another's code", deployed.await.map(drop));
     let packages = package.deployments(None).await.unwrap();
-    assert!(packages.iter().all(|one| one.package == "payments:processing"));
+    assert!(
+        packages
+            .iter()
+            .all(|one| one.package == "payments:processing")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -512,7 +642,10 @@ async fn a_token_is_one_until_it_is_revoked_or_expires() {
         scope: scope(&["shop:*"], &[("team", "a")]),
         payloads: false,
     };
-    let token = client.create_token("ci", &access, None, "ann").await.unwrap();
+    let token = client
+        .create_token("ci", &access, None, "ann")
+        .await
+        .unwrap();
     let secret = token.secret.reveal();
     assert!(client.has_tokens().await.unwrap());
     let known = client.know_token(secret).await.unwrap().unwrap();
@@ -521,14 +654,20 @@ async fn a_token_is_one_until_it_is_revoked_or_expires() {
     assert_eq!(elsewhere.know_token(secret).await.unwrap(), None);
     assert_eq!(client.know_token("dcp_x").await.unwrap(), None);
     let twice = client.create_token("ci", &access, None, "ann").await;
-    assert!(matches!(twice, Err(ClientError::TokenExists(_))), "{twice:?}");
+    assert!(
+        matches!(twice, Err(ClientError::TokenExists(_))),
+        "{twice:?}"
+    );
 
     // Its secret is nowhere, and its use is noted once a minute.
     let rows: Vec<String> = sqlx::query_scalar("select token::text from dacapo.token")
         .fetch_all(database.store.pool())
         .await
         .unwrap();
-    assert!(rows.iter().all(|row| !row.contains(&secret[4..20])), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| !row.contains(&secret[4..20])),
+        "{rows:?}"
+    );
     let used = |token: &str| {
         let query = format!("select used_at::text from dacapo.token where name = '{token}'");
         async {
@@ -549,27 +688,47 @@ async fn a_token_is_one_until_it_is_revoked_or_expires() {
         .unwrap()
         .unwrap();
     let session = client.know_session(&cookie).await.unwrap().unwrap();
-    assert_eq!((session.who.as_str(), session.access), ("ci", access.clone()));
+    assert_eq!(
+        (session.who.as_str(), session.access),
+        ("ci", access.clone())
+    );
     client.revoke_token("ci", "ben").await.unwrap();
     assert_eq!(client.know_token(secret).await.unwrap(), None);
     assert_eq!(client.know_session(&cookie).await.unwrap(), None);
-    assert_eq!(client.begin_session(secret, Duration::from_secs(60)).await.unwrap(), None);
+    assert_eq!(
+        client
+            .begin_session(secret, Duration::from_secs(60))
+            .await
+            .unwrap(),
+        None
+    );
     let again = client.revoke_token("ci", "ben").await;
-    assert!(matches!(again, Err(ClientError::TokenNotFound(_))), "{again:?}");
+    assert!(
+        matches!(again, Err(ClientError::TokenNotFound(_))),
+        "{again:?}"
+    );
     let revoked = &client.tokens(true).await.unwrap()[0];
     assert_eq!(revoked.revoked_by.as_deref(), Some("ben"));
     assert!(client.tokens(false).await.unwrap().is_empty());
 
     // One that expires is none any more, and keeps the door shut.
     let short = client
-        .create_token("short", &Access::all(), Some(Duration::from_secs(3_600)), "ann")
+        .create_token(
+            "short",
+            &Access::all(),
+            Some(Duration::from_secs(3_600)),
+            "ann",
+        )
         .await
         .unwrap();
     sqlx::query("update dacapo.token set expires_at = clock_timestamp() where name = 'short'")
         .execute(database.store.pool())
         .await
         .unwrap();
-    assert_eq!(client.know_token(short.secret.reveal()).await.unwrap(), None);
+    assert_eq!(
+        client.know_token(short.secret.reveal()).await.unwrap(),
+        None
+    );
     assert!(client.has_tokens().await.unwrap());
     assert!(client.tokens(false).await.unwrap()[0].expired);
 }
@@ -586,7 +745,10 @@ async fn a_session_of_a_person_ends_when_it_is_ended_or_its_time_is_over() {
     let begin = || client.begin_session_of("ann@example.com", &access, Duration::from_secs(60));
     let (ended, over) = (begin().await.unwrap(), begin().await.unwrap());
     let known = client.know_session(&ended).await.unwrap().unwrap();
-    assert_eq!((known.who.as_str(), known.is_token), ("ann@example.com", false));
+    assert_eq!(
+        (known.who.as_str(), known.is_token),
+        ("ann@example.com", false)
+    );
     client.end_session(&ended).await.unwrap();
     assert_eq!(client.know_session(&ended).await.unwrap(), None);
     assert!(client.know_session(&over).await.unwrap().is_some());
@@ -616,7 +778,11 @@ async fn the_audit_is_paged_and_filtered_and_swept() {
             4 => DeedOutcome::Refused,
             _ => DeedOutcome::Done,
         };
-        let (who, action) = if n % 2 == 0 { ("ann", "cancelRun") } else { ("ben", "startRun") };
+        let (who, action) = if n % 2 == 0 {
+            ("ann", "cancelRun")
+        } else {
+            ("ben", "startRun")
+        };
         client
             .note_deed(deed(who, action, &format!("run-{n}\0"), outcome))
             .await
@@ -632,19 +798,60 @@ async fn the_audit_is_paged_and_filtered_and_swept() {
     assert_eq!(targets(all()).await, ("43210".to_owned(), None));
     let (first, next) = targets(AuditFilter { limit: 2, ..all() }).await;
     assert_eq!(first, "43");
-    let (second, next) = targets(AuditFilter { limit: 2, after: next, ..all() }).await;
+    let (second, next) = targets(AuditFilter {
+        limit: 2,
+        after: next,
+        ..all()
+    })
+    .await;
     assert_eq!(second, "21");
     assert_eq!(
-        targets(AuditFilter { limit: 2, after: next, ..all() }).await,
+        targets(AuditFilter {
+            limit: 2,
+            after: next,
+            ..all()
+        })
+        .await,
         ("0".to_owned(), None)
     );
     let some = |text: &str| Some(text.to_owned());
     for (filter, expected) in [
-        (AuditFilter { who: some("ann"), ..all() }, "420"),
-        (AuditFilter { action: some("startRun"), ..all() }, "31"),
-        (AuditFilter { target: some("run-3\u{fffd}"), ..all() }, "3"),
-        (AuditFilter { outcome: some("refused"), ..all() }, "4"),
-        (AuditFilter { who: some("ann"), action: some("startRun"), ..all() }, ""),
+        (
+            AuditFilter {
+                who: some("ann"),
+                ..all()
+            },
+            "420",
+        ),
+        (
+            AuditFilter {
+                action: some("startRun"),
+                ..all()
+            },
+            "31",
+        ),
+        (
+            AuditFilter {
+                target: some("run-3\u{fffd}"),
+                ..all()
+            },
+            "3",
+        ),
+        (
+            AuditFilter {
+                outcome: some("refused"),
+                ..all()
+            },
+            "4",
+        ),
+        (
+            AuditFilter {
+                who: some("ann"),
+                action: some("startRun"),
+                ..all()
+            },
+            "",
+        ),
     ] {
         assert_eq!(targets(filter.clone()).await.0, expected, "{filter:?}");
     }
@@ -652,7 +859,10 @@ async fn the_audit_is_paged_and_filtered_and_swept() {
     assert!(other.audit(&all()).await.unwrap().items.is_empty());
 
     let age = "update dacapo.audit set at = clock_timestamp() - interval '401 days' where target like 'run-0%'";
-    sqlx::query(age).execute(database.store.pool()).await.unwrap();
+    sqlx::query(age)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
     let kept = Duration::from_secs(400 * 86_400);
     let sweep = || dacapo_store::sweep_audit(&database.store, kept, 100);
     assert_eq!(sweep().await.unwrap(), 1);
@@ -664,10 +874,26 @@ async fn the_audit_is_paged_and_filtered_and_swept() {
 async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
     let database = database().await;
     let output = run(&database, &["token", "list"]).await;
-    assert!(text(&output.stdout).contains("no tokens"), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("no tokens"),
+        "{}",
+        text(&output.stdout)
+    );
     let create = [
-        "token", "create", "ci", "--role", "deploy", "--workflow", "shop:*", "--label", "team=a",
-        "--no-payloads", "--expires", "90d", "--by", "ann",
+        "token",
+        "create",
+        "ci",
+        "--role",
+        "deploy",
+        "--workflow",
+        "shop:*",
+        "--label",
+        "team=a",
+        "--no-payloads",
+        "--expires",
+        "90d",
+        "--by",
+        "ann",
     ];
     let output = run(&database, &create).await;
     let said = text(&output.stderr);
@@ -682,12 +908,23 @@ async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
     assert_eq!(listed[0]["workflows"], json!(["shop:*"]));
     assert_eq!(listed[0]["payloads"], false);
     assert!(!text(&output.stdout).contains("hash"));
-    fails(&run(&database, &create).await, 1, &["there is a token \"ci\" already", "revoke"]);
+    fails(
+        &run(&database, &create).await,
+        1,
+        &["there is a token \"ci\" already", "revoke"],
+    );
     let output = run(&database, &["token", "revoke", "ci"]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
-    fails(&run(&database, &["token", "revoke", "ci"]).await, 1, &["there is no token"]);
+    fails(
+        &run(&database, &["token", "revoke", "ci"]).await,
+        1,
+        &["there is no token"],
+    );
     for (bad, says) in [
-        (["--role", "root"], "expected read, operate, deploy or admin"),
+        (
+            ["--role", "root"],
+            "expected read, operate, deploy or admin",
+        ),
         (["--workflow", "place"], "is no pattern of workflows"),
         (["--label", "team"], "expected NAME=VALUE"),
     ] {
@@ -697,13 +934,24 @@ async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
             .await
             .unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert!(text(&output.stderr).contains(says), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(says),
+            "{}",
+            text(&output.stderr)
+        );
     }
     let output = run(&database, &["audit", "list", "--output", "json"]).await;
     let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
     let entries = audit["items"].as_array().unwrap().iter();
     let entries: Vec<[&Value; 4]> = entries
-        .map(|entry| [&entry["action"], &entry["target"], &entry["via"], &entry["outcome"]])
+        .map(|entry| {
+            [
+                &entry["action"],
+                &entry["target"],
+                &entry["via"],
+                &entry["outcome"],
+            ]
+        })
         .collect();
     assert_eq!(
         json!(entries),
@@ -715,5 +963,8 @@ async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
     assert_eq!(audit["items"][1]["who"], "ann");
     let output = run(&database, &["audit", "list", "--action", "token-create"]).await;
     let shown = text(&output.stdout);
-    assert!(shown.contains("token-create") && !shown.contains("token-revoke"), "{shown}");
+    assert!(
+        shown.contains("token-create") && !shown.contains("token-revoke"),
+        "{shown}"
+    );
 }

@@ -98,12 +98,16 @@ impl Provider {
         let (start, query) = url.split_once('?').unwrap();
         let mut state = self.0.lock().unwrap();
         assert_eq!(start, format!("{}/authorize", state.issuer));
-        let asked: BTreeMap<String, String> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let asked: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         assert_eq!(asked["response_type"], "code");
         assert_eq!(asked["client_id"], CLIENT);
         assert_eq!(asked["code_challenge_method"], "S256");
-        assert_eq!(asked["redirect_uri"], "http://localhost:7007/sign-in/oidc/callback");
+        assert_eq!(
+            asked["redirect_uri"],
+            "http://localhost:7007/sign-in/oidc/callback"
+        );
         assert_eq!(asked["scope"], "openid email groups");
         let code = format!("code-{}", state.codes.len());
         let back = asked["state"].clone();
@@ -140,13 +144,16 @@ async fn token(
     headers: axum::http::HeaderMap,
     body: String,
 ) -> Response {
-    let form: BTreeMap<String, String> =
-        url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
     let mut state = provider.0.lock().unwrap();
     let basic = base64::engine::general_purpose::STANDARD;
     let secret = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect::<String>();
     let login = basic.encode(format!("{CLIENT}:{secret}"));
-    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap());
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap());
     // A code counts once, and only with what its challenge is the hash of.
     let asked = state.codes.remove(&form["code"]);
     let challenge = BASE64.encode(Sha256::digest(form["code_verifier"].as_bytes()));
@@ -200,7 +207,10 @@ async fn site(provider: &Provider, rules: &[&str]) -> Site {
 async fn begin(site: &Site) -> (String, String) {
     let sent = site.ask(get("/sign-in/oidc?next=%2Fqueues")).await;
     assert_eq!(sent.status(), StatusCode::SEE_OTHER);
-    let to = sent.headers()[header::LOCATION].to_str().unwrap().to_owned();
+    let to = sent.headers()[header::LOCATION]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let kept = cookie(&sent, "dacapo-sign-in").unwrap();
     assert!(kept.contains("HttpOnly"), "{kept}");
     (to, kept)
@@ -220,7 +230,10 @@ async fn whom_the_provider_knows_may_do_what_the_rules_say() {
     let provider = Provider::start().await;
     let site = site(&provider, &["*:read,no-payloads", "groups=ops:operate"]).await;
     // Nobody gets in without, although there is no token and this is loopback.
-    assert_eq!(site.ask(get("/api/v1/runs")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        site.ask(get("/api/v1/runs")).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
     let page = text(site.ask(get("/sign-in?next=%2Fqueues")).await).await;
     assert!(page.contains("/sign-in/oidc?next=%2Fqueues"), "{page}");
     let ann = json!({ "email": "ann@example.com", "email_verified": true, "groups": ["ops"] });
@@ -234,18 +247,34 @@ async fn whom_the_provider_knows_may_do_what_the_rules_say() {
         let back = come_back(&site, &code, &state, Some(&kept)).await;
         assert_eq!(back.status(), StatusCode::SEE_OTHER, "{who}");
         assert_eq!(back.headers()[header::LOCATION], "/queues");
-        assert!(cookie(&back, "dacapo-sign-in").unwrap().contains("Max-Age=0"));
+        assert!(
+            cookie(&back, "dacapo-sign-in")
+                .unwrap()
+                .contains("Max-Age=0")
+        );
         let session = cookie(&back, "dacapo-session").unwrap();
         let session = session.split(';').next().unwrap();
         let ask = |request: axum::http::request::Builder| {
             let request = request.header(header::COOKIE, session);
             site.ask(request.body(Body::empty()).unwrap())
         };
-        assert_eq!(ask(Request::get("/api/v1/runs")).await.status(), StatusCode::OK);
+        assert_eq!(
+            ask(Request::get("/api/v1/runs")).await.status(),
+            StatusCode::OK
+        );
         let pause = Request::post("/api/v1/workflows/nothing/pause");
         assert_eq!(ask(pause).await.status(), pauses, "{who}");
-        let noted = &site.database.client.audit(&Default::default()).await.unwrap().items[0];
-        assert_eq!((noted.who.as_deref(), noted.via.as_str()), (Some(who), "oidc"));
+        let noted = &site
+            .database
+            .client
+            .audit(&Default::default())
+            .await
+            .unwrap()
+            .items[0];
+        assert_eq!(
+            (noted.who.as_deref(), noted.via.as_str()),
+            (Some(who), "oidc")
+        );
         // The code counts once, and so does the way back.
         let again = come_back(&site, &code, &state, Some(&kept)).await;
         assert_ne!(again.status(), StatusCode::SEE_OTHER);
@@ -268,7 +297,10 @@ async fn what_the_provider_did_not_say_for_us_signs_nobody_in() {
         let (to, kept) = begin(&site).await;
         let (code, state) = provider.vouch(&to);
         let back = come_back(&site, &code, &state, Some(&kept)).await;
-        assert!(!back.status().is_success() && !back.status().is_redirection(), "{mistake:?}");
+        assert!(
+            !back.status().is_success() && !back.status().is_redirection(),
+            "{mistake:?}"
+        );
         assert_eq!(cookie(&back, "dacapo-session"), None, "{mistake:?}");
     }
     provider.says(json!({}), None);
@@ -287,9 +319,16 @@ async fn what_the_provider_did_not_say_for_us_signs_nobody_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_no_rule_fits_is_told_so() {
     let provider = Provider::start().await;
-    let site = site(&provider, &["groups=ops:admin", "email=ann@example.com:admin"]).await;
+    let site = site(
+        &provider,
+        &["groups=ops:admin", "email=ann@example.com:admin"],
+    )
+    .await;
     // An address that nobody has verified is anybody's.
-    provider.says(json!({ "email": "ann@example.com", "groups": ["dev"] }), None);
+    provider.says(
+        json!({ "email": "ann@example.com", "groups": ["dev"] }),
+        None,
+    );
     let (to, kept) = begin(&site).await;
     let (code, state) = provider.vouch(&to);
     let back = come_back(&site, &code, &state, Some(&kept)).await;
@@ -297,6 +336,15 @@ async fn whom_no_rule_fits_is_told_so() {
     assert_eq!(cookie(&back, "dacapo-session"), None);
     let page = text(back).await;
     assert!(page.contains("subject-7@127.0.0.1"), "{page}");
-    let noted = &site.database.client.audit(&Default::default()).await.unwrap().items[0];
-    assert_eq!((noted.action.as_str(), noted.outcome.as_str()), ("sign-in", "refused"));
+    let noted = &site
+        .database
+        .client
+        .audit(&Default::default())
+        .await
+        .unwrap()
+        .items[0];
+    assert_eq!(
+        (noted.action.as_str(), noted.outcome.as_str()),
+        ("sign-in", "refused")
+    );
 }

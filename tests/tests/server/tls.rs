@@ -19,7 +19,10 @@ fn pem(what: &str, der: &[u8]) -> String {
         .chunks(64)
         .map(|line| std::str::from_utf8(line).unwrap())
         .collect();
-    format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n"))
+    format!(
+        "-----BEGIN {what}-----\n{}\n-----END {what}-----\n",
+        lines.join("\n")
+    )
 }
 
 /// Writes a new certificate for `localhost` and its key.
@@ -63,7 +66,10 @@ async fn from(
 async fn a_server_speaks_tls_and_shows_a_new_certificate_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let first = write(directory.path());
-    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let (certificate, key) = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
     let tls = Tls::read(&certificate, &key).unwrap();
     let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let server = server.with_tls(tls.clone());
@@ -74,15 +80,24 @@ async fn a_server_speaks_tls_and_shows_a_new_certificate_without_a_restart() {
     // One who says nothing keeps nobody else waiting.
     let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let answer = ask(port, &first).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"),
+        "{answer}"
+    );
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    plain.write_all(b"GET /from HTTP/1.1\r\n\r\n").await.unwrap();
+    plain
+        .write_all(b"GET /from HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
 
     let second = write(directory.path());
-    assert!(ask(port, &second).await.is_err(), "the new one is not read yet");
+    assert!(
+        ask(port, &second).await.is_err(),
+        "the new one is not read yet"
+    );
     tls.reload().unwrap();
     assert!(ask(port, &second).await.is_ok());
     assert!(ask(port, &first).await.is_err());
@@ -98,8 +113,12 @@ async fn a_server_speaks_tls_and_shows_a_new_certificate_without_a_restart() {
 fn a_certificate_that_is_none_is_refused_with_its_file() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path());
-    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    let said = |certificate: &Path, key: &Path| Tls::read(certificate, key).unwrap_err().to_string();
+    let (certificate, key) = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let said =
+        |certificate: &Path, key: &Path| Tls::read(certificate, key).unwrap_err().to_string();
     assert!(said(&key, &key).contains("key.pem: expected certificates in PEM"));
     assert!(said(&certificate, &certificate).contains("cert.pem: expected a private key in PEM"));
     assert!(said(&directory.path().join("none"), &key).contains("cannot read"));

@@ -12,7 +12,9 @@ use std::time::Duration;
 use dacapo_client::Client;
 use dacapo_model::PayloadLimits;
 use dacapo_sandbox::describe;
-use dacapo_server::{App, Code, Component, Gate, Probe, Problem, Readiness, Repair, Server, ServerError};
+use dacapo_server::{
+    App, Code, Component, Gate, Probe, Problem, Readiness, Repair, Server, ServerError,
+};
 use dacapo_store::Store;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -130,8 +132,7 @@ impl ServerArgs {
         limits: PayloadLimits,
         done: CancellationToken,
     ) -> App {
-        App::new(client, probe, self.limits(limits), done)
-            .with_code(Arc::new(Here { limits }))
+        App::new(client, probe, self.limits(limits), done).with_code(Arc::new(Here { limits }))
     }
 }
 

@@ -116,7 +116,9 @@ impl Gate {
             .collect();
         let first = forwarded.into_iter().rev();
         let mut first = first.map(|address| address.to_canonical());
-        first.find(|address| !self.is_trusted(*address)).unwrap_or(peer)
+        first
+            .find(|address| !self.is_trusted(*address))
+            .unwrap_or(peer)
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
@@ -146,7 +148,9 @@ impl Gate {
             bearer(authorization).unwrap_or_default().to_owned()
         });
         let session = cookies::value(headers, SESSION, self.is_secure(request));
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
         Shown {
             token,
             session: session.map(str::to_owned),
@@ -361,7 +365,9 @@ pub(crate) async fn guarded(
     };
     if is_unknown && !is_page {
         let challenge = axum::http::HeaderValue::from_static("Bearer realm=\"dacapo\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
     }
     if changes {
         deed.status = response.status().as_u16();
@@ -432,7 +438,11 @@ fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let hex = |at: usize| {
+            after
+                .get(at)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+        };
         match (first, hex(0), hex(1)) {
             (b'%', Some(high), Some(low)) => {
                 bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
@@ -459,11 +469,23 @@ mod tests {
     #[test]
     fn a_target_is_what_stands_in_the_place_of_parameters() {
         for (template, path, expected) in [
-            ("/api/v1/runs/{run}/cancel", "/api/v1/runs/7/cancel", Some("7")),
+            (
+                "/api/v1/runs/{run}/cancel",
+                "/api/v1/runs/7/cancel",
+                Some("7"),
+            ),
             ("/api/v1/runs", "/api/v1/runs", None),
-            ("/d/{package}/{number}", "/d/shop%3Aorders/3", Some("shop:orders/3")),
+            (
+                "/d/{package}/{number}",
+                "/d/shop%3Aorders/3",
+                Some("shop:orders/3"),
+            ),
             ("/runs/{id}/do/{action}", "/runs/7/do/pause", Some("7")),
-            ("/w/{*name}", "/w/shop:orders/api.place", Some("shop:orders/api.place")),
+            (
+                "/w/{*name}",
+                "/w/shop:orders/api.place",
+                Some("shop:orders/api.place"),
+            ),
         ] {
             assert_eq!(target(template, path).as_deref(), expected, "{path}");
         }

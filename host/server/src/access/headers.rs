@@ -32,7 +32,11 @@ const STRICT: &str = "max-age=31536000";
 pub(crate) struct HasTls(pub(crate) bool);
 
 /// Puts them on an answer.
-pub(crate) async fn secure(State(HasTls(tls)): State<HasTls>, request: Request, next: Next) -> Response {
+pub(crate) async fn secure(
+    State(HasTls(tls)): State<HasTls>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
     put(response.headers_mut(), tls);
     response
@@ -40,7 +44,10 @@ pub(crate) async fn secure(State(HasTls(tls)): State<HasTls>, request: Request, 
 
 fn put(headers: &mut HeaderMap, tls: bool) {
     for (name, value) in ALWAYS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     if tls {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT));

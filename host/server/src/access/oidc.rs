@@ -20,8 +20,8 @@ use openidconnect::core::{
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AdditionalClaims, AsyncHttpClient, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    AdditionalClaims, AsyncHttpClient, AuthorizationCode, Client, ClientId, ClientSecret,
+    CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
     RedirectUrl, StandardErrorResponse, StandardTokenResponse, TokenResponse,
 };
@@ -79,9 +79,9 @@ impl std::str::FromStr for OidcRule {
             Some((role, "no-payloads")) => (role, false),
             Some(_) => return Err(EXPECTED.to_owned()),
         };
-        let role = role.parse().map_err(|error: dacapo_client::RoleError| {
-            format!("{error}: {EXPECTED}")
-        })?;
+        let role = role
+            .parse()
+            .map_err(|error: dacapo_client::RoleError| format!("{error}: {EXPECTED}"))?;
         let claim = match (whom, whom.split_once('=')) {
             ("*", _) => None,
             (_, Some((claim, value))) if !claim.is_empty() && !value.is_empty() => {
@@ -210,9 +210,8 @@ impl Oidc {
         let bad = |what, problem: String| OidcError::Config { what, problem };
         let issuer = IssuerUrl::new(config.issuer.clone())
             .map_err(|error| bad("oidc-issuer", error.to_string()))?;
-        let is_local = |url: &url::Url| {
-            matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
-        };
+        let is_local =
+            |url: &url::Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         if issuer.url().scheme() != "https" && !is_local(issuer.url()) {
             // Whoever is between could say who anybody is.
             return Err(bad("oidc-issuer", "expected an https URL".to_owned()));
@@ -223,7 +222,8 @@ impl Oidc {
         if config.rules.is_empty() {
             return Err(bad(
                 "oidc-role",
-                "expected at least one rule, or nobody can sign in: groups=operators:operate".to_owned(),
+                "expected at least one rule, or nobody can sign in: groups=operators:operate"
+                    .to_owned(),
             ));
         }
         Ok(Self {
@@ -465,7 +465,10 @@ mod tests {
         assert_eq!((who.as_str(), admin.role), ("ann@example.com", Role::Admin));
         // An address that nobody has verified is anybody's.
         let (who, other) = access(json!({ "sub": "9", "email": "ann@example.com" }));
-        assert_eq!((who.as_str(), other.role), ("9@login.example.com", Role::Read));
+        assert_eq!(
+            (who.as_str(), other.role),
+            ("9@login.example.com", Role::Read)
+        );
     }
 
     #[test]
@@ -478,11 +481,16 @@ mod tests {
     #[test]
     fn rules_are_read_as_people_write_them() {
         let rule: OidcRule = "groups=team:a:operate".parse().unwrap();
-        assert_eq!(
-            rule.claim,
-            Some(("groups".to_owned(), "team:a".to_owned()))
-        );
-        for text in ["", "groups", "groups=x", "groups=x:root", "=x:read", "x:read", "*:read,loud"] {
+        assert_eq!(rule.claim, Some(("groups".to_owned(), "team:a".to_owned())));
+        for text in [
+            "",
+            "groups",
+            "groups=x",
+            "groups=x:root",
+            "=x:read",
+            "x:read",
+            "*:read,loud",
+        ] {
             assert!(text.parse::<OidcRule>().is_err(), "{text}");
         }
     }

@@ -83,7 +83,8 @@ async fn with_token(State(gate): State<Gate>, request: Request) -> Response {
         return slow_down(&gate, wait);
     }
     let Ok(form) = to_bytes(request.into_body(), FORM_BYTES_MAX).await else {
-        return Problem::bad_request("the form is longer than 16 KiB, or broke off").into_response();
+        return Problem::bad_request("the form is longer than 16 KiB, or broke off")
+            .into_response();
     };
     let next = own_page(field(&form, "next"));
     let secret = field(&form, "secret").unwrap_or_default();
@@ -215,7 +216,13 @@ fn signing_in(address: String) -> Deed {
     }
 }
 
-async fn signed_in(gate: &Gate, mut deed: Deed, cookie: &str, secure: bool, next: &str) -> Response {
+async fn signed_in(
+    gate: &Gate,
+    mut deed: Deed,
+    cookie: &str,
+    secure: bool,
+    next: &str,
+) -> Response {
     deed.outcome = DeedOutcome::Done;
     deed.status = 303;
     gate.note(deed).await;
@@ -233,21 +240,31 @@ fn with_cookie(
             response.headers_mut().append(header::SET_COOKIE, cookie);
             response
         }
-        Err(_) => Problem::bad_request("what was to be kept in the browser cannot be").into_response(),
+        Err(_) => {
+            Problem::bad_request("what was to be kept in the browser cannot be").into_response()
+        }
     }
 }
 
 fn not_signed_in(gate: &Gate, error: &OidcError) -> Response {
     if matches!(error, OidcError::Provider { .. }) {
-        tracing::warn!(error = error as &dyn std::error::Error, "nobody can sign in");
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "nobody can sign in"
+        );
     }
     // What a provider says of itself is for whoever runs the server.
     let (text, status) = match error {
         OidcError::Provider { issuer, .. } => (
-            format!("The provider {issuer} does not answer as it should; the server's log says more."),
+            format!(
+                "The provider {issuer} does not answer as it should; the server's log says more."
+            ),
             StatusCode::BAD_GATEWAY,
         ),
-        error => (format!("You were not signed in: {error}."), StatusCode::FORBIDDEN),
+        error => (
+            format!("You were not signed in: {error}."),
+            StatusCode::FORBIDDEN,
+        ),
     };
     shown(gate, "/", Some(&text), status)
 }

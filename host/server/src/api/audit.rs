@@ -47,10 +47,7 @@ pub(crate) struct AuditParams {
     responses((status = 200, description = "A page of entries", body = schema::AuditPage)),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["bad-argument"]))),
 )]
-pub(crate) async fn list(
-    app: App,
-    Query(params): Query<AuditParams>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(app: App, Query(params): Query<AuditParams>) -> Result<Response, Problem> {
     let filter = AuditFilter {
         who: params.who,
         action: params.action,

@@ -74,10 +74,7 @@ pub(crate) struct ListParams {
     responses((status = 200, description = "The deployments", body = Vec<schema::DeploymentInfo>)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["deployment-not-found"]))),
 )]
-pub(crate) async fn list(
-    app: App,
-    Query(params): Query<ListParams>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(app: App, Query(params): Query<ListParams>) -> Result<Response, Problem> {
     let deployments = app.client().deployments(params.package.as_deref()).await?;
     Ok(Json(deployments).into_response())
 }
@@ -295,11 +292,7 @@ pub(crate) fn nobody_reads() -> Problem {
         ])),
     ),
 )]
-pub(crate) async fn deploy(
-    app: App,
-    Who(who): Who,
-    form: Form,
-) -> Result<Response, Problem> {
+pub(crate) async fn deploy(app: App, Who(who): Who, form: Form) -> Result<Response, Problem> {
     let code = app.code().ok_or_else(nobody_reads)?.clone();
     let parts = Parts::read(form).await?;
     let bytes = parts
@@ -458,10 +451,7 @@ pub(crate) struct Collect {
     responses((status = 200, description = "What is gone, or would go", body = Vec<schema::Collected>)),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn collect(
-    app: App,
-    Body(body): Body<Collect>,
-) -> Result<Response, Problem> {
+pub(crate) async fn collect(app: App, Body(body): Body<Collect>) -> Result<Response, Problem> {
     let collected = app.client().collect_deployments(body.dry_run).await?;
     Ok(Json(collected).into_response())
 }

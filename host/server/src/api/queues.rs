@@ -94,10 +94,7 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
     responses((status = 200, description = "The queue", body = schema::Queue)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["queue-not-found", "bad-argument"]))),
 )]
-pub(crate) async fn get(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn get(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(app.client().queue(&name).await?).into_response())
 }
 
@@ -147,10 +144,7 @@ pub(crate) async fn set(
         ("x-problems" = json!(["queue-not-found", "queue-in-use", "bad-argument"])),
     ),
 )]
-pub(crate) async fn delete(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn delete(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     app.client().delete_queue(&name).await?;
     Ok(Json(json!({ "queue": name, "deleted": true })).into_response())
 }
@@ -167,10 +161,7 @@ pub(crate) async fn delete(
     responses((status = 200, description = "The queue, which is paused", body = schema::Queue)),
     extensions(("x-role" = json!("operate")), ("x-problems" = json!(["queue-not-found", "bad-argument"]))),
 )]
-pub(crate) async fn pause(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn pause(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     app.client().pause_queue(&name).await?;
     Ok(Json(app.client().queue(&name).await?).into_response())
 }
@@ -185,10 +176,7 @@ pub(crate) async fn pause(
     responses((status = 200, description = "The queue, which is open", body = schema::Queue)),
     extensions(("x-role" = json!("operate")), ("x-problems" = json!(["queue-not-found", "bad-argument"]))),
 )]
-pub(crate) async fn resume(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn resume(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     app.client().resume_queue(&name).await?;
     Ok(Json(app.client().queue(&name).await?).into_response())
 }

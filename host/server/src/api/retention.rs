@@ -65,10 +65,7 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
         ("x-problems" = json!(["bad-argument", "unknown-workflow", "ambiguous-workflow"])),
     ),
 )]
-pub(crate) async fn set(
-    app: App,
-    Body(rule): Body<Rule>,
-) -> Result<Response, Problem> {
+pub(crate) async fn set(app: App, Body(rule): Body<Rule>) -> Result<Response, Problem> {
     let rule = RetentionRule {
         workflow: rule.workflow,
         status: rule.status,
@@ -91,10 +88,7 @@ pub(crate) async fn set(
         ("x-problems" = json!(["bad-argument", "unknown-workflow", "ambiguous-workflow"])),
     ),
 )]
-pub(crate) async fn reset(
-    app: App,
-    Query(rule): Query<OfRule>,
-) -> Result<Response, Problem> {
+pub(crate) async fn reset(app: App, Query(rule): Query<OfRule>) -> Result<Response, Problem> {
     app.client()
         .reset_retention(rule.workflow, rule.status)
         .await?;

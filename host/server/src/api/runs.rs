@@ -281,10 +281,7 @@ pub(crate) async fn count(
     responses((status = 200, description = "The run", body = schema::Run)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["run-not-found"]))),
 )]
-pub(crate) async fn get(
-    app: App,
-    Path(run): Path<RunId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn get(app: App, Path(run): Path<RunId>) -> Result<Response, Problem> {
     Ok(Json(app.client().get(run).await?).into_response())
 }
 
@@ -298,10 +295,7 @@ pub(crate) async fn get(
     responses((status = 200, description = "The steps, in the order in which the run first reached them", body = Vec<schema::Step>)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["run-not-found"]))),
 )]
-pub(crate) async fn steps(
-    app: App,
-    Path(run): Path<RunId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn steps(app: App, Path(run): Path<RunId>) -> Result<Response, Problem> {
     Ok(Json(app.client().get(run).await?.steps).into_response())
 }
 
@@ -315,10 +309,7 @@ pub(crate) async fn steps(
     responses((status = 200, description = "How far it is", body = schema::Progress)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["run-not-found"]))),
 )]
-pub(crate) async fn progress(
-    app: App,
-    Path(run): Path<RunId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn progress(app: App, Path(run): Path<RunId>) -> Result<Response, Problem> {
     Ok(Json(app.client().check_progress(run).await?).into_response())
 }
 

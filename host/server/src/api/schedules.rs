@@ -133,10 +133,7 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
         ])),
     ),
 )]
-pub(crate) async fn create(
-    app: App,
-    Body(new): Body<NewOne>,
-) -> Result<Response, Problem> {
+pub(crate) async fn create(app: App, Body(new): Body<NewOne>) -> Result<Response, Problem> {
     let new = new.schedule(Existing::Refuse)?;
     let schedule = app.client().create_schedule(new).await?;
     Ok((StatusCode::CREATED, Json(schedule)).into_response())
@@ -183,10 +180,7 @@ pub(crate) async fn replace(
     responses((status = 200, description = "The schedule", body = schema::Schedule)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["schedule-not-found", "bad-argument"]))),
 )]
-pub(crate) async fn get(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn get(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(app.client().schedule(&name).await?).into_response())
 }
 
@@ -200,10 +194,7 @@ pub(crate) async fn get(
     responses((status = 200, description = "It is gone", body = schema::ScheduleDeleted)),
     extensions(("x-role" = json!("operate")), ("x-problems" = json!(["schedule-not-found", "bad-argument"]))),
 )]
-pub(crate) async fn delete(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn delete(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     app.client().delete_schedule(&name).await?;
     Ok(Json(json!({ "schedule": name, "deleted": true })).into_response())
 }
@@ -221,10 +212,7 @@ pub(crate) async fn delete(
         ("x-problems" = json!(["schedule-not-found", "schedule-conflict", "bad-argument"])),
     ),
 )]
-pub(crate) async fn pause(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn pause(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(app.client().pause_schedule(&name).await?).into_response())
 }
 
@@ -241,10 +229,7 @@ pub(crate) async fn pause(
         ("x-problems" = json!(["schedule-not-found", "schedule-conflict", "bad-argument"])),
     ),
 )]
-pub(crate) async fn resume(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn resume(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(app.client().resume_schedule(&name).await?).into_response())
 }
 

@@ -342,10 +342,7 @@ impl Look for OneLog {
         ("x-problems" = json!(["bad-argument", "unknown-workflow", "ambiguous-workflow", "too-many-streams"])),
     ),
 )]
-pub(crate) async fn list(
-    app: App,
-    Query(params): Query<ListParams>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(app: App, Query(params): Query<ListParams>) -> Result<Response, Problem> {
     let filter = params.filter()?;
     let permit = permit(&app)?;
     let mut of = Newest {

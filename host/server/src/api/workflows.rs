@@ -41,10 +41,7 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
     responses((status = 200, description = "The workflow", body = schema::Workflow)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["unknown-workflow", "ambiguous-workflow"]))),
 )]
-pub(crate) async fn get(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn get(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(app.client().workflow(&name).await?).into_response())
 }
 
@@ -63,10 +60,7 @@ pub(crate) async fn get(
         ("x-problems" = json!(["unknown-workflow", "ambiguous-workflow", "already-so"])),
     ),
 )]
-pub(crate) async fn pause(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn pause(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     let workflow = app.client().pause_workflow(&name).await?;
     Ok(Json(json!({ "workflow": workflow, "paused": true })).into_response())
 }
@@ -84,10 +78,7 @@ pub(crate) async fn pause(
         ("x-problems" = json!(["unknown-workflow", "ambiguous-workflow", "already-so"])),
     ),
 )]
-pub(crate) async fn resume(
-    app: App,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn resume(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
     let workflow = app.client().resume_workflow(&name).await?;
     Ok(Json(json!({ "workflow": workflow, "paused": false })).into_response())
 }

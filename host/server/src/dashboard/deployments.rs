@@ -60,10 +60,7 @@ fn types_of(workflow: &WorkflowTypes) -> Value {
 }
 
 /// All of them, by package.
-pub(crate) async fn list(
-    dashboard: Dashboard,
-    visitor: Visitor,
-) -> Result<Response, Oops> {
+pub(crate) async fn list(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
     let deployments = dashboard.client().deployments(None).await?;
     let mut packages: Vec<(String, Vec<Value>)> = Vec::new();
     for info in &deployments {

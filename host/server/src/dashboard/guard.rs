@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rand::Rng;
 use dacapo_client::Role;
+use rand::Rng;
 use url::form_urlencoded;
 
 use crate::Caller;
@@ -113,7 +113,11 @@ pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
     let token = known.unwrap_or_else(new_token);
     // Files are for everybody, and need no visitor.
     let caller = request.extensions().get::<Caller>().cloned();
-    let IsSecure(secure) = request.extensions().get().copied().unwrap_or(IsSecure(false));
+    let IsSecure(secure) = request
+        .extensions()
+        .get()
+        .copied()
+        .unwrap_or(IsSecure(false));
     if let Some(caller) = caller {
         let token = token.clone();
         request.extensions_mut().insert(Visitor { token, caller });

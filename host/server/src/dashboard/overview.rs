@@ -107,10 +107,7 @@ async fn look(dashboard: &Dashboard) -> Result<Overview, Oops> {
 }
 
 /// The page.
-pub(crate) async fn show(
-    dashboard: Dashboard,
-    visitor: Visitor,
-) -> Result<Response, Oops> {
+pub(crate) async fn show(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
     let overview = look(&dashboard).await?;
     let html = page(
         &visitor,

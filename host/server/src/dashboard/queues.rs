@@ -138,10 +138,7 @@ pub(crate) async fn list(
 }
 
 /// What of it changes.
-pub(crate) async fn live(
-    dashboard: Dashboard,
-    visitor: Visitor,
-) -> Result<Response, Oops> {
+pub(crate) async fn live(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
     let html = page(&visitor, "queues_body.html", values(&dashboard).await?)?;
     Ok(html.into_response())
 }

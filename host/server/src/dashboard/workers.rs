@@ -9,10 +9,7 @@ use super::guard::Visitor;
 use super::page::page;
 
 /// The page.
-pub(crate) async fn list(
-    dashboard: Dashboard,
-    visitor: Visitor,
-) -> Result<Response, Oops> {
+pub(crate) async fn list(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
     let client = dashboard.client();
     let (workers, standstill) = tokio::try_join!(client.workers(), client.standstill())?;
     let shown: Vec<_> = workers

@@ -61,10 +61,7 @@ pub(crate) fn types_of(workflow: &dacapo_model::Workflow) -> String {
 }
 
 /// All of them.
-pub(crate) async fn list(
-    dashboard: Dashboard,
-    visitor: Visitor,
-) -> Result<Response, Oops> {
+pub(crate) async fn list(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
     let client = dashboard.client();
     let (workflows, paused) = tokio::try_join!(client.workflows(), client.paused_workflows())?;
     let newest = client
