@@ -144,8 +144,9 @@ async fn token(
     headers: axum::http::HeaderMap,
     body: String,
 ) -> Response {
-    let form = url::form_urlencoded::parse(body.as_bytes());
-    let form: BTreeMap<String, String> = form.into_owned().collect();
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
     let mut state = provider.0.lock().unwrap();
     let basic = base64::engine::general_purpose::STANDARD;
     let secret = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect::<String>();
