@@ -327,10 +327,13 @@ async fn rows_that_are_gone(database: &Database) -> sqlx::PgConnection {
         .execute("begin isolation level repeatable read; select 1")
         .await
         .unwrap();
-    let statements = format!(
-        "insert into dacapo.worker (id, name, version, lease_until) values ({WORKER}, 'w', '1', now() + interval '1 day');
-        insert into dacapo.fence (worker_id, connection) values ({WORKER}, 0);
-        do $$
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let worker = format!(
+        "insert into dacapo.worker (id, name, version, lease_until) values ({WORKER}, 'w', '1', now() + interval '1 day')"
+    );
+    let fence = format!("insert into dacapo.fence (worker_id, connection) values ({WORKER}, 0)");
+    let churn = format!(
+        "do $$
         begin
             for i in 1..20 loop
                 insert into dacapo.task_ready (run_id) select gen_random_uuid() from generate_series(1, 1000);
@@ -349,11 +352,10 @@ async fn rows_that_are_gone(database: &Database) -> sqlx::PgConnection {
                 delete from dacapo.child_cancel;
                 commit;
             end loop;
-        end $$;"
+        end $$"
     );
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    for statement in statements.split_inclusive(";\n        ") {
-        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    for statement in [worker, fence, churn] {
+        let statement = sqlx::AssertSqlSafe(statement);
         connection.execute(statement).await.unwrap();
     }
     for table in [
@@ -374,8 +376,10 @@ async fn rows_that_are_gone(database: &Database) -> sqlx::PgConnection {
 async fn rows_that_are_gone_but_visible_to_an_old_snapshot_are_not_walked_over() {
     let database = database().await;
     let _holder = rows_that_are_gone(&database).await;
-    let ids =
-        "array(select lpad(to_hex(number), 32, '0')::uuid from generate_series(1, 10) as number)";
+    let ids: Vec<String> = (1..=10)
+        .map(|number| uuid::Uuid::from_u128(number).to_string())
+        .collect();
+    let ids = format!("'{{{}}}'::uuid[]", ids.join(","));
     let texts = |text: &str| format!("array_fill({text}, array[10])");
     sqlx::query(sqlx::AssertSqlSafe(format!(
         "insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, takeovers)
