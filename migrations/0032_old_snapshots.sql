@@ -55,7 +55,7 @@ create function dacapo.parents_to_tell(p_max integer) returns uuid[]
 language sql volatile as $$
     select array(
         select distinct parent
-        from (select parent from dacapo.child_end where ctid >= '(0,0)' limit p_max for update skip locked) as noted
+        from (select parent from dacapo.child_end where ctid >= '(0,0)' limit greatest(p_max, 0) for update skip locked) as noted
     )
 $$;
 
@@ -106,7 +106,7 @@ end $$;
 -- child_cancel (skipping), until it has answered.
 create function dacapo.parents_to_leave(p_max integer) returns uuid[]
 language sql volatile as $$
-    select array(select parent from dacapo.child_cancel where ctid >= '(0,0)' limit p_max for update skip locked)
+    select array(select parent from dacapo.child_cancel where ctid >= '(0,0)' limit greatest(p_max, 0) for update skip locked)
 $$;
 
 -- Cancels one child of a parent that has ended or is being cancelled: only those that were there when it was cancelled, since what makes up for

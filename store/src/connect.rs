@@ -144,7 +144,8 @@ impl Store {
                 })
             })
             // Before it is given back the pool waits for whatever its user did not, without an end. One that was given up because nothing was
-            // answered would keep its place for a quarter of an hour.
+            // answered would keep its place for a quarter of an hour. The pool then tries each one, without an end, too: one that dies in that
+            // very round trip does keep it.
             .after_release(|connection, _| {
                 Box::pin(async move {
                     match tokio::time::timeout(PING_MAX, connection.flush()).await {
