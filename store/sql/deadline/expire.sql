@@ -45,13 +45,13 @@ asked as materialized (
 gone as (
     delete from dacapo.deadline
     using asked
-    where deadline.run_id = asked.run_id and asked.answer not in ('ending', 'busy')
+    where deadline.run_id = any (array[asked.run_id]) and asked.answer not in ('ending', 'busy')
 ),
 later as (
     update dacapo.deadline
     set at = clock_timestamp() + case asked.answer when 'busy' then 500 else $3::bigint end * interval '1 millisecond'
     from asked
-    where deadline.run_id = asked.run_id and asked.answer in ('ending', 'busy')
+    where deadline.run_id = any (array[asked.run_id]) and asked.answer in ('ending', 'busy')
 )
 select
     (select count(*) from asked) as "asked!",
