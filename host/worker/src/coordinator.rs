@@ -39,7 +39,7 @@ const CLAIMS_PER_VACUUM: u64 = 5_000;
 const VACUUM_PAUSE: Duration = Duration::from_secs(3);
 /// Heartbeats look at lines and timers from where nothing is known to be before; every so often at all of them. That takes long while somebody holds an old
 /// snapshot, so the next one comes after so many times as long as the last one took.
-const WHOLE_REST: u32 = 50;
+const WHOLE_REST: u32 = 200;
 /// But no later than that.
 const WHOLE_REST_MAX: Duration = Duration::from_secs(10);
 
