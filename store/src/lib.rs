@@ -41,8 +41,8 @@ pub use access::{
     run_for_access, sweep_audit,
 };
 pub use children::{
-    ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
-    tell_parent,
+    ChildState, ChildWorkflow, LeftChild, cancel_child, child_state, find_child_workflow,
+    has_queue, parents_to_leave, parents_to_tell, tell_parent,
 };
 pub use code::{ActiveWorkflow, DeploymentRow, WorkflowRow};
 pub use code::{
@@ -70,10 +70,10 @@ pub use migrate::{
 };
 pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
-    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
-    TakeOver, Woken, claim, close_expired_fences, close_own_fences, expire, hand_back, heartbeat,
-    look, note_alone, read_journal_once, register, renew_fence, retire, take_over, vacuum_queue,
-    wake_due,
+    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, Looks, QueueBeat,
+    RenewedFence, TakeOver, Timers, Woken, claim, close_expired_fences, close_own_fences, expire,
+    hand_back, heartbeat, look, note_alone, read_journal_once, register, renew_fence, retire,
+    take_over, vacuum_queue, wake_due,
 };
 pub use queues::{
     Admitted, Begins, DeletedQueue, FleetRow, LimitChange, Placing, PlacingDefaults, QueueChange,

@@ -314,7 +314,8 @@ async fn work(
                 threads.journal.handle().spawn(writer.run())
             })
             .collect();
-        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease);
+        let looks = dacapo_store::Looks::default();
+        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease, &looks);
         if let Ok(Some(beat)) = in_time(ANSWER_MAX, beat).await {
             incarnation.clock.set(beat.now);
         }

@@ -98,10 +98,15 @@ async fn a_fenced_worker_writes_nothing() {
             .is_empty()
     );
     assert!(
-        dacapo_store::heartbeat(&mut connection, worker, Duration::from_secs(5))
-            .await
-            .unwrap()
-            .is_none()
+        dacapo_store::heartbeat(
+            &mut connection,
+            worker,
+            Duration::from_secs(5),
+            &dacapo_store::Looks::default()
+        )
+        .await
+        .unwrap()
+        .is_none()
     );
 
     let took = dacapo_store::take_over(&mut other, 3, "{}").await.unwrap();
