@@ -1,11 +1,13 @@
 //! What the database has said so far, and what must hold between two looks at it.
 
+mod starts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use uuid::Uuid;
 
-use crate::plan::Limits;
+use crate::plan::{Limits, Rhythm};
 use crate::script::{self, Journals};
 use crate::server::Server;
 
@@ -23,6 +25,11 @@ pub(crate) struct Ledger {
     pub(crate) effects: BTreeMap<(String, String), u32>,
     /// Those of the queue.
     pub(crate) limits: Option<Limits>,
+    pub(crate) schedule: Option<Schedule>,
+    /// That of the schedule.
+    pub(crate) rhythm: Option<Rhythm>,
+    /// The time of the last look, in microseconds.
+    time: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,16 @@ pub(crate) struct Run {
     pub(crate) cancel_requested: bool,
     finished: Option<i64>,
     deadline: Option<i64>,
+    singleton: Option<String>,
+    /// The tick of the schedule that it was started for.
+    pub(crate) tick: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    pub(crate) paused: bool,
+    next: Option<i64>,
+    passed: Option<(i64, Option<i64>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +98,12 @@ pub(crate) enum Writer {
 /// A worker's clock may be ahead of the database's by so many microseconds.
 const CLOCKS_APART: i64 = 100_000;
 
-const STATEMENTS: [(&str, &str); 5] = [
+const STATEMENTS: [(&str, &str); 6] = [
     (
         "sim_runs",
         "select 'run', id, status, output, failure, parent, cancel_requested_at is not null,
-            (extract(epoch from finished_at) * 1000000)::bigint, (extract(epoch from deadline) * 1000000)::bigint
+            (extract(epoch from finished_at) * 1000000)::bigint, (extract(epoch from deadline) * 1000000)::bigint,
+            singleton_key, (extract(epoch from (labels ->> 'dacapo.tick')::timestamptz) * 1000000)::bigint
         from dacapo.run",
     ),
     (
@@ -105,6 +123,12 @@ const STATEMENTS: [(&str, &str); 5] = [
         "sim_events",
         "select 'event', run_id, seq, name, (extract(epoch from received_at) * 1000000)::bigint, taken_by, delivery_id, payload
         from dacapo.event",
+    ),
+    (
+        "sim_schedules",
+        "select 'schedule', name, paused, (extract(epoch from next_tick) * 1000000)::bigint,
+            (extract(epoch from passed_from) * 1000000)::bigint, (extract(epoch from passed_until) * 1000000)::bigint
+        from dacapo.schedule",
     ),
     ("sim_workers", "select 'worker', id from dacapo.worker"),
 ];
@@ -143,11 +167,22 @@ fn is(row: &Row, at: usize) -> bool {
 
 impl Ledger {
     /// Looks at the database, and says what must not be.
-    pub(crate) fn look(&mut self, server: &mut Server, writers: &[Writer]) -> Result<Vec<String>> {
+    pub(crate) fn look(
+        &mut self,
+        server: &mut Server,
+        writers: &[Writer],
+        time: i64,
+    ) -> Result<Vec<String>> {
         let rows = server.ask(
-            "execute sim_runs; execute sim_tasks; execute sim_steps; execute sim_events; execute sim_workers",
+            "execute sim_runs; execute sim_tasks; execute sim_steps; execute sim_events; execute sim_schedules;
+            execute sim_workers",
         )?;
-        let mut now = Ledger::default();
+        let mut now = Ledger {
+            limits: self.limits,
+            rhythm: self.rhythm,
+            time,
+            ..Ledger::default()
+        };
         for row in &rows {
             let id = text(row, 1);
             match row[0].as_deref() {
@@ -184,8 +219,17 @@ impl Ledger {
                         cancel_requested: is(row, 6),
                         finished: number(row, 7),
                         deadline: number(row, 8),
+                        singleton: row[9].clone(),
+                        tick: number(row, 10),
                     };
                     now.runs.insert(id, run);
+                }
+                Some("schedule") => {
+                    now.schedule = Some(Schedule {
+                        paused: is(row, 2),
+                        next: number(row, 3),
+                        passed: number(row, 4).map(|from| (from, number(row, 5))),
+                    });
                 }
                 Some("step") => {
                     let step = Step {
@@ -204,10 +248,11 @@ impl Ledger {
             }
         }
         let mut wrong = Vec::new();
-        now.limits = self.limits;
         now.check_rows(&mut wrong);
         now.check_waiting(&mut wrong);
         now.check_queue(&mut wrong);
+        now.check_singletons(&mut wrong);
+        self.check_schedule(&now, &mut wrong);
         self.check_changes(&now, writers, &mut wrong);
         now.acknowledged = std::mem::take(&mut self.acknowledged);
         now.effects = std::mem::take(&mut self.effects);
@@ -478,6 +523,10 @@ impl Ledger {
                 && run.status != "active";
             let holder = self.holder(id);
             let is_allowed = |writer: &Writer| match writer {
+                // A schedule cancels its last run, and names it.
+                Writer::Worker(Some(other)) if now.runs.contains_key(&other.to_string()) => {
+                    holder.is_none()
+                }
                 Writer::Worker(Some(worker)) => holder.as_deref() == Some(&worker.to_string()),
                 // One that nobody plays may be ended by anybody.
                 Writer::Worker(None) | Writer::Outside => holder.is_none(),

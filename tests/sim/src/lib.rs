@@ -217,6 +217,12 @@ async fn set_up(cluster: &Cluster, described: &dacapo_sandbox::Described) -> Res
     let store = Store::new(&cluster.url(DATABASE), 2)?;
     sqlx::raw_sql(CLOCK).execute(store.pool()).await?;
     dacapo_store::migrate(&store).await?;
+    // It waits for no longer than it takes to see that it waits at all, so that it is not left to chance whether it does.
+    sqlx::query(
+        "alter function dacapo.promote_singleton(text, text, text) set lock_timeout = '1ms'",
+    )
+    .execute(store.pool())
+    .await?;
     let client = Client::new(store.clone());
     client
         .deploy(

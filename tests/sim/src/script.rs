@@ -57,6 +57,12 @@ pub(crate) fn make(rng: &mut Rng, size: u32) -> Vec<Deed> {
     deeds(rng, size, 2, &mut next, true)
 }
 
+/// One that waits for nobody outside.
+pub(crate) fn make_alone(rng: &mut Rng, size: u32) -> Vec<Deed> {
+    let mut next = 0;
+    deeds(rng, size, 1, &mut next, false)
+}
+
 fn deeds(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) -> Vec<Deed> {
     let count = rng.u32(1..=size);
     (0..count)

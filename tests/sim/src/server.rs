@@ -434,6 +434,11 @@ pub(crate) fn writes(sql: &str) -> bool {
             }))
 }
 
+/// Whether a statement writes what a worker's runs have handed over.
+pub(crate) fn is_flush(sql: &str) -> bool {
+    sql.starts_with("-- One flush")
+}
+
 /// What a statement is about, in a few words.
 pub(crate) fn label(sql: &str) -> String {
     let line = sql.trim_start().lines().next().unwrap_or_default();
