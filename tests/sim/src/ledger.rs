@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     pub(crate) schedule: Option<Schedule>,
     /// That of the schedule.
     pub(crate) rhythm: Option<Rhythm>,
+    /// Runs are deleted once they have ended.
+    pub(crate) forgets: bool,
     /// The time of the last look, in microseconds.
     time: i64,
 }
@@ -44,6 +46,22 @@ pub(crate) struct Run {
     singleton: Option<String>,
     /// The tick of the schedule that it was started for.
     pub(crate) tick: Option<i64>,
+}
+
+/// How long runs are kept once they have ended, in seconds: those that were completed, and others.
+pub(crate) const KEPT_S: (i64, i64) = (60, 90);
+
+impl Run {
+    fn may_be_forgotten(&self, now: i64) -> bool {
+        let kept = match self.status.as_str() {
+            "completed" => KEPT_S.0,
+            _ => KEPT_S.1,
+        };
+        self.status != "active"
+            && self
+                .finished
+                .is_some_and(|finished| finished + kept * 1_000_000 <= now)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +169,34 @@ pub(crate) fn examine(server: &mut Server) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| format!("doctor: {row:?}")).collect())
 }
 
+/// What is left of runs that are gone.
+pub(crate) fn rests(server: &mut Server) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (table, run) in [
+        ("step", "run_id"),
+        ("attempt", "run_id"),
+        ("event", "run_id"),
+        ("log", "run_id"),
+        ("progress", "run_id"),
+        ("intervention", "run_id"),
+        ("unsuccessful", "run_id"),
+        ("deadline", "run_id"),
+        ("singleton", "run_id"),
+        ("child", "parent"),
+    ] {
+        let rows = server.ask(&format!(
+            "select distinct {run} from dacapo.{table} where {run} not in (select id from dacapo.run)"
+        ))?;
+        found.extend(rows.iter().map(|row| {
+            format!(
+                "there are rows of {table} of run {}, and no such run",
+                text(row, 0)
+            )
+        }));
+    }
+    Ok(found)
+}
+
 type Row = Vec<Option<String>>;
 
 fn text(row: &Row, at: usize) -> String {
@@ -180,6 +226,7 @@ impl Ledger {
         let mut now = Ledger {
             limits: self.limits,
             rhythm: self.rhythm,
+            forgets: self.forgets,
             time,
             ..Ledger::default()
         };
@@ -261,7 +308,7 @@ impl Ledger {
                 .events
                 .iter()
                 .any(|((of, _), event)| of == run && event.delivery.as_ref() == Some(delivery));
-            if !is_there {
+            if !is_there && now.runs.contains_key(run) {
                 wrong.push(format!(
                     "run {run} has lost the event {delivery}, which was acknowledged"
                 ));
@@ -427,8 +474,11 @@ impl Ledger {
 
     /// What must hold between what was seen before and now.
     fn check_changes(&self, now: &Ledger, writers: &[Writer], wrong: &mut Vec<String>) {
+        // What is deleted goes as a whole.
+        let is_kept = |run: &String| now.runs.contains_key(run) || !self.runs.contains_key(run);
         for (id, run) in &self.runs {
             match now.runs.get(id) {
+                None if now.forgets && run.may_be_forgotten(now.time) => {}
                 None => wrong.push(format!("run {id} is gone")),
                 Some(after) if run.status != "active" && after != run => {
                     wrong.push(format!(
@@ -441,6 +491,7 @@ impl Ledger {
         for (place, step) in &self.steps {
             let (run, key) = place;
             match now.steps.get(place) {
+                None if !is_kept(run) => {}
                 None => wrong.push(format!("run {run}: {key} is gone from the journal")),
                 Some(after) if step.outcome.is_some() && after != step => {
                     wrong.push(format!(
@@ -455,6 +506,7 @@ impl Ledger {
         }
         for (place, event) in &self.events {
             match now.events.get(place) {
+                None if !is_kept(&place.0) => {}
                 None => wrong.push(format!("run {} has lost an event", place.0)),
                 Some(after) if event.taken_by.is_some() && after != event => {
                     wrong.push(format!("run {}: an event was taken twice", place.0));

@@ -266,6 +266,8 @@ fn clearing(server: &mut Server) -> Result<String> {
             clear.push_str(&format!("delete from dacapo.{table};"));
         }
     }
-    clear.push_str("update dacapo.retention_turn set next_at = 'epoch';");
+    clear.push_str(
+        "update dacapo.retention_turn set next_at = 'epoch'; delete from dacapo.retention where namespace <> '*';",
+    );
     Ok(clear)
 }

@@ -27,7 +27,7 @@ pub(crate) enum Of {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 15] = [
+pub const MUTANTS: [Mutant; 18] = [
     Mutant {
         name: "fences-close-without-a-lock",
         about: "a fence that is renewed while its worker drains is left open",
@@ -151,6 +151,32 @@ pub const MUTANTS: [Mutant; 15] = [
         of: Of::Function("dacapo.send_event(uuid, text, text, text)"),
         text: "values (p_run, v_seq, p_name, p_payload, p_delivery_id)",
         by: "values (p_run, v_seq, p_name, p_payload, p_delivery_id || v_seq)",
+    },
+    Mutant {
+        name: "singletons-do-not-wait",
+        about: "a run begins although another one has its singleton's key",
+        first: Some(1),
+        of: Of::Function(
+            "dacapo.start_special(uuid, text, text, bigint, jsonb, bigint, text, smallint, text, timestamptz, text, text, text, bigint, bigint)",
+        ),
+        text: "v_waits_for_other := true",
+        by: "v_waits_for_other := false",
+    },
+    Mutant {
+        name: "overlap-not-seen",
+        about: "a tick is started as if the run before it had ended",
+        first: Some(1),
+        of: Of::Statements,
+        text: "where run.id = asked.last_run and run.status = 'active') as \"previous_active!\"",
+        by: "where run.id = asked.last_run and false) as \"previous_active!\"",
+    },
+    Mutant {
+        name: "runs-not-kept",
+        about: "a run is deleted as soon as it has ended",
+        first: Some(1),
+        of: Of::Statements,
+        text: "where examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'",
+        by: "where examined.finished_at < statement_timestamp()",
     },
 ];
 

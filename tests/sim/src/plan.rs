@@ -186,6 +186,8 @@ pub(crate) struct Plan {
     /// The limits of the queue that some of the runs are in.
     pub(crate) limits: Option<Limits>,
     pub(crate) schedule: Option<PlannedSchedule>,
+    /// Runs are deleted a while after they have ended.
+    pub(crate) forgets: bool,
     /// So many things happen before all faults stop.
     pub(crate) actions: u32,
 }
@@ -266,6 +268,7 @@ impl Plan {
             faults: Faults::make(rng),
             limits,
             schedule,
+            forgets: rng.u32(0..8) == 0,
             actions: rng.u32(60..400),
         }
     }

@@ -22,7 +22,7 @@ use fastrand::Rng;
 use uuid::Uuid;
 
 use crate::Theatre;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::plan::Plan;
 use crate::server::Went;
 
@@ -36,6 +36,9 @@ pub(crate) const BEGINNING: i64 = 1_893_456_000_000_000;
 
 /// After so many choices without faults all runs must have ended.
 const PATIENCE: u32 = 8_000;
+
+/// So many choices with faults are made while runs are deleted that have ended.
+const FORGETTING: u32 = 120;
 
 /// What is seen from within workers.
 struct Shared {
@@ -87,6 +90,8 @@ pub(crate) struct World<'a> {
     shared: Rc<RefCell<Shared>>,
     outage: bool,
     calm: bool,
+    /// Time goes by in long steps.
+    aeons: bool,
     choices: u32,
     trace: Option<Vec<String>>,
 }
@@ -120,6 +125,7 @@ pub(crate) fn play(theatre: &mut Theatre, seed: u64, traced: bool) -> Result<Rep
         shared: Rc::new(RefCell::new(shared)),
         outage: false,
         calm: false,
+        aeons: false,
         choices: 0,
         trace: traced.then(Vec::new),
     };
@@ -203,8 +209,24 @@ impl World<'_> {
             link.session = Some(session);
             self.add(link);
         }
+        if self.plan.forgets {
+            self.make_rules()?;
+        }
         self.look(&[])?;
         self.begin(0)?;
+        self.go_to_the_end()?;
+        if self.shared.borrow().wrong.is_empty() {
+            self.look(&[])?;
+            self.judge()?;
+        }
+        if self.plan.forgets && self.shared.borrow().wrong.is_empty() {
+            self.forget_all()?;
+        }
+        Ok(())
+    }
+
+    /// Lets things happen until all runs have ended, or something is wrong.
+    fn go_to_the_end(&mut self) -> Result<()> {
         let mut calm_for = 0;
         loop {
             if !self.shared.borrow().wrong.is_empty() {
@@ -219,7 +241,7 @@ impl World<'_> {
             }
             if self.calm {
                 if self.is_over() && self.places.iter().all(|place| !place.frozen) {
-                    break;
+                    return Ok(());
                 }
                 calm_for += 1;
                 if calm_for > PATIENCE {
@@ -234,8 +256,50 @@ impl World<'_> {
             self.choices += 1;
             self.act(action)?;
         }
-        self.look(&[])?;
-        self.judge()
+    }
+
+    /// Has ended runs deleted after a while.
+    fn make_rules(&mut self) -> Result<()> {
+        let (completed, others) = ledger::KEPT_S;
+        self.theatre.server.ask(&format!(
+            "insert into dacapo.retention (namespace, workflow, status, keep_seconds)
+            values ('default', '*', '*', {others}), ('default', '*', 'completed', {completed})"
+        ))?;
+        self.shared.borrow_mut().ledger.forgets = true;
+        Ok(())
+    }
+
+    /// Lets time go on until all runs are deleted, with all that can go wrong at first.
+    fn forget_all(&mut self) -> Result<()> {
+        self.note("all has ended".to_owned());
+        self.aeons = true;
+        self.calm = false;
+        self.shared.borrow_mut().failpoint = self.plan.faults.failpoint;
+        let end_of_faults = self.choices + FORGETTING;
+        while !self.shared.borrow().ledger.runs.is_empty() {
+            if self.choices == end_of_faults {
+                self.calm = true;
+                self.shared.borrow_mut().failpoint = 0;
+                self.note("all is calm".to_owned());
+            }
+            if self.choices > end_of_faults + PATIENCE {
+                let mut shared = self.shared.borrow_mut();
+                let left: Vec<&String> = shared.ledger.runs.keys().collect();
+                let text = format!("runs that have ended long ago are not deleted: {left:?}");
+                shared.wrong.push(text);
+            }
+            if !self.shared.borrow().wrong.is_empty() {
+                return Ok(());
+            }
+            let action = self.choose();
+            self.choices += 1;
+            self.act(action)?;
+        }
+        let rests = ledger::rests(&mut self.theatre.server)?;
+        let found = ledger::examine(&mut self.theatre.server)?;
+        let shared = &mut *self.shared.borrow_mut();
+        shared.wrong.extend(rests.into_iter().chain(found));
+        Ok(())
     }
 
     /// Makes the queue that some of the runs are in.

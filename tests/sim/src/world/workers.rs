@@ -45,6 +45,13 @@ impl World<'_> {
             // All that can be done is done before it looks at connections and clocks.
             .event_interval(1 << 20)
             .build()?;
+        if self.plan.forgets {
+            // It looks for runs to delete at once, and others may do so, too.
+            self.theatre.server.ask(
+                "update dacapo.retention_turn set next_at = 'epoch'
+                where only_row in (select only_row from dacapo.retention_turn for update skip locked)",
+            )?;
+        }
         let place = &mut self.places[at];
         place.frozen = false;
         place.owed = Duration::ZERO;
@@ -290,6 +297,7 @@ impl World<'_> {
 
     pub(super) fn advance(&mut self) -> Result<()> {
         let micros = match self.rng.u32(0..1_000) {
+            300.. if self.aeons => self.rng.u64(1_000_000..20_000_000),
             drawn if !self.calm && drawn < self.plan.faults.jump => {
                 self.rng.u64(2_000_000..5_000_000)
             }
