@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     pub(crate) steps: BTreeMap<(String, String), Step>,
     events: BTreeMap<(String, i64), Event>,
     workers: BTreeSet<String>,
+    /// How many rows each SQL step has written: by run and name.
+    written: BTreeMap<(String, String), i64>,
     /// Events that a sender was told are in: run and delivery.
     acknowledged: BTreeSet<(String, String)>,
     /// How often each step's body was executed.
@@ -116,7 +118,7 @@ pub(crate) enum Writer {
 /// A worker's clock may be ahead of the database's by so many microseconds.
 const CLOCKS_APART: i64 = 100_000;
 
-const STATEMENTS: [(&str, &str); 6] = [
+const STATEMENTS: [(&str, &str); 7] = [
     (
         "sim_runs",
         "select 'run', id, status, output, failure, parent, cancel_requested_at is not null,
@@ -147,6 +149,10 @@ const STATEMENTS: [(&str, &str); 6] = [
         "select 'schedule', name, paused, (extract(epoch from next_tick) * 1000000)::bigint,
             (extract(epoch from passed_from) * 1000000)::bigint, (extract(epoch from passed_until) * 1000000)::bigint
         from dacapo.schedule",
+    ),
+    (
+        "sim_effects",
+        "select 'effect', run, step, count(*) from public.effect group by run, step",
     ),
     ("sim_workers", "select 'worker', id from dacapo.worker"),
 ];
@@ -221,7 +227,7 @@ impl Ledger {
     ) -> Result<Vec<String>> {
         let rows = server.ask(
             "execute sim_runs; execute sim_tasks; execute sim_steps; execute sim_events; execute sim_schedules;
-            execute sim_workers",
+            execute sim_effects; execute sim_workers",
         )?;
         let mut now = Ledger {
             limits: self.limits,
@@ -271,6 +277,10 @@ impl Ledger {
                     };
                     now.runs.insert(id, run);
                 }
+                Some("effect") => {
+                    let rows = number(row, 3).unwrap_or(0);
+                    now.written.insert((id, text(row, 2)), rows);
+                }
                 Some("schedule") => {
                     now.schedule = Some(Schedule {
                         paused: is(row, 2),
@@ -298,6 +308,7 @@ impl Ledger {
         now.check_rows(&mut wrong);
         now.check_waiting(&mut wrong);
         now.check_queue(&mut wrong);
+        now.check_sql_steps(&mut wrong);
         now.check_singletons(&mut wrong);
         self.check_schedule(&now, &mut wrong);
         self.check_changes(&now, writers, &mut wrong);
@@ -418,6 +429,38 @@ impl Ledger {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A SQL step has written its row if it is recorded, and only then.
+    fn check_sql_steps(&self, wrong: &mut Vec<String>) {
+        let recorded: BTreeSet<(&str, &str)> = self
+            .steps
+            .iter()
+            .filter(|(_, step)| step.outcome.as_deref() == Some("ok"))
+            .map(|((run, key), _)| (run.as_str(), name_in(key)))
+            .filter(|(_, name)| name.starts_with("sql"))
+            .collect();
+        for (run, name) in &recorded {
+            if !self
+                .written
+                .contains_key(&((*run).to_owned(), (*name).to_owned()))
+            {
+                wrong.push(format!(
+                    "run {run}: {name} is recorded, and its row is not there"
+                ));
+            }
+        }
+        for ((run, name), rows) in &self.written {
+            // One that was deleted has left its rows behind.
+            let is_recorded =
+                recorded.contains(&(run.as_str(), name.as_str())) || !self.runs.contains_key(run);
+            if *rows > 1 || !is_recorded {
+                wrong.push(format!(
+                    "run {run}: {name} has written {rows} rows, and is {}recorded",
+                    if is_recorded { "" } else { "not " }
+                ));
+            }
         }
     }
 

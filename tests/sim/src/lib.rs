@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use dacapo_client::Client;
+use dacapo_model::{Manifest, SqlGrant};
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_sandbox::SandboxConfig;
 use dacapo_store::Store;
@@ -32,7 +33,16 @@ pub use crate::mutants::{MUTANTS, Mutant};
 use crate::server::Server;
 pub use crate::world::Report;
 
-const DATABASE: &str = "sim";
+pub(crate) const DATABASE: &str = "sim";
+
+/// What guests' statements are sent as, and what they write to. It is created once the database is there.
+pub(crate) const GUESTS: &str = "guest";
+const EFFECTS: &str = "
+    create role guest login;
+    create table public.effect (run text not null, step text not null);
+    grant insert on public.effect to guest;
+    select dacapo.allow_sql_steps('guest');
+";
 
 /// Workers have their sockets here, each under a port of its own.
 const FIRST_PORT: usize = 6_000;
@@ -224,11 +234,17 @@ async fn set_up(cluster: &Cluster, described: &dacapo_sandbox::Described) -> Res
     .execute(store.pool())
     .await?;
     let client = Client::new(store.clone());
+    sqlx::raw_sql(EFFECTS).execute(store.pool()).await?;
+    let manifest = Manifest {
+        sql: Some(SqlGrant::new(DATABASE)),
+        ..Manifest::default()
+    };
     client
-        .deploy(
+        .deploy_with(
             &described.descriptor,
             &described.digest,
             &described.component,
+            &manifest,
         )
         .await?;
     // As a worker would that has compared the two.
@@ -267,7 +283,7 @@ fn clearing(server: &mut Server) -> Result<String> {
         }
     }
     clear.push_str(
-        "update dacapo.retention_turn set next_at = 'epoch'; delete from dacapo.retention where namespace <> '*';",
+        "delete from public.effect; update dacapo.retention_turn set next_at = 'epoch'; delete from dacapo.retention where namespace <> '*';",
     );
     Ok(clear)
 }

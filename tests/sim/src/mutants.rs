@@ -27,7 +27,7 @@ pub(crate) enum Of {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 18] = [
+pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "fences-close-without-a-lock",
         about: "a fence that is renewed while its worker drains is left open",
@@ -151,6 +151,14 @@ pub const MUTANTS: [Mutant; 18] = [
         of: Of::Function("dacapo.send_event(uuid, text, text, text)"),
         text: "values (p_run, v_seq, p_name, p_payload, p_delivery_id)",
         by: "values (p_run, v_seq, p_name, p_payload, p_delivery_id || v_seq)",
+    },
+    Mutant {
+        name: "lost-commit-counts-as-rolled-back",
+        about: "a SQL step whose commit was lost has failed, whatever became of it",
+        first: Some(1),
+        of: Of::Statements,
+        text: "select dacapo.take_back_sql_step($1, $2, $3) as \"outcome!\"",
+        by: "select case when dacapo.take_back_sql_step($1, $2, $3) <> '' then 'rolled-back' end as \"outcome!\"",
     },
     Mutant {
         name: "singletons-do-not-wait",

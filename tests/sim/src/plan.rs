@@ -7,7 +7,7 @@ use dacapo_model::{CatchUp, Overlap, SchedulePlan, Ticks, Timestamp};
 use dacapo_worker::WorkerConfig;
 use fastrand::Rng;
 
-use crate::script::{self, Deed};
+use crate::script::{self, Deed, Taste};
 use crate::world::quoted;
 
 /// A run, and what is sent to it.
@@ -46,10 +46,15 @@ pub(crate) struct Rhythm {
 }
 
 impl PlannedSchedule {
-    fn make(rng: &mut Rng) -> Self {
-        let size = rng.u32(1..=3);
+    fn make(rng: &mut Rng, taste: Taste) -> Self {
+        let taste = Taste {
+            size: rng.u32(1..=3),
+            depth: 1,
+            waits: false,
+            ..taste
+        };
         Self {
-            deeds: script::make_alone(rng, size),
+            deeds: script::make(rng, taste),
             jitter: Duration::from_millis(if rng.bool() { rng.u64(0..2_000) } else { 0 }),
             catch_up: CatchUp::ALL[rng.usize(0..CatchUp::ALL.len())],
             rhythm: Rhythm {
@@ -195,7 +200,12 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn make(rng: &mut Rng) -> Self {
         let count = rng.usize(1..=4);
-        let size = rng.u32(1..=6);
+        let taste = Taste {
+            size: rng.u32(1..=6),
+            depth: 2,
+            waits: true,
+            sql: rng.u32(0..6) == 0,
+        };
         let limits = (count > 1 && rng.u32(0..4) == 0).then(|| Limits {
             runs: rng.usize(1..=2),
             per_key: rng.bool().then_some(1),
@@ -204,7 +214,7 @@ impl Plan {
         let has_singletons = count > 1 && rng.u32(0..4) == 0;
         let runs: Vec<PlannedRun> = (0..count)
             .map(|_| PlannedRun {
-                deeds: script::make(rng, size),
+                deeds: script::make(rng, taste),
                 id: None,
                 deadline: (rng.u32(0..6) == 0).then(|| rng.u64(200..6_000)),
                 queued: (limits.is_some() && rng.u32(0..5) > 0).then(|| {
@@ -222,7 +232,7 @@ impl Plan {
                 }),
             })
             .collect();
-        let schedule = (rng.u32(0..6) == 0).then(|| PlannedSchedule::make(rng));
+        let schedule = (rng.u32(0..6) == 0).then(|| PlannedSchedule::make(rng, taste));
         let mut wishes = Vec::new();
         for (at, run) in runs.iter().enumerate() {
             wishes.push(Wish::Start(at));

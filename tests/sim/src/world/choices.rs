@@ -197,8 +197,11 @@ impl World<'_> {
             drawn = drawn.saturating_sub(rate);
             hit
         };
-        let is_begin = sql.eq_ignore_ascii_case("begin");
-        if hits(faults.slow) && !is_begin {
+        let is_begin = sql
+            .get(..5)
+            .is_some_and(|word| word.eq_ignore_ascii_case("begin"));
+        let is_guests = self.links[&link].is_guests;
+        if hits(faults.slow) && !is_begin && !is_guests {
             return How::Slow;
         }
         if is_outside || is_gone {

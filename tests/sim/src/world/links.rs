@@ -42,6 +42,8 @@ pub(super) struct Link {
     /// Nothing gets through until that is over; how likely it is to be.
     pub(super) stuck: Option<u32>,
     pub(super) wish: Option<Wish>,
+    /// It carries statements of guests.
+    pub(super) is_guests: bool,
     /// How much it is held up, where some are more than others.
     pub(super) rank: usize,
 }
@@ -167,7 +169,7 @@ impl World<'_> {
                     let statement = link.statements.get(&statement).copied().unwrap_or_default();
                     // What follows in a transaction is written under the id that its first statement said.
                     let said = wire::first_uuid(&rest);
-                    if said.is_some() || server.status(session) == b'I' {
+                    if !link.is_guests && (said.is_some() || server.status(session) == b'I') {
                         link.writer = said;
                     }
                     if let (Owner::Worker(at), true, Some(id)) = (
@@ -182,7 +184,13 @@ impl World<'_> {
                 }
                 Part::Query(text) => {
                     if server.status(session) == b'I' {
-                        link.writer = None;
+                        // What a guest's transaction records is its worker's who begins it.
+                        link.writer = match link.owner {
+                            Owner::Worker(at) if link.is_guests => {
+                                self.shared.borrow().incarnations[at]
+                            }
+                            _ => None,
+                        };
                     }
                     bytes.extend(wire::query(&text));
                 }
@@ -221,6 +229,18 @@ impl World<'_> {
         let failed = wire::error_in(&answer);
         if let Some((code, said)) = &failed {
             self.note(format!("{id} is refused: {code} {said}"));
+        }
+        if self.theatre.server.is_over(session) {
+            self.link(id)?.doing = Doing::CarriedOut;
+            self.go_on(None)?;
+            let link = self.link(id)?;
+            link.doing = Doing::Nothing;
+            link.requests.clear();
+            self.cut(id)?;
+            return self.turn_of(id);
+        }
+        if sql.eq_ignore_ascii_case("discard all") && failed.is_none() {
+            self.theatre.server.is_as_new(session);
         }
         let writes = server::writes(sql);
         if begins {
@@ -446,6 +466,7 @@ impl Link {
             has_written: false,
             stuck: None,
             wish: None,
+            is_guests: false,
             rank: 0,
         }
     }

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
-use dacapo_worker::{Store, Worker};
+use dacapo_worker::{SqlUrl, Store, Worker, WorkerConfig};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::wire::{self, Incoming};
+use crate::{DATABASE, GUESTS};
 
 use super::links::{Doing, Link, concerns_nobody, prepare};
 use super::{BEGINNING, Owner, World};
@@ -59,7 +60,12 @@ impl World<'_> {
             let _inside = runtime.enter();
             // How long one has rested is told by a clock that is not simulated.
             let store = Store::with_rest(&place.url, 4, Duration::MAX)?;
-            self.theatre.house.worker(store, self.plan.config.clone())?
+            let guests = place.url.replacen("postgres@", &format!("{GUESTS}@"), 1);
+            let config = WorkerConfig {
+                sql: [(DATABASE.to_owned(), SqlUrl(guests))].into(),
+                ..self.plan.config.clone()
+            };
+            self.theatre.house.worker(store, config)?
         };
         place.life = Some(Life {
             runtime,
@@ -189,6 +195,7 @@ impl World<'_> {
                     let greeting = self.theatre.server.greeting(session).to_vec();
                     let link = self.link(id)?;
                     link.session = Some(session);
+                    link.is_guests = wire::user(&hello) == GUESTS;
                     if let Some(stream) = &link.stream {
                         write(stream, &greeting);
                     }
