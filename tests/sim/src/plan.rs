@@ -290,9 +290,9 @@ impl Faults {
         if rng.u32(0..8) == 0 {
             return Self::default();
         }
-        match rng.u32(0..8) {
-            0 => return Self::leaving(),
-            1 => return Self::doubtful(),
+        match rng.u32(0..9) {
+            0 | 1 => return Self::leaving(),
+            2 | 3 => return Self::doubtful(),
             _ => {}
         }
         let mut some = |often: u32| match rng.u32(0..3) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::plan::{Faults, Wish};
 
-use super::links::{Doing, How, LONG};
+use super::links::{Doing, How, Stuck};
 use super::{Owner, World};
 
 /// One thing that happens.
@@ -47,11 +47,20 @@ impl World<'_> {
             let is_gone = link.stream.is_none() && link.owner != Owner::Outside;
             match &link.doing {
                 _ if link.stuck.is_some() => {
-                    let often = link.stuck.filter(|_| !self.calm).unwrap_or(20_000);
+                    let often = match link.stuck {
+                        _ if self.calm => 20_000,
+                        // Its worker may have nothing to ask for meanwhile.
+                        Some(Stuck::After(_)) => 200,
+                        _ => 500,
+                    };
                     choices.push((often, Action::Release(id)));
                 }
                 Doing::Nothing if !link.requests.is_empty() => {
-                    choices.push((link.share(20_000), Action::CarryOut(id)));
+                    let often = match link.is_next {
+                        true => 200_000,
+                        false => link.share(20_000),
+                    };
+                    choices.push((often, Action::CarryOut(id)));
                     busy = true;
                     if link.owner != Owner::Outside {
                         let often = if self.is_leaving(link.owner) { 50 } else { 10 };
@@ -260,7 +269,11 @@ impl World<'_> {
             Action::Advance => self.advance(),
             Action::Kill(at) => self.bury(at),
             Action::Stick(link) => {
-                self.link(link)?.stuck = Some(LONG);
+                let stuck = match self.rng.bool() {
+                    true => Stuck::Long,
+                    false => self.after(),
+                };
+                self.link(link)?.stuck = Some(stuck);
                 Ok(())
             }
             Action::Release(link) => {
@@ -274,7 +287,7 @@ impl World<'_> {
                     for link in self.links.values_mut() {
                         let is_its = link.owner == Owner::Worker(at) && !link.requests.is_empty();
                         if is_its && self.rng.u32(0..4) > 0 {
-                            link.stuck = Some(LONG);
+                            link.stuck = Some(Stuck::Long);
                         }
                     }
                 }

@@ -16,9 +16,17 @@ use crate::wire::{self, Part, Request};
 use super::workers::write;
 use super::{Owner, World};
 
-/// How likely it is that what is stuck gets through: for longer than a lease, and for a few statements.
-pub(super) const LONG: u32 = 500;
-pub(super) const SHORT: u32 = 5_000;
+/// When what is stuck gets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// At any time: most often when leases are over.
+    Long,
+    /// At once after so many other statements of its worker: while that finds out what became of it, or leaves.
+    After(u32),
+}
+
+/// Statements of a worker while it finds out what became of a flush or hands its runs back, about.
+const MANY: u32 = 14;
 
 /// How soon it is a connection's turn, in hundredths, by its rank.
 const RANKS: [u32; 4] = [100, 30, 8, 2];
@@ -39,8 +47,10 @@ pub(super) struct Link {
     pub(super) writer: Option<Uuid>,
     /// Its transaction has written something.
     pub(super) has_written: bool,
-    /// Nothing gets through until that is over; how likely it is to be.
-    pub(super) stuck: Option<u32>,
+    /// Nothing gets through until that is over.
+    pub(super) stuck: Option<Stuck>,
+    /// What was stuck gets through now.
+    pub(super) is_next: bool,
     pub(super) wish: Option<Wish>,
     /// It carries statements of guests.
     pub(super) is_guests: bool,
@@ -100,6 +110,25 @@ impl World<'_> {
         }
     }
 
+    /// How long something is stuck that gets through soon.
+    pub(super) fn after(&mut self) -> Stuck {
+        Stuck::After(self.rng.u32(1..=MANY))
+    }
+
+    /// One more statement of somebody is carried out.
+    fn count(&mut self, owner: Owner) {
+        for link in self.links.values_mut().filter(|link| link.owner == owner) {
+            link.stuck = match link.stuck {
+                Some(Stuck::After(1)) => {
+                    link.is_next = true;
+                    None
+                }
+                Some(Stuck::After(more)) => Some(Stuck::After(more - 1)),
+                other => other,
+            };
+        }
+    }
+
     /// The statement that a connection asks for next.
     fn asks<'a>(&'a self, link: &'a Link) -> Option<&'a str> {
         let server = &self.theatre.server;
@@ -130,6 +159,10 @@ impl World<'_> {
             let rank = self.rank();
             self.link(id)?.rank = rank;
         }
+        let link = self.link(id)?;
+        link.is_next = false;
+        let owner = link.owner;
+        self.count(owner);
         let link = self.link(id)?;
         let session = link.session.context("a connection has no session")?;
         let request = link.requests.pop_front().context("there is no request")?;
@@ -421,9 +454,9 @@ impl World<'_> {
         // Some of that when its client asks elsewhere what became of it, some when all of that is long over.
         let sticks = match self.rng.u32(0..4) {
             _ if self.calm || self.plan.faults.stuck == 0 => None,
-            0 | 1 => None,
-            2 => Some(LONG),
-            _ => Some(SHORT),
+            0 => None,
+            1 => Some(Stuck::Long),
+            _ => Some(self.after()),
         };
         let link = self.link(id)?;
         if let Some(stream) = link.stream.take() {
@@ -465,6 +498,7 @@ impl Link {
             writer: None,
             has_written: false,
             stuck: None,
+            is_next: false,
             wish: None,
             is_guests: false,
             rank: 0,
