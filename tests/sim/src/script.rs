@@ -94,7 +94,7 @@ fn deed(rng: &mut Rng, taste: Taste, next: &mut u32) -> Deed {
     let number = *next;
     let nests = taste.depth > 0;
     match rng.u32(0..100) {
-        0..15 if taste.sql => Deed::Sql {
+        0..25 if taste.sql => Deed::Sql {
             id: format!("sql{number}"),
             fails: u32::from(rng.u32(0..4) == 0),
         },
