@@ -207,7 +207,8 @@ impl World<'_> {
                     }
                     if let (Owner::Worker(at), true, Some(id)) = (
                         link.owner,
-                        sql.contains("insert into dacapo.worker"),
+                        // What a life before has sent may come now.
+                        link.stream.is_some() && sql.contains("insert into dacapo.worker"),
                         link.writer,
                     ) {
                         self.shared.borrow_mut().incarnations[at] = Some(id);
