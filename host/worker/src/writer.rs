@@ -239,7 +239,7 @@ impl Writer {
             return Ok(Some(FlushResult::Fenced));
         }
         let outcome =
-            dacapo_store::find_flush(&mut connection, self.incarnation.id, writes).await?;
+            dacapo_store::find_flush(&mut connection, self.incarnation.id, fence, writes).await?;
         self.fence = fence;
         self.connection = Some(connection);
         Ok(outcome)
