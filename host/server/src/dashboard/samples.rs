@@ -151,6 +151,7 @@ mod tests {
     fn samples_are_kept_for_a_while_and_those_of_queues_that_are_gone_are_not() {
         let samples = Samples::default();
         let depth = |name: &str| QueueDepth {
+            namespace: String::new(),
             name: name.to_owned(),
             waiting: 3,
             running: 1,
