@@ -44,6 +44,22 @@ impl Client {
         payload_json: &str,
         delivery_id: Option<&str>,
     ) -> Result<SentToMany, ClientError> {
+        self.send_event_to_many_telling(filter, name, payload_json, delivery_id, |_| ())
+            .await
+    }
+
+    /// The same, and tells after each batch what has become of the event so far.
+    ///
+    /// # Errors
+    /// Those of [`Client::send_event_to_many`].
+    pub async fn send_event_to_many_telling(
+        &self,
+        filter: RunFilter,
+        name: &str,
+        payload_json: &str,
+        delivery_id: Option<&str>,
+        mut tell: impl FnMut(&SentToMany) + Send,
+    ) -> Result<SentToMany, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
         check(&filter)?;
         let mut done = SentToMany {
@@ -100,6 +116,7 @@ impl Client {
                     }
                 }
             }
+            tell(&done);
             after = page.next;
             if after.is_none() {
                 return Ok(done);
