@@ -7,12 +7,13 @@ mod bench;
 mod command;
 mod connect;
 mod error;
+mod help;
 mod manifest;
 mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::arguments::Arguments;
 
@@ -20,7 +21,12 @@ use crate::arguments::Arguments;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::parse();
+    let mut command = help::command();
+    let matches = command.get_matches_mut();
+    let mut arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.format(&mut command).exit(),
+    };
     // `DATABASE_URL=` is how a shell says that there is none.
     arguments.global.database_url.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);

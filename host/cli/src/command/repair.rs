@@ -74,7 +74,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let runs: Vec<RunId> = broken.keys().copied().collect();
     let mut findings = Findings::default();
     let (mut blocked, mut failed) = (Vec::new(), Vec::new());
+    let bar = ui.bar("replaying", runs.len() as u64);
     let judging = candidate.judge_all(client.store(), &runs, |judged| {
+        bar.inc(1);
         let run = judged.at.run;
         findings.add(&judged);
         match broken.get(&run) {
@@ -83,14 +85,17 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             _ => {}
         }
     });
-    judging.await.map_err(ClientError::from)?;
+    let judged = judging.await;
+    bar.finish_and_clear();
+    judged.map_err(ClientError::from)?;
     if !ui.is_json() {
         ui.line(&proof::findings_text(&findings, &package));
     }
     failed.sort_unstable();
     let blocked_runs = blocked.len();
+    let who = who(args.by);
     let mut done = match args.apply {
-        true => Some(apply(&client, &candidate, to, blocked, &failed, &who(args.by)).await),
+        true => Some(apply(&client, &candidate, to, blocked, &failed, &who, ui).await),
         false => None,
     };
     let stopped = done.as_mut().and_then(|done| done.stopped.take());
@@ -231,8 +236,10 @@ async fn apply(
     blocked: Vec<Judged>,
     failed: &[RunId],
     who: &str,
+    ui: Ui,
 ) -> Repaired {
-    let moving = proof::upgrade(client, candidate, to, proof::Proven::of(blocked), who).await;
+    let blocked = proof::Proven::of(blocked);
+    let moving = proof::upgrade(client, candidate, to, blocked, who, ui).await;
     let mut done = Repaired {
         moved: moving.moved,
         busy: [moving.busy, moving.unfit].concat(),
@@ -242,15 +249,18 @@ async fn apply(
     if done.stopped.is_some() {
         return done;
     }
+    let bar = ui.bar("starting again", failed.len() as u64);
     for &run in failed {
         match client.repair(run, to, who).await {
             Ok(new) => done.started.push((run, new)),
             Err(error @ (ClientError::Unavailable(_) | ClientError::Store(_))) => {
                 done.stopped = Some(error.into());
-                return done;
+                break;
             }
             Err(error) => done.refused.push((run, error)),
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     done
 }
