@@ -56,6 +56,7 @@ mod sql_steps;
 mod start_options;
 mod starting;
 mod steps;
+mod terminal;
 mod testing;
 mod timers;
 mod transfer;
