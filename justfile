@@ -40,7 +40,7 @@ build *arguments:
 fmt:
     ./x fmt
 
-# Formatting, prepared queries, clippy, documentation, deny.
+# Formatting, prepared queries, clippy, documentation, deny, manifests.
 lint:
     ./x lint
 
@@ -51,6 +51,14 @@ deny:
 # Write what dacapo is made of to target/sbom/.
 sbom:
     ./x sbom
+
+# Hold deploy/kubernetes against the schemas of Kubernetes.
+manifests:
+    ./x manifests
+
+# Build the container image with docker, podman or buildah.
+image *arguments:
+    ./x image {{arguments}}
 
 # Renew store/.sqlx after a change of a query or a migration.
 prepare *arguments:

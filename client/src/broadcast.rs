@@ -4,6 +4,7 @@ use dacapo_model::{RunId, Status};
 use dacapo_store::{NotSent, SentEvent};
 use serde::Serialize;
 
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError, ListFilter, RunFilter};
 
@@ -60,6 +61,9 @@ impl Client {
         delivery_id: Option<&str>,
         mut tell: impl FnMut(&SentToMany) + Send,
     ) -> Result<SentToMany, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to send an event to many runs"));
+        }
         let payload = self.check_event(name, payload_json, delivery_id)?;
         check(&filter)?;
         let mut done = SentToMany {
@@ -129,6 +133,9 @@ impl Client {
     /// # Errors
     /// Those of [`Client::count`]; [`ClientError::BadArgument`] for a status that a run ends with.
     pub async fn count_receivers(&self, filter: RunFilter) -> Result<u64, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to send an event to many runs"));
+        }
         check(&filter)?;
         let counts = self.count(filter).await?;
         let active = counts.iter().filter(|(status, _)| !status.is_terminal());

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use dacapo_model::{PayloadLimits, RunId};
-use dacapo_store::{RunRow, Store};
+use dacapo_store::{AuditNote, RunRow, Store};
 
-use crate::ClientError;
 use crate::announce::Announcer;
 use crate::gather::Gathering;
+use crate::remote::{Remote, Transport};
 use crate::resolve::Resolved;
 use crate::retry::retried;
 use crate::run::{Progress, Run, RunProgress};
+use crate::sight::{Secrets, Sight};
 use crate::start::Start;
+use crate::{ClientError, Payloads};
 
 /// Connections that a client opens at most, beside the one that listens.
 const CONNECTIONS_MAX: u32 = 8;
@@ -25,6 +27,7 @@ pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) namespace: Arc<str>,
     pub(crate) limits: PayloadLimits,
+    pub(crate) sight: Arc<Sight>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,14 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     pub(crate) starts: Arc<Gathering<Start>>,
     pub(crate) looks: Arc<Gathering<RunId>>,
+    /// The server that is asked in the place of the database.
+    remote: Option<Remote>,
+    pub(crate) deeds: Arc<Gathering<AuditNote>>,
+    pub(crate) secrets: Secrets,
 }
+
+/// What stands for a database where there is none: it is never connected to.
+const NO_DATABASE: &str = "postgres://nowhere.invalid/none";
 
 impl Client {
     /// A client of the database at `url` (`postgres://…`), in the namespace `default`.
@@ -62,6 +72,30 @@ impl Client {
     /// A client over a store that is there already, such as an embedded worker's. Nothing is checked.
     #[must_use]
     pub fn new(store: Store) -> Self {
+        Self::made(store, None)
+    }
+
+    /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or do something to many runs
+    /// come back with [`ClientError::NeedsDatabase`].
+    ///
+    /// # Errors
+    /// None that a caller could do anything about.
+    pub fn over(transport: Box<dyn Transport>) -> Result<Self, ClientError> {
+        let store = Store::new(NO_DATABASE, 1)?;
+        Ok(Self::made(store, Some(Remote::new(transport))))
+    }
+
+    /// Whether a server is asked, and no database.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.remote().is_some()
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.shared.remote.as_ref()
+    }
+
+    fn made(store: Store, remote: Option<Remote>) -> Self {
         let announcer = Announcer::new(store.clone());
         Self {
             shared: Arc::new(Shared {
@@ -70,9 +104,13 @@ impl Client {
                 announcer,
                 starts: Arc::default(),
                 looks: Arc::default(),
+                remote,
+                deeds: Arc::default(),
+                secrets: Secrets::default(),
             }),
             namespace: NAMESPACE.into(),
             limits: PayloadLimits::default(),
+            sight: Arc::default(),
         }
     }
 
@@ -107,10 +145,14 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn get(&self, run: RunId) -> Result<Run, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.run(run).await;
+        }
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         self.with_steps(row).await
     }
 
@@ -120,7 +162,7 @@ impl Client {
         let run = row.id;
         let steps = retried(|| dacapo_store::steps_of(store, run)).await?;
         let interventions = retried(|| dacapo_store::interventions(store, run)).await?;
-        Ok(Run::from_rows(row, steps, interventions)?)
+        self.run(row, steps, interventions).await
     }
 
     /// How far a run is.
@@ -128,10 +170,14 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`].
     pub async fn check_progress(&self, run: RunId) -> Result<Progress, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.progress(run).await;
+        }
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let steps_done = match row.said {
             Some(_) => 0,
             None => retried(|| dacapo_store::steps_done(store, run)).await?,
@@ -143,7 +189,9 @@ impl Client {
             status,
             done: progress.done,
             total: progress.total,
-            note: progress.note,
+            note: progress
+                .note
+                .filter(|_| self.payloads() != Payloads::Hidden),
         })
     }
 }

@@ -9,9 +9,10 @@ use dacapo_store::{
     Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
     SteerOutcome, Steered,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::going_back::check_who;
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::workflows::{EventInfo, ValueInfo};
 use crate::{Client, ClientError};
@@ -76,7 +77,7 @@ pub struct DeployOutcome {
 }
 
 /// What an activation did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activated {
     /// What became of it.
     #[serde(flatten)]
@@ -86,7 +87,7 @@ pub struct Activated {
 }
 
 /// How a deployment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentStatus {
     /// New runs go there, but for the part of one that is being rolled out.
@@ -100,7 +101,7 @@ pub enum DeploymentStatus {
 }
 
 /// A deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentInfo {
     /// Its package.
@@ -124,7 +125,7 @@ pub struct DeploymentInfo {
 }
 
 /// What was done to a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentChange {
     /// `deployed`, `activated`, `rolled-out`, `retired`, `unretired`.
     pub what: String,
@@ -175,7 +176,7 @@ pub struct WorkflowTypes {
 }
 
 /// What is different between two deployments of a package.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentDiff {
     /// The package.
@@ -201,7 +202,7 @@ pub struct DeploymentDiff {
 }
 
 /// What was taken away because nothing needs it, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// The tenant of the deployment; none: a component that no deployment had.
     pub namespace: Option<String>,
@@ -244,6 +245,7 @@ impl Client {
         component: &[u8],
         manifest: &Manifest,
     ) -> Result<DeployOutcome, ClientError> {
+        self.check_package(descriptor)?;
         let deploy = Deploy {
             descriptor,
             digest,
@@ -272,7 +274,11 @@ impl Client {
         if let Some(who) = deploy.who {
             check_who(who)?;
         }
+        self.check_package(deploy.descriptor)?;
         let manifest = deploy.manifest.checked(deploy.descriptor)?;
+        if let Some(remote) = self.remote() {
+            return remote.deploy(deploy).await;
+        }
         for _ in 0..TRIES_MAX {
             let (active, changes) = self.changes_by(deploy.descriptor).await?;
             if deploy.breaking == Breaking::Refuse && changes.iter().any(|change| change.breaking) {
@@ -391,6 +397,9 @@ impl Client {
         &self,
         package: Option<&str>,
     ) -> Result<Vec<DeploymentInfo>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.deployments(package).await;
+        }
         let package = match package {
             Some(package) => Some(self.package(package).await?),
             None => None,
@@ -400,7 +409,10 @@ impl Client {
             dacapo_store::list_deployments(store, &self.namespace, package.as_deref(), None)
         })
         .await?;
-        Ok(rows.into_iter().map(DeploymentInfo::from_row).collect())
+        let seen = rows
+            .into_iter()
+            .filter(|row| self.may_see_package(&row.package));
+        Ok(seen.map(DeploymentInfo::from_row).collect())
     }
 
     /// A deployment with what is in it; without a number the active one.
@@ -412,6 +424,9 @@ impl Client {
         package: &str,
         number: Option<i32>,
     ) -> Result<DeploymentDetails, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to show a deployment"));
+        }
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {
@@ -422,7 +437,13 @@ impl Client {
         let row = row.ok_or_else(|| not_found(&package, number))?;
         let content = self.content(&package, row.number).await?;
         let changes = retried(|| dacapo_store::deployment_changes(store, row.id)).await?;
-        let descriptor = content.descriptor;
+        let mut descriptor = content.descriptor;
+        descriptor
+            .workflows
+            .retain(|workflow| self.check_workflow(&workflow.name).is_ok());
+        if descriptor.workflows.is_empty() && self.limits_of_scope().is_some() {
+            return Err(not_found(&package, number));
+        }
         Ok(DeploymentDetails {
             info: DeploymentInfo::from_row(row),
             version: descriptor.version,
@@ -459,6 +480,11 @@ impl Client {
         breaking: Breaking,
         who: &str,
     ) -> Result<Activated, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote
+                .activate(package, number, rollout, breaking, who)
+                .await;
+        }
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
@@ -467,6 +493,9 @@ impl Client {
                 dacapo_store::deployment_content(store, &self.namespace, &package, number)
             })
             .await?;
+            if let Some(content) = &content {
+                self.check_package(&content.descriptor)?;
+            }
             let (expects, changes) = match content {
                 Some(content) if !content.is_retired => {
                     let (active, changes) = self.changes_by(&content.descriptor).await?;
@@ -508,9 +537,16 @@ impl Client {
         undo: bool,
         who: &str,
     ) -> Result<SteerOutcome, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retire(package, number, undo, who).await;
+        }
         check_who(who)?;
         let package = self.package(package).await?;
         let store = self.store();
+        if self.limits_of_scope().is_some() {
+            let content = self.content(&package, number).await?;
+            self.check_package(&content.descriptor)?;
+        }
         let retire =
             || dacapo_store::retire_deployment(store, &self.namespace, &package, number, undo, who);
         retried(retire).await?.map_err(refused)
@@ -526,6 +562,9 @@ impl Client {
         from: i32,
         to: i32,
     ) -> Result<DeploymentDiff, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.diff(package, from, to).await;
+        }
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {
@@ -556,6 +595,8 @@ impl Client {
                 .collect()
         };
         let (old, new) = (&one.descriptor, &other.descriptor);
+        self.check_package(old)?;
+        self.check_package(new)?;
         Ok(DeploymentDiff {
             from,
             to,
@@ -577,6 +618,10 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn collect_deployments(&self, dry_run: bool) -> Result<Vec<Collected>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.collect(dry_run).await;
+        }
+        self.check_whole("code of all packages")?;
         let store = self.store();
         let collect = |dry_run| {
             retried(move || dacapo_store::collect_deployments(store, dry_run, Duration::ZERO))
@@ -607,6 +652,28 @@ impl Client {
             }
         });
         Ok(collected.collect())
+    }
+
+    /// Refuses a component whose workflows are not all within the client's scope.
+    fn check_package(&self, descriptor: &Descriptor) -> Result<(), ClientError> {
+        let workflows = descriptor.workflows.iter();
+        self.check_workflows(workflows.map(|workflow| workflow.name.as_str()))
+    }
+
+    /// Whether a package may have a workflow that is within the client's scope.
+    fn may_see_package(&self, package: &str) -> bool {
+        let Some(scope) = self.limits_of_scope() else {
+            return true;
+        };
+        let start = format!("{package}/");
+        scope.workflows.is_empty()
+            || scope.workflows.iter().any(|pattern| {
+                let pattern = pattern.as_str();
+                match pattern.split_once('*') {
+                    Some((fixed, _)) => fixed.starts_with(&start) || start.starts_with(fixed),
+                    None => pattern.starts_with(&start),
+                }
+            })
     }
 
     /// The full name of a package that was deployed here.

@@ -221,6 +221,26 @@ pub enum ClientError {
         /// The schedule's policy.
         overlap: Overlap,
     },
+    /// There is a token of this name. Nothing was changed.
+    #[error("there is a token {0:?} already")]
+    TokenExists(String),
+    /// There is no such token. Nothing was changed.
+    #[error("there is no token {0:?}")]
+    TokenNotFound(String),
+    /// The access that this client has does not reach so far. Nothing was changed.
+    #[error("{what} is out of reach: this access is limited to {scope}")]
+    OutOfScope {
+        /// What was asked for.
+        what: String,
+        /// What there is access to.
+        scope: String,
+    },
+    /// Payloads are hidden from this client, and this is full of them.
+    #[error("{0} are hidden: this access shows no payloads")]
+    Withheld(&'static str),
+    /// The operating system has no random numbers.
+    #[error("the operating system gave no random numbers: {0}")]
+    NoRandomness(String),
     /// The run ended with a failure.
     #[error("run {run} failed: {failure}")]
     Failed {
@@ -279,6 +299,15 @@ pub enum ClientError {
     /// The database cannot be reached, or has too much to do. Try again later.
     #[error(transparent)]
     Unavailable(StoreError),
+    /// A server said no.
+    #[error("{}", .0.detail)]
+    Remote(crate::RemoteProblem),
+    /// The server cannot be reached. Try again later.
+    #[error("cannot reach the server: {0}")]
+    Unreachable(String),
+    /// A server cannot be asked for this.
+    #[error("the database itself is needed {0}, and a server was given")]
+    NeedsDatabase(String),
     /// The database refused a statement, or holds what this version cannot read.
     #[error(transparent)]
     Store(StoreError),
@@ -351,6 +380,11 @@ impl ClientError {
             Self::ScheduleExists(_) => "schedule-exists",
             Self::ScheduleConflict { .. } => "schedule-conflict",
             Self::ScheduleBusy { .. } => "schedule-busy",
+            Self::TokenExists(_) => "token-exists",
+            Self::TokenNotFound(_) => "token-not-found",
+            Self::OutOfScope { .. } => "out-of-scope",
+            Self::Withheld(_) => "withheld",
+            Self::NoRandomness(_) => "no-randomness",
             Self::Failed { .. } => "run-failed",
             Self::RunCancelled { .. } => "run-cancelled",
             Self::WaitTimedOut { .. } => "wait-timed-out",
@@ -359,6 +393,9 @@ impl ClientError {
             Self::Redeployed(_) => "redeployed",
             Self::Schema { .. } => "schema",
             Self::Unavailable(_) => "unavailable",
+            Self::Remote(problem) => problem.code,
+            Self::Unreachable(_) => "unreachable",
+            Self::NeedsDatabase(_) => "needs-database",
             Self::Store(_) => "database",
         }
     }
@@ -419,10 +456,21 @@ impl ClientError {
             Self::ScheduleBusy { run, .. } => {
                 format!("wait until it ends, `dacapo cancel {run}`, or start another one in any case with --force")
             }
+            Self::TokenExists(name) => {
+                format!("give it another name, or revoke that one first with `dacapo token revoke {name}`")
+            }
+            Self::TokenNotFound(_) => "`dacapo token list` shows the tokens of this namespace".to_owned(),
+            Self::OutOfScope { .. } => {
+                "use a token with a wider scope, or none; start runs with the labels that the scope names".to_owned()
+            }
+            Self::Withheld(_) => "use a token that was made without --no-payloads".to_owned(),
             Self::WaitTimedOut { status: Status::Blocked, run, .. } => format!("`dacapo runs show {run}` says what blocks it"),
             Self::WaitTimedOut { status: Status::Queued, .. } => "is a worker running? Start one with `dacapo worker`".to_owned(),
             Self::Decode { .. } => "generate the types anew from the WIT of the workflow that is deployed".to_owned(),
             Self::Schema { can_migrate: true, .. } => "run `dacapo migrate`".to_owned(),
+            Self::Remote(problem) => return problem.hint.clone(),
+            Self::Unreachable(_) => "check the server's address, and that it runs".to_owned(),
+            Self::NeedsDatabase(_) => "ask the database itself: with --database-url or DATABASE_URL, and without a server".to_owned(),
             Self::Unavailable(_) => "check the database's address, and that it runs".to_owned(),
             _ => return None,
         })
@@ -431,7 +479,10 @@ impl ClientError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Redeployed(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Redeployed(_) | Self::Unreachable(_)
+        )
     }
 
     /// The error that the workflow itself returned, if that is why there is no output and it is of this type.

@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::options::check_text;
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::RunSummary;
 use crate::start::{bad_input, payload};
-use crate::{Action, Client, ClientError, ListFilter, RunFilter};
+use crate::{Action, Client, ClientError, ListFilter, Payloads, RunFilter};
 
 /// The longest name of whoever does it, in bytes.
 const WHO_BYTES_MAX: usize = 200;
@@ -169,12 +170,16 @@ impl Client {
         options: &RerunOptions,
         who: &str,
     ) -> Result<RunId, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.rerun(run, options, who).await;
+        }
         check_who(who)?;
         Change::Rerun(options.clone()).check()?;
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let there = self.clone().with_namespace(&row.namespace);
         there
             .start_again(run, RunId::new(), &row.workflow, &row.input, options, who)
@@ -198,6 +203,7 @@ impl Client {
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let options = RerunOptions {
             from: Some(String::new()),
             deployment: OnDeployment::Of(deployment),
@@ -246,7 +252,11 @@ impl Client {
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run has not failed; [`ClientError::NothingFailed`];
     /// [`ClientError::ChildrenEnding`] while children that were cancelled on account of its end have not ended.
     pub async fn retry(&self, run: RunId, who: &str) -> Result<RetryPlan, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retry(run, false, Some(who)).await;
+        }
         check_who(who)?;
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::retry(&mut connection, run, who).await?;
         answer.map_err(|refusal| not_retried(refusal, run))
@@ -257,6 +267,10 @@ impl Client {
     /// # Errors
     /// Those of [`Client::retry`].
     pub async fn plan_retry(&self, run: RunId) -> Result<RetryPlan, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retry(run, true, None).await;
+        }
+        self.check_run(run).await?;
         let store = self.store();
         let answer = retried(|| dacapo_store::plan_retry(store, run)).await?;
         answer.map_err(|refusal| not_retried(refusal, run))
@@ -276,12 +290,16 @@ impl Client {
         options: &SkipOptions,
         who: &str,
     ) -> Result<SkippedStep, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.skip(run, options, who).await;
+        }
         check_who(who)?;
         Change::Skip(options.clone()).check()?;
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?
             .ok_or(ClientError::RunNotFound(run))?;
+        self.check_row(&row)?;
         let run = RunSummary::from_row(row)?;
         let ids = [run.id];
         let open = retried(|| dacapo_store::open_rows(store, &ids)).await?;
@@ -294,6 +312,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::BadArgument`] if the text is empty or longer than 10,000 bytes.
     pub async fn note(&self, run: RunId, text: &str, who: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.note(run, text, who).await;
+        }
         check_who(who)?;
         check_text("note", text, NOTE_BYTES_MAX)?;
         if text.trim().is_empty() {
@@ -302,6 +323,7 @@ impl Client {
                 message: "it is empty".to_owned(),
             });
         }
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         if dacapo_store::note(&mut connection, run, text, who).await? {
             Ok(())
@@ -335,6 +357,9 @@ impl Client {
         who: &str,
         mut tell: impl FnMut(&InBulk) + Send,
     ) -> Result<InBulk, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to change many runs"));
+        }
         check_who(who)?;
         let statuses = statuses(&filter, change)?;
         let mut done = InBulk::default();
@@ -383,6 +408,9 @@ impl Client {
         filter: RunFilter,
         change: &Change,
     ) -> Result<u64, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to change many runs"));
+        }
         let store = self.store();
         let mut count = 0;
         for status in statuses(&filter, change)? {
@@ -441,7 +469,8 @@ impl Client {
             after,
             before: None,
         };
-        self.list(filter).await
+        // A run is started again with its input as it is.
+        self.clone().showing(Payloads::Whole).list(filter).await
     }
 
     /// Fails only if the rest need not be tried.

@@ -21,7 +21,9 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod announce;
+mod backlog;
 mod broadcast;
 mod client;
 mod deployments;
@@ -35,30 +37,38 @@ mod logs;
 mod options;
 mod queues;
 mod reference;
+mod remote;
 mod requests;
 mod resolve;
 mod retention;
 mod retry;
 mod run;
 mod schedules;
+mod sight;
 mod start;
 mod transfer;
 mod wait;
+mod workers;
 mod workflows;
 
+pub use access::{
+    Access, AuditEntry, AuditFilter, AuditPage, CreatedToken, Deed, DeedOutcome, Known, Secret,
+    Token, Via,
+};
+pub use backlog::{Backlog, QueueBacklog};
 pub use broadcast::SentToMany;
 pub use client::Client;
 pub use dacapo_client_macros::refs;
 pub use dacapo_model::{
     CatchUp, Change as TypeChange, Descriptor, ExportError, Failure, InputError, Keep, Kind,
-    Manifest, ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, Payload,
-    PayloadLimits, PriorityError, RetentionSettings, Rollout, RunExport, RunId, Status, Timestamp,
-    parse_priority,
+    Manifest, ManifestError, Overlap, PRIORITY_LEVELS, PassedOver, PassedOverReason, PatternError,
+    Payload, PayloadLimits, PriorityError, REDACTED, RetentionSettings, Role, RoleError, Rollout,
+    RunExport, RunId, Scope, Status, Timestamp, WITHHELD, WorkflowPattern, parse_priority,
 };
 pub use dacapo_store::{
-    Begins, Cancelled, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome, OnConflict,
-    Paused, QueueChange, Rate, Resumed, RetentionRule, RetryPlan, SentEvent, Skipped, SteerOutcome,
-    Steered, Store, migrate,
+    Begins, Cancelled, Counted, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
+    OnConflict, Paused, QueueChange, QueueDepth, Rate, Resumed, RetentionRule, RetryPlan,
+    SentEvent, Skipped, SteerOutcome, Steered, Store, migrate,
 };
 pub use deployments::{
     Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
@@ -74,6 +84,7 @@ pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::{Debounce, Singleton, StartOptions};
 pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
+pub use remote::{Carried, RemoteAnswer, RemoteProblem, RemoteRequest, Transport};
 pub use requests::By;
 pub use run::{
     Deployment, FailedAttempt, Intervention, Progress, Run, RunProgress, RunSummary, Step,
@@ -82,7 +93,9 @@ pub use run::{
 pub use schedules::{
     BACKFILL_MAX, Backfilled, Existing, NewSchedule, Schedule, ScheduledRun, Trigger, Trouble, When,
 };
+pub use sight::Payloads;
 pub use start::Started;
+pub use workers::Worker;
 pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 
 /// What the code that [`refs!`] generates needs, so that its crate needs no dependency but this one.

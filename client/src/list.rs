@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dacapo_model::{RunId, Status, Timestamp};
-use dacapo_store::{FindRuns, PageAt, RunRow};
+use dacapo_store::{Counted, FindRuns, PageAt, RunRow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -68,7 +68,7 @@ impl Default for ListFilter {
 }
 
 /// Part of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The entries, the newest first.
     pub items: Vec<T>,
@@ -156,9 +156,19 @@ impl Client {
                 });
             }
         };
-        let runs = self.checked(filter.runs).await?;
+        if let Some(remote) = self.remote() {
+            return remote.list(&filter).await;
+        }
+        let Some(runs) = self.reached(filter.runs).await? else {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+                previous: None,
+            });
+        };
         let store = self.store();
-        let find = self.find(&runs);
+        let patterns = self.patterns();
+        let find = self.find(&runs, patterns.as_deref());
         // One more than is asked for tells whether there are more in that direction.
         let limit = filter.limit + 1;
         let mut rows = retried(|| dacapo_store::list_runs(store, &find, at, limit)).await?;
@@ -178,10 +188,7 @@ impl Client {
         let next = place(rows.last()).filter(|_| more || back);
         let came_on = matches!(at, PageAt::After(..));
         let previous = place(rows.first()).filter(|_| came_on || (more && back));
-        let items = rows
-            .into_iter()
-            .map(RunSummary::from_row)
-            .collect::<Result<_, _>>()?;
+        let items = self.summaries(rows).await?;
         Ok(Page {
             items,
             next,
@@ -211,16 +218,76 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`], and those of a short name of a workflow.
     pub async fn count(&self, filter: RunFilter) -> Result<BTreeMap<Status, u64>, ClientError> {
-        let runs = self.checked(filter).await?;
-        let store = self.store();
-        let find = self.find(&runs);
-        let mut counts = retried(|| dacapo_store::count_runs(store, &find)).await?;
+        if let Some(remote) = self.remote() {
+            return remote.count(&filter).await;
+        }
+        let only = filter.status;
+        let mut counts = BTreeMap::new();
+        if let Some(runs) = self.reached(filter).await? {
+            let store = self.store();
+            let patterns = self.patterns();
+            let find = self.find(&runs, patterns.as_deref());
+            counts = retried(|| dacapo_store::count_runs(store, &find)).await?;
+        }
         for status in Status::ALL {
-            if runs.status.is_none_or(|only| only == status) {
+            if only.is_none_or(|only| only == status) {
                 counts.entry(status).or_default();
             }
         }
         Ok(counts)
+    }
+
+    /// How many runs of the client's namespace there are in each status, whatever the filter says of statuses, as far as `rows` rows of each
+    /// kind tell: however many there are, it takes no longer than these rows do.
+    ///
+    /// # Errors
+    /// Those of [`Client::count`].
+    pub async fn count_up_to(
+        &self,
+        filter: RunFilter,
+        rows: u32,
+    ) -> Result<BTreeMap<Status, Counted>, ClientError> {
+        let Some(runs) = self.reached(filter).await? else {
+            let nothing = Counted {
+                runs: 0,
+                is_all: true,
+            };
+            return Ok(Status::ALL
+                .into_iter()
+                .map(|status| (status, nothing))
+                .collect());
+        };
+        let store = self.store();
+        let patterns = self.patterns();
+        let find = self.find(&runs, patterns.as_deref());
+        Ok(retried(|| dacapo_store::count_runs_up_to(store, &find, rows)).await?)
+    }
+
+    /// The filter with what the client is limited to. None: no run can be both.
+    async fn reached(&self, filter: RunFilter) -> Result<Option<RunFilter>, ClientError> {
+        let mut runs = self.checked(filter).await?;
+        let Some(scope) = self.limits_of_scope() else {
+            return Ok(Some(runs));
+        };
+        if let Some(workflow) = &runs.workflow
+            && !scope.covers_workflow(workflow)
+        {
+            return Ok(None);
+        }
+        for (name, value) in &scope.labels {
+            let asked = runs.labels.entry(name.clone()).or_insert(value.clone());
+            if asked != value {
+                return Ok(None);
+            }
+        }
+        Ok(Some(runs))
+    }
+
+    /// The workflows that the client is limited to, as the store takes them.
+    fn patterns(&self) -> Option<Vec<String>> {
+        let workflows = &self.scope()?.workflows;
+        let patterns = || workflows.iter().map(|pattern| pattern.to_like()).collect();
+        (!workflows.is_empty()).then(patterns)
     }
 
     /// The filter with the workflow's full name, once nothing is wrong with it.
@@ -255,11 +322,12 @@ impl Client {
         Ok(filter)
     }
 
-    fn find<'a>(&'a self, filter: &'a RunFilter) -> FindRuns<'a> {
+    fn find<'a>(&'a self, filter: &'a RunFilter, patterns: Option<&'a [String]>) -> FindRuns<'a> {
         FindRuns {
             namespace: &self.namespace,
             status: filter.status,
             workflow: filter.workflow.as_deref(),
+            workflows_like: patterns,
             deployment: filter.deployment,
             labels: (!filter.labels.is_empty()).then_some(&filter.labels),
             failure: filter.failure.as_deref(),

@@ -91,9 +91,13 @@ impl FromStr for LogLevel {
 pub struct LogTail {
     client: Client,
     run: RunId,
-    levels: Vec<&'static str>,
+    level: LogLevel,
     /// The highest id that was seen.
     newest: Option<Uuid>,
+    /// The last line that was seen before, if somebody goes on.
+    from: Option<Uuid>,
+    /// How many lines a server has given, in the place of a database.
+    given: usize,
     /// Those that were seen and are not far below the highest one.
     seen: HashSet<Uuid>,
 }
@@ -108,11 +112,50 @@ impl Client {
         tail.next_lines().await
     }
 
+    /// Lines of at least this level that a run has logged, behind the one with an id, each with its id: `limit` at most. A line of a worker
+    /// whose clock is slower than that of the line before it may be passed over; [`Client::log_tail`] passes over none.
+    ///
+    /// # Errors
+    /// Those of [`Client::log_tail`].
+    pub async fn log_page(
+        &self,
+        run: RunId,
+        level: LogLevel,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
+        self.check_shown("logs")?;
+        self.check_run(run).await?;
+        let store = self.store();
+        let levels = level.and_above();
+        let find = FindLines {
+            run,
+            levels: &levels,
+            after,
+            limit,
+        };
+        Ok(retried(|| dacapo_store::log_lines(store, find)).await?)
+    }
+
     /// Follows the lines of at least this level that a run logs, from the first one on: the first answer has all that are there.
     ///
     /// # Errors
-    /// [`ClientError::RunNotFound`].
+    /// [`ClientError::RunNotFound`]; [`ClientError::Withheld`] if the client shows no payloads.
     pub async fn log_tail(&self, run: RunId, level: LogLevel) -> Result<LogTail, ClientError> {
+        let tail = LogTail {
+            client: self.clone(),
+            run,
+            level,
+            newest: None,
+            from: None,
+            given: 0,
+            seen: HashSet::new(),
+        };
+        if self.remote().is_some() {
+            return Ok(tail);
+        }
+        self.check_shown("logs")?;
+        self.check_run(run).await?;
         let store = self.store();
         if retried(|| dacapo_store::deployment_of(store, run))
             .await?
@@ -120,29 +163,49 @@ impl Client {
         {
             return Err(ClientError::RunNotFound(run));
         }
-        Ok(LogTail {
-            client: self.clone(),
-            run,
-            levels: level.and_above(),
-            newest: None,
-            seen: HashSet::new(),
-        })
+        Ok(tail)
     }
 }
 
 impl LogTail {
+    /// Goes on behind the line with this id, which somebody has seen with all that came before it: called before the first lines are asked for.
+    /// A line that a worker with a slower clock wrote behind it, under a smaller id, is passed over.
+    #[must_use]
+    pub fn behind(mut self, id: Uuid) -> Self {
+        self.newest = Some(id);
+        self.from = Some(id);
+        self
+    }
+
     /// The lines that have come since the last call; none if there are none now.
     ///
     /// # Errors
     /// Those of the database. The next call goes on where the last one was.
     pub async fn next_lines(&mut self) -> Result<Vec<LogLine>, ClientError> {
+        if let Some(remote) = self.client.remote() {
+            // All of them each time: who follows a long log reads the stream of the API.
+            let mut lines = remote.lines(self.run, self.level).await?;
+            let new = lines.split_off(self.given.min(lines.len()));
+            self.given += new.len();
+            return Ok(new);
+        }
+        let lines = self.next_lines_with_ids().await?;
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
+    }
+
+    /// The same, each with its id.
+    ///
+    /// # Errors
+    /// Those of [`LogTail::next_lines`].
+    pub async fn next_lines_with_ids(&mut self) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
+        let levels = self.level.and_above();
         let mut lines = Vec::new();
         let mut after = self.newest.map(shortly_before);
         loop {
             let store = self.client.store();
             let find = FindLines {
                 run: self.run,
-                levels: &self.levels,
+                levels: &levels,
                 after,
                 limit: PAGE,
             };
@@ -150,9 +213,10 @@ impl LogTail {
             after = page.last().map(|(id, _)| *id);
             let is_last = page.len() < PAGE as usize;
             for (id, line) in page {
-                if self.seen.insert(id) {
+                let is_new = self.seen.insert(id);
+                if is_new && self.from.is_none_or(|from| id > from) {
                     self.newest = self.newest.max(Some(id));
-                    lines.push(line);
+                    lines.push((id, line));
                 }
             }
             if is_last {

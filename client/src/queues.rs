@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use dacapo_model::{DEFAULT_QUEUE, Timestamp};
-use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueRow, Rate};
-use serde::{Serialize, Serializer};
+use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueDepth, QueueRow, Rate};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::options::{check_queue_name, check_text};
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -21,7 +22,7 @@ const RATE_MAX: Duration = Duration::from_secs(31 * 86_400);
 const REASON_BYTES_MAX: usize = 1_000;
 
 /// A named queue as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
     /// Its name.
@@ -31,10 +32,10 @@ pub struct Queue {
     /// The same among those with one concurrency key.
     pub concurrency_per_key: Option<u32>,
     /// Runs that begin within any stretch of time of this length.
-    #[serde(serialize_with = "rate_text")]
+    #[serde(serialize_with = "rate_text", deserialize_with = "read_rate", default)]
     pub rate: Option<Rate>,
     /// The same among those with one concurrency key.
-    #[serde(serialize_with = "rate_text")]
+    #[serde(serialize_with = "rate_text", deserialize_with = "read_rate", default)]
     pub rate_per_key: Option<Rate>,
     /// Whether it is paused.
     pub paused: bool,
@@ -52,21 +53,36 @@ pub struct Queue {
 
 /// `{"runs": 100, "perMs": 60000}`, or null.
 fn rate_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Form {
-        runs: u32,
-        per_ms: u128,
+    rate.map(RateForm::from).serialize(serializer)
+}
+
+fn read_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+    let form = Option::<RateForm>::deserialize(deserializer)?;
+    Ok(form.map(|form| Rate {
+        runs: form.runs,
+        per: Duration::from_millis(form.per_ms),
+    }))
+}
+
+/// A rate as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RateForm {
+    runs: u32,
+    per_ms: u64,
+}
+
+impl From<Rate> for RateForm {
+    fn from(rate: Rate) -> Self {
+        Self {
+            runs: rate.runs,
+            per_ms: u64::try_from(rate.per.as_millis()).unwrap_or(u64::MAX),
+        }
     }
-    rate.map(|rate| Form {
-        runs: rate.runs,
-        per_ms: rate.per.as_millis(),
-    })
-    .serialize(serializer)
 }
 
 /// A workflow whose runs are not played.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PausedWorkflow {
     /// Its full name.
@@ -76,7 +92,7 @@ pub struct PausedWorkflow {
 }
 
 /// Since when no worker takes anything, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Standstill {
     /// Since when.
@@ -91,7 +107,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`] if it is none that can be.
     pub async fn set_queue(&self, name: &str, change: QueueChange) -> Result<Queue, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.set_queue(name, change).await;
+        }
         named(name)?;
+        self.check_whole("queues")?;
         for (what, limit) in [
             ("concurrency", change.concurrency),
             ("concurrency per key", change.concurrency_per_key),
@@ -122,9 +142,24 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn queues(&self) -> Result<Vec<Queue>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.queues().await;
+        }
+        self.check_whole("queues")?;
         let store = self.store();
         let rows = retried(|| dacapo_store::list_queues(store, &self.namespace, None)).await?;
         Ok(rows.into_iter().map(Queue::from_row).collect())
+    }
+
+    /// What waits in each queue of the client's namespace and for how long, and last what is in no named one, of all namespaces. No more than
+    /// `rows` rows of each kind are counted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn queue_depths(&self, rows: u32) -> Result<Vec<QueueDepth>, ClientError> {
+        self.check_whole("queues")?;
+        let store = self.store();
+        Ok(retried(|| dacapo_store::queue_depths(store, Some(&self.namespace), rows)).await?)
     }
 
     /// A queue as it stands.
@@ -132,6 +167,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::QueueNotFound`].
     pub async fn queue(&self, name: &str) -> Result<Queue, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.queue(name).await;
+        }
+        self.check_whole("queues")?;
         let store = self.store();
         let rows =
             retried(|| dacapo_store::list_queues(store, &self.namespace, Some(name))).await?;
@@ -158,7 +197,13 @@ impl Client {
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<bool, ClientError> {
         named(name)?;
+        self.check_whole("queues")?;
         let before = self.queue(name).await?;
+        if let Some(remote) = self.remote() {
+            let what = if paused { "pause" } else { "resume" };
+            remote.steer_queue(name, what).await?;
+            return Ok(before.paused != paused);
+        }
         let store = self.store();
         match retried(|| dacapo_store::pause_queue(store, &self.namespace, name, paused)).await? {
             true => Ok(before.paused != paused),
@@ -171,7 +216,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::QueueNotFound`]; [`ClientError::QueueInUse`] while active runs are in it.
     pub async fn delete_queue(&self, name: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.delete_queue(name).await;
+        }
         named(name)?;
+        self.check_whole("queues")?;
         let store = self.store();
         match retried(|| dacapo_store::delete_queue(store, &self.namespace, name)).await? {
             DeletedQueue::Deleted => Ok(()),
@@ -186,9 +235,15 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`] if the reason is longer than 1,000 bytes.
     pub async fn begin_standstill(&self, reason: Option<&str>) -> Result<bool, ClientError> {
+        if let Some(remote) = self.remote() {
+            let before = remote.standstill().await?;
+            remote.begin_standstill(reason).await?;
+            return Ok(before.is_none());
+        }
         if let Some(reason) = reason {
             check_text("reason", reason, REASON_BYTES_MAX)?;
         }
+        self.check_whole("a standstill of everything")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::begin_standstill(store, reason)).await?)
     }
@@ -198,6 +253,12 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn end_standstill(&self) -> Result<bool, ClientError> {
+        if let Some(remote) = self.remote() {
+            let before = remote.standstill().await?;
+            remote.end_standstill().await?;
+            return Ok(before.is_some());
+        }
+        self.check_whole("a standstill of everything")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::end_standstill(store)).await?)
     }
@@ -207,6 +268,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn standstill(&self) -> Result<Option<Standstill>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.standstill().await;
+        }
         let pool = self.store().pool();
         let row = retried(|| dacapo_store::standstill(pool)).await?;
         Ok(row.map(|row| Standstill {
@@ -221,7 +285,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is paused.
     pub async fn pause_workflow(&self, workflow: &str) -> Result<String, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
+        self.check_workflows(std::iter::once(workflow.as_str()))?;
         let store = self.store();
         match retried(|| dacapo_store::pause_workflow(store, &self.namespace, &workflow)).await? {
             true => Ok(workflow),
@@ -236,7 +304,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is not paused.
     pub async fn resume_workflow(&self, workflow: &str) -> Result<String, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
+        self.check_workflows(std::iter::once(workflow.as_str()))?;
         let store = self.store();
         match retried(|| dacapo_store::resume_workflow(store, &self.namespace, &workflow)).await? {
             true => Ok(workflow),
@@ -251,10 +323,14 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn paused_workflows(&self) -> Result<Vec<PausedWorkflow>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let store = self.store();
         let rows = retried(|| dacapo_store::paused_workflows(store, &self.namespace)).await?;
         Ok(rows
             .into_iter()
+            .filter(|(workflow, _)| self.check_workflow(workflow).is_ok())
             .map(|(workflow, since)| PausedWorkflow { workflow, since })
             .collect())
     }

@@ -1,6 +1,6 @@
 //! What is asked of a run from outside: events, pause, resume, cancel.
 
-use dacapo_model::{Payload, RunId, check_name, killed};
+use dacapo_model::{Payload, RunId, Status, check_name, killed};
 use dacapo_store::{Cancelled, Killed, Paused, Request, Requested, Resumed, SendEvent, SentEvent};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -42,6 +42,18 @@ impl Client {
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
+        if let Some(remote) = self.remote() {
+            return Ok(
+                match remote
+                    .event(run, name, payload.as_str(), delivery_id)
+                    .await?
+                {
+                    true => SentEvent::Duplicate,
+                    false => SentEvent::Sent,
+                },
+            );
+        }
+        self.check_run(run).await?;
         let event = SendEvent {
             run,
             name,
@@ -72,6 +84,7 @@ impl Client {
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
         let payload = self.check_event(name, payload_json, delivery_id)?;
+        self.check_run(run).await?;
         let event = SendEvent {
             run,
             name,
@@ -105,6 +118,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is paused, blocked, being cancelled or over.
     pub async fn pause(&self, run: RunId) -> Result<Paused, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::pause(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Pause))
@@ -115,6 +129,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is neither.
     pub async fn resume(&self, run: RunId) -> Result<Resumed, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::resume(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Resume))
@@ -125,6 +140,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is being cancelled or over.
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::cancel(&mut connection, run).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
@@ -136,6 +152,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is over.
     pub async fn kill(&self, run: RunId) -> Result<Killed, ClientError> {
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::kill(&mut connection, run, &killed()).await?;
         answer.map_err(|refusal| ClientError::refused(refusal, run, Action::Cancel))
@@ -202,6 +219,19 @@ impl Client {
         if let Some(reason) = by.reason {
             check_text("reason", reason, REASON_BYTES_MAX)?;
         }
+        if let Some(remote) = self.remote() {
+            let (what, force, now) = match request {
+                Request::Pause => ("pause", false, Status::Paused),
+                Request::Resume => ("resume", false, Status::Queued),
+                Request::Cancel => ("cancel", false, Status::Cancelled),
+                Request::ForceCancel => ("cancel", true, Status::Cancelled),
+            };
+            return Ok(match remote.steer(run, what, by, force).await? == now {
+                true => Requested::Now,
+                false => Requested::Told,
+            });
+        }
+        self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let asked =
             dacapo_store::request(&mut connection, run, request, by.who, by.reason, &killed())

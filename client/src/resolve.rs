@@ -173,7 +173,9 @@ impl Client {
     /// The one full name that ends in `name`.
     async fn full_name(&self, name: &str) -> Result<String, ClientError> {
         let store = self.store();
-        let deployed = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
+        let mut deployed = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
+        // What is out of reach is not told.
+        deployed.retain(|row| self.check_workflow(&row.workflow.name).is_ok());
         let mut full_names: Vec<String> = deployed
             .iter()
             .map(|row| row.workflow.name.clone())

@@ -6,6 +6,7 @@ use dacapo_model::{Keep, Status};
 use dacapo_store::RetentionRule;
 
 use crate::options::check_text;
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -26,6 +27,10 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn retention(&self) -> Result<Vec<RetentionRule>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.retention().await;
+        }
+        self.check_whole("retention")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::retention_rules(store, &self.namespace)).await?)
     }
@@ -37,6 +42,9 @@ impl Client {
     /// [`ClientError::BadArgument`] if that is less than a minute or more than a hundred years, or if the status is none that a run ends
     /// with; and those of a short name of a workflow.
     pub async fn set_retention(&self, mut rule: RetentionRule) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.set_retention(&rule).await;
+        }
         if let Some(keep) = rule.keep
             && !(KEEP_MIN..=KEEP_MAX).contains(&keep)
         {
@@ -62,6 +70,9 @@ impl Client {
         workflow: Option<String>,
         status: Option<Status>,
     ) -> Result<bool, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to take a rule of retention back"));
+        }
         let workflow = self.retained(workflow, status).await?;
         let store = self.store();
         let workflow = workflow.as_deref();
@@ -77,6 +88,7 @@ impl Client {
         workflow: Option<String>,
         status: Option<Status>,
     ) -> Result<Option<String>, ClientError> {
+        self.check_whole("retention")?;
         if let Some(status) = status
             && !status.is_terminal()
         {

@@ -7,10 +7,10 @@ use dacapo_model::{
 };
 use dacapo_store::{InterventionRow, RunRow, StepRow, StoreError};
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A run as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Its id.
@@ -41,7 +41,7 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Runs with a higher one go first.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i16,
     /// What its queue's limits per key go by.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,12 +61,12 @@ pub struct Run {
     /// Its steps, in the order in which it first reached them.
     pub steps: Vec<Step>,
     /// What people did to it beside asking its code, and what they noted, the oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
 }
 
 /// Something that a person did to a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intervention {
     /// When.
@@ -104,7 +104,7 @@ impl Intervention {
 }
 
 /// A run as it stands, without its steps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunSummary {
     /// Its id.
@@ -135,7 +135,7 @@ pub struct RunSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Runs with a higher one go first.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i16,
     /// What its queue's limits per key go by.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +155,7 @@ pub struct RunSummary {
 }
 
 /// A deployment by its name for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The package, `ns:name`.
     pub package: String,
@@ -164,7 +164,7 @@ pub struct Deployment {
 }
 
 /// How far a run is: as its code said last, and without that as many steps and waits as are over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunProgress {
     /// What is done, as its code said, or steps and waits with an outcome.
@@ -200,7 +200,7 @@ impl RunProgress {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// The run.
@@ -218,14 +218,14 @@ pub struct Progress {
 }
 
 /// What a run waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
     /// `event`, `time`, `retry`, `pause` (a person, by the workflow's wish), `boundary` (a person, by an operator's wish), `blocked`,
     /// `queue` (its turn), `delay` (its beginning), `workflow` (that its workflow is resumed), `singleton` (the end of the run before it).
     pub reason: String,
     /// The events that let it go on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// When it goes on whatever happens.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,7 +233,7 @@ pub struct WaitingFor {
 }
 
 /// A step or a wait of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// Its place in the run: `scope/name#occurrence`.
@@ -256,12 +256,12 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
     /// Its attempts that failed, the first one first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<FailedAttempt>,
 }
 
 /// An attempt at a step that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedAttempt {
     /// Which one it was, from 1.
@@ -277,7 +277,7 @@ pub struct FailedAttempt {
 }
 
 /// How a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepStatus {
     /// It has a result.
@@ -338,6 +338,46 @@ impl Serialize for StepOutcome {
             Self::Cancelled => map.serialize_entry("cancelled", &true)?,
         }
         map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for StepOutcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Form {
+            #[serde(default, deserialize_with = "present")]
+            ok: Option<Payload>,
+            failed: Option<Failure>,
+            timed_out: Option<bool>,
+            cancelled: Option<bool>,
+        }
+        // A result may be `null`, which is not the same as none.
+        fn present<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Payload>, D::Error> {
+            Payload::deserialize(deserializer).map(Some)
+        }
+        match Form::deserialize(deserializer)? {
+            Form {
+                ok: Some(payload), ..
+            } => Ok(Self::Ok(payload)),
+            Form {
+                failed: Some(failure),
+                ..
+            } => Ok(Self::Failed(failure)),
+            Form {
+                timed_out: Some(true),
+                ..
+            } => Ok(Self::TimedOut),
+            Form {
+                cancelled: Some(true),
+                ..
+            } => Ok(Self::Cancelled),
+            _ => Err(de::Error::custom(
+                "expected ok, failed, timedOut or cancelled",
+            )),
+        }
     }
 }
 

@@ -118,7 +118,7 @@ pub enum Trigger {
 }
 
 /// A schedule as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
     /// Its name.
@@ -172,7 +172,7 @@ pub struct Schedule {
 }
 
 /// A run of a schedule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduledRun {
     /// Its id.
@@ -184,7 +184,7 @@ pub struct ScheduledRun {
 }
 
 /// Why a tick cannot be started. It is tried again every few seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// For programs.
@@ -196,7 +196,7 @@ pub struct Trouble {
 }
 
 /// What a backfill did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backfilled {
     /// The ticks of the time that was given.
@@ -205,6 +205,12 @@ pub struct Backfilled {
     pub started: usize,
     /// How many had a run already.
     pub existing: usize,
+}
+
+/// What a server answers that only says the ticks.
+#[derive(Deserialize)]
+struct Ticked {
+    ticks: Vec<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +306,9 @@ impl Client {
     /// Those of [`Client::start_by_name`] if the workflow cannot be started with this input; [`ClientError::BadArgument`] if the
     /// schedule cannot be one; [`ClientError::QueueNotFound`]; [`ClientError::ScheduleExists`]. Nothing was written then.
     pub async fn create_schedule(&self, new: NewSchedule) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.create_schedule(&new).await;
+        }
         check_schedule_name(&new.name)?;
         check_labels(&new.labels)?;
         let places = StartOptions {
@@ -339,6 +348,11 @@ impl Client {
             });
         }
         let (active, input) = self.checked_input(&new.workflow, &new.input).await?;
+        self.check_start(&active.workflow.name, &new.labels)?;
+        if new.existing == Existing::Replace {
+            // Whoever may not see the one that is there may not take its place.
+            self.check_schedule(&new.name).await?;
+        }
         places.check_on(&active.defaults)?;
         let plan = SchedulePlan {
             namespace: self.namespace.to_string(),
@@ -408,12 +422,18 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn schedules(&self) -> Result<Vec<Schedule>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.schedules().await;
+        }
         let pool = self.store().pool();
         let rows = retried(|| dacapo_store::list_schedules(pool, &self.namespace, None)).await?;
-        Ok(rows
-            .into_iter()
-            .map(Schedule::from_row)
-            .collect::<Result<_, _>>()?)
+        let mut schedules = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.sees(&self.namespace, &row.workflow, &row.labels) {
+                schedules.push(self.show_schedule(Schedule::from_row(row)?).await?);
+            }
+        }
+        Ok(schedules)
     }
 
     /// A schedule as it stands.
@@ -421,13 +441,38 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`].
     pub async fn schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.schedule(name).await;
+        }
+        let schedule = self.whole_schedule(name).await?;
+        self.show_schedule(schedule).await
+    }
+
+    /// The same with its input as it is.
+    async fn whole_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
         check_schedule_name(name)?;
         let pool = self.store().pool();
         let row = retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name)))
             .await?
             .pop()
+            .filter(|row| self.sees(&self.namespace, &row.workflow, &row.labels))
             .ok_or_else(|| ClientError::ScheduleNotFound(name.to_owned()))?;
         Ok(Schedule::from_row(row)?)
+    }
+
+    /// Refuses a schedule that is there, but not for this client.
+    async fn check_schedule(&self, name: &str) -> Result<(), ClientError> {
+        if self.limits_of_scope().is_none() {
+            return Ok(());
+        }
+        let pool = self.store().pool();
+        let rows =
+            retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name))).await?;
+        let hidden = |row: &ScheduleRow| !self.sees(&self.namespace, &row.workflow, &row.labels);
+        match rows.iter().any(hidden) {
+            true => Err(ClientError::ScheduleNotFound(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Pauses a schedule: its ticks pass without runs. Runs that were started go on.
@@ -435,6 +480,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`]; [`ClientError::ScheduleConflict`] if it is paused.
     pub async fn pause_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.steer_schedule(name, "pause").await;
+        }
         let schedule = self.schedule(name).await?;
         let mut connection = self.live_connection().await?;
         if !dacapo_store::pause_schedule(&mut connection, &self.namespace, name).await? {
@@ -453,7 +501,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`]; [`ClientError::ScheduleConflict`] if it is not paused.
     pub async fn resume_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.steer_schedule(name, "resume").await;
+        }
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let row = self.locked(&mut transaction, name).await?;
@@ -482,9 +534,12 @@ impl Client {
         name: &str,
         trigger: Trigger,
     ) -> Result<RunId, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.trigger(name, trigger).await;
+        }
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
-            let seen = self.schedule(name).await?;
+            let seen = self.whole_schedule(name).await?;
             let id = RunId::new();
             let mut labels = seen.labels.clone();
             labels.insert(SCHEDULE_LABEL.to_owned(), seen.name.clone());
@@ -548,6 +603,10 @@ impl Client {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Timestamp>, ClientError> {
+        if let Some(remote) = self.remote() {
+            let dry: Ticked = remote.backfill(name, from, until, true).await?;
+            return Ok(dry.ticks);
+        }
         let (_, ticks) = self.to_backfill(name, from, until).await?;
         Ok(ticks)
     }
@@ -564,6 +623,9 @@ impl Client {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Backfilled, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.backfill(name, from, until, false).await;
+        }
         let (row, ticks) = self.to_backfill(name, from, until).await?;
         let plan = self.plan(&row)?;
         let mut backfilled = Backfilled {
@@ -628,7 +690,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::ScheduleNotFound`].
     pub async fn delete_schedule(&self, name: &str) -> Result<(), ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.delete_schedule(name).await;
+        }
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let mut connection = self.live_connection().await?;
         if dacapo_store::delete_schedule(&mut connection, &self.namespace, name).await? {
             Ok(())
@@ -645,6 +711,7 @@ impl Client {
         until: Timestamp,
     ) -> Result<(ScheduleRow, Vec<Timestamp>), ClientError> {
         check_schedule_name(name)?;
+        self.check_schedule(name).await?;
         let bad = |message: String| ClientError::BadArgument {
             what: "time to backfill",
             message,

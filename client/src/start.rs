@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 
 use crate::gather::Question;
 use crate::reference::{WorkflowRef, decode};
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::Deployment;
 use crate::{Client, ClientError, StartOptions};
@@ -150,12 +151,26 @@ impl Client {
         decode: fn(&str) -> Result<O, serde_json::Error>,
     ) -> Result<Started<O>, ClientError> {
         options.check()?;
+        if let Some(remote) = self.remote() {
+            if transaction.is_some() {
+                return Err(needs_database("to start a run inside a transaction"));
+            }
+            let started = remote.start(name, input, options).await?;
+            return Ok(Started {
+                id: started.run,
+                created: started.created,
+                workflow: started.workflow,
+                deployment: started.deployment,
+                decode,
+            });
+        }
         // One id for all tries: a start whose answer was lost finds the run that it made.
         let fresh = RunId::new();
         let shared = Arc::new(options.clone());
         for _ in 0..TRIES_MAX {
             let resolution = self.resolve_all(name).await?;
             let workflow = resolution.name();
+            self.check_start(workflow, &options.labels)?;
             let id = options
                 .key
                 .as_ref()
@@ -225,11 +240,13 @@ impl Client {
                     None => true,
                     Some(_) if is_same_input(&active.workflow, &input, payload.as_str()) => false,
                     Some(key) => {
+                        let existing = Payload::from_trusted(input);
+                        let secrets = self.secrets_of(active.deployment, workflow).await?;
                         return Err(ClientError::KeyConflict {
                             key: key.clone(),
                             run: id,
-                            existing: shortened(&input),
-                            given: shortened(payload.as_str()),
+                            existing: shortened(secrets.input(existing).as_str()),
+                            given: shortened(secrets.input((*payload).clone()).as_str()),
                         });
                     }
                 },

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::gather::Question;
 use crate::reference::DecodeError;
+use crate::remote::output_of;
 use crate::retry::retried;
 use crate::run::Run;
 use crate::{Client, ClientError, Started};
@@ -36,16 +37,27 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::WaitTimedOut`].
     pub async fn wait(&self, run: RunId, timeout: Option<Duration>) -> Result<Run, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.wait(run, timeout).await;
+        }
         let row = self.wait_for_end(run, timeout).await?;
         self.with_steps(row).await
     }
 
-    /// Waits until a run has ended, and takes its output.
+    /// Waits until a run has ended, and takes its output: as it is, with all that is secret in it, since whoever has started a run
+    /// needs what comes of it. [`Client::wait`] and [`Client::get`] show it without.
     ///
     /// # Errors
     /// [`ClientError::Failed`] and [`ClientError::RunCancelled`] if there is none; [`ClientError::Decode`] if it is of another type.
     pub async fn wait_output<O>(&self, started: &Started<O>) -> Result<O, ClientError> {
         let run = started.id;
+        if let Some(remote) = self.remote() {
+            let output = output_of(remote.wait(run, None).await?)?;
+            return (started.decode)(output.as_str()).map_err(|error| ClientError::Decode {
+                run,
+                error: DecodeError(error),
+            });
+        }
         let row = self.wait_for_end(run, None).await?;
         let failure = match &row.failure {
             Some(text) => Some(Box::new(Failure::from_json(text.as_str()).map_err(
@@ -104,8 +116,11 @@ impl Client {
             rings.as_mut().enable();
             match retried(|| self.shared.looks.ask(store, run)).await {
                 Ok(None) => return Err(ClientError::RunNotFound(run)),
-                Ok(Some(row)) if row.status.is_terminal() => return Ok(row),
                 Ok(Some(row)) => {
+                    self.check_row(&row)?;
+                    if row.status.is_terminal() {
+                        return Ok(row);
+                    }
                     *status = row.status;
                     away_since = None;
                 }

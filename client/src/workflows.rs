@@ -4,6 +4,7 @@ use dacapo_model::{Case, RetentionSettings, RetryPolicy, Timestamp, Type, Workfl
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
+use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::Deployment;
 use crate::{Client, ClientError};
@@ -130,8 +131,33 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
-        Ok(rows.into_iter().map(WorkflowInfo::from_row).collect())
+        let seen = rows
+            .into_iter()
+            .filter(|row| self.check_workflow(&row.workflow.name).is_ok());
+        Ok(seen.map(WorkflowInfo::from_row).collect())
+    }
+
+    /// A workflow of an active deployment, by its name: a full one, or an end of one that is unique.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`].
+    pub async fn workflow(&self, name: &str) -> Result<WorkflowInfo, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to look at workflows and pause them"));
+        }
+        let resolved = self.resolve(name).await?;
+        let mut workflows = self.workflows().await?.into_iter();
+        workflows
+            .find(|workflow| workflow.name == resolved.workflow.name)
+            .ok_or_else(|| ClientError::UnknownWorkflow {
+                name: name.to_owned(),
+                similar: Vec::new(),
+                any: true,
+            })
     }
 }

@@ -2,6 +2,7 @@ package dacapo
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,18 @@ func encode(value any, what string) (string, *Failure) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		return "", Fatalf("%s cannot be recorded as JSON: %w", what, err).WithCode("encode")
+		at := ""
+		if path, _, found := unfit(value); found && path != "" {
+			at = fmt.Sprintf("at %s: ", path)
+		}
+		return "", Fatalf("%s cannot be recorded as JSON: %s%w", what, at, err).WithCode("encode")
+	}
+	// So it writes what is not UTF-8.
+	if bytes.Contains(text.Bytes(), []byte("\ufffd")) || bytes.Contains(text.Bytes(), []byte(`\ufffd`)) {
+		if path, isText, found := unfit(value); found && isText {
+			return "", Fatalf("%s cannot be recorded as JSON: %s is not UTF-8; encode it with base64, or use strings.ToValidUTF8", what,
+				cmp.Or(path, "the text")).WithCode("encode")
+		}
 	}
 	return string(bytes.TrimSuffix(text.Bytes(), []byte("\n"))), nil
 }
@@ -64,7 +76,7 @@ func unmarshal(text []byte, into any) error {
 	if err := decoder.Decode(into); err != nil {
 		return err
 	}
-	settleNumbers(reflect.ValueOf(into))
+	settleNumbers(reflect.ValueOf(into), make(map[visit]bool))
 	return nil
 }
 
@@ -84,39 +96,56 @@ func hasLongInteger(text []byte) bool {
 	return false
 }
 
-// settleNumbers puts float64s where a type is any, as encoding/json has it, but for integers of which they would lose digits.
-func settleNumbers(value reflect.Value) {
+// settleNumbers puts float64s where a type is any, as encoding/json has it, but for integers of which they would lose digits. What was there
+// before the JSON was read may lead back to itself: seen are the pointers and maps that were looked into.
+func settleNumbers(value reflect.Value, seen map[visit]bool) {
 	switch value.Kind() {
 	case reflect.Pointer:
-		if !value.IsNil() {
-			settleNumbers(value.Elem())
+		if !value.IsNil() && isNew(value, seen) {
+			settleNumbers(value.Elem(), seen)
 		}
 	case reflect.Interface:
 		if value.CanSet() && !value.IsNil() {
-			value.Set(reflect.ValueOf(settled(value.Interface())))
+			value.Set(reflect.ValueOf(settled(value.Interface(), seen)))
 		}
 	case reflect.Struct:
 		for index := range value.NumField() {
-			settleNumbers(value.Field(index))
+			settleNumbers(value.Field(index), seen)
 		}
 	case reflect.Slice, reflect.Array:
 		if isPlain(value.Type().Elem()) {
 			return
 		}
 		for index := range value.Len() {
-			settleNumbers(value.Index(index))
+			settleNumbers(value.Index(index), seen)
 		}
 	case reflect.Map:
-		if isPlain(value.Type().Elem()) || !value.CanInterface() {
+		if isPlain(value.Type().Elem()) || !value.CanInterface() || !isNew(value, seen) {
 			return
 		}
 		for _, key := range value.MapKeys() {
 			item := reflect.New(value.Type().Elem()).Elem()
 			item.Set(value.MapIndex(key))
-			settleNumbers(item)
+			settleNumbers(item, seen)
 			value.SetMapIndex(key, item)
 		}
 	}
+}
+
+// visit is something that was looked into.
+type visit struct {
+	kind    reflect.Type
+	pointer uintptr
+}
+
+// isNew says whether a pointer, a map or a slice was not looked into so far.
+func isNew(value reflect.Value, seen map[visit]bool) bool {
+	one := visit{value.Type(), value.Pointer()}
+	if seen[one] {
+		return false
+	}
+	seen[one] = true
+	return true
 }
 
 // isPlain says that no any is in values of a type.
@@ -124,7 +153,7 @@ func isPlain(kind reflect.Type) bool {
 	return kind.Kind() <= reflect.Complex128 || kind.Kind() == reflect.String
 }
 
-func settled(value any) any {
+func settled(value any, seen map[visit]bool) any {
 	switch value := value.(type) {
 	case json.Number:
 		float, err := value.Float64()
@@ -133,12 +162,18 @@ func settled(value any) any {
 		}
 		return float
 	case []any:
+		if !isNew(reflect.ValueOf(value), seen) {
+			return value
+		}
 		for index, item := range value {
-			value[index] = settled(item)
+			value[index] = settled(item, seen)
 		}
 	case map[string]any:
+		if !isNew(reflect.ValueOf(value), seen) {
+			return value
+		}
 		for name, item := range value {
-			value[name] = settled(item)
+			value[name] = settled(item, seen)
 		}
 	}
 	return value
@@ -174,7 +209,7 @@ func unquote(text json.RawMessage, kind reflect.Type) json.RawMessage {
 		return unquoteMembers(text, func(string) reflect.Type { return kind.Elem() })
 	case reflect.Struct:
 		known := make(map[string]reflect.Type)
-		fields(kind, known)
+		fields(kind, known, nil)
 		return unquoteMembers(text, func(name string) reflect.Type {
 			if field, is := known[name]; is {
 				return field
@@ -227,8 +262,10 @@ func written(before json.RawMessage, value any) json.RawMessage {
 	return after
 }
 
-// fields notes a struct's fields, by their names in JSON, and those of what it embeds.
-func fields(kind reflect.Type, known map[string]reflect.Type) {
+// fields notes a struct's fields, by their names in JSON, and those of what it embeds; within are the structs that embed it, which it may
+// embed itself.
+func fields(kind reflect.Type, known map[string]reflect.Type, within []reflect.Type) {
+	within = append(within[:len(within):len(within)], kind)
 	var embedded []reflect.Type
 	for index := range kind.NumField() {
 		field := kind.Field(index)
@@ -241,7 +278,7 @@ func fields(kind reflect.Type, known map[string]reflect.Type) {
 		switch {
 		case tag == "-":
 		case field.Anonymous && name == "" && inner.Kind() == reflect.Struct:
-			if inner != kind {
+			if !slices.Contains(within, inner) {
 				embedded = append(embedded, inner)
 			}
 		case !field.IsExported() || slices.Contains(strings.Split(options, ","), "string"):
@@ -253,7 +290,7 @@ func fields(kind reflect.Type, known map[string]reflect.Type) {
 	}
 	for _, inner := range embedded {
 		deeper := make(map[string]reflect.Type)
-		fields(inner, deeper)
+		fields(inner, deeper, within)
 		for name, field := range deeper {
 			if _, is := known[name]; !is {
 				known[name] = field

@@ -3,6 +3,7 @@ package dacapo
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	random "math/rand/v2"
 	"time"
 
@@ -41,6 +42,7 @@ func Labels() map[string]string {
 
 // Changed says, for code that was changed while runs of it are in flight, whether this run takes the new way.
 func Changed(name string) bool {
+	ownGoroutine(fmt.Sprintf("Changed(%q)", name))
 	return wit.Changed(name)
 }
 

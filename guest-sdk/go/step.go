@@ -6,6 +6,7 @@ import (
 
 	"dacapo/internal/bindings/dacapo_workflow_context"
 	wit "dacapo/internal/bindings/dacapo_workflow_steps"
+	"dacapo/internal/runtime"
 	"dacapo/wittypes"
 )
 
@@ -160,14 +161,25 @@ func made(options []StepOption) wittypes.Option[*wit.Options] {
 	return wittypes.Some(made)
 }
 
-// outside ends the run if a step's body is running: nothing durable may be called there, by another goroutine neither.
+// outside ends the run if a step's body is running, or another goroutine than the workflow's: nothing durable may be called there.
 func outside(what string) {
 	if open == "" {
+		ownGoroutine(what)
 		return
 	}
 	dacapo_workflow_context.Fail(toWit(Fatalf(
 		"%s was called while step %q is running: a step's body calls no other steps or waits; what is to happen at the same time "+
 			"goes into Parallel or MapParallel, and not into goroutines", what, open).WithCode("misuse")))
+}
+
+// ownGoroutine ends the run if another goroutine than the workflow's is running: in which order they run is not the same in each replay.
+func ownGoroutine(what string) {
+	if runtime.IsWorkflow() {
+		return
+	}
+	dacapo_workflow_context.Fail(toWit(Fatalf(
+		"%s was called by another goroutine than the workflow's: what is to happen at the same time goes into Parallel or MapParallel, and "+
+			"not into goroutines, which may only compute", what).WithCode("misuse")))
 }
 
 // milliseconds rounds up, since nothing may end before its time.

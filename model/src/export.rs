@@ -9,6 +9,7 @@ use crate::id::RunId;
 use crate::journal::{Kind, Outcome, Recorded, RecordedState};
 use crate::key::StepKey;
 use crate::payload::Payload;
+use crate::secret_fields::SecretFields;
 use crate::status::Status;
 use crate::time::Timestamp;
 
@@ -24,6 +25,9 @@ const VERSION: u32 = 1;
 pub struct RunExport {
     format: String,
     version: u32,
+    /// Whether what is secret was left out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    redacted: bool,
     /// When it was written.
     pub exported_at: Timestamp,
     /// The code that it runs on.
@@ -39,6 +43,10 @@ pub struct RunExport {
     /// The lines of its log, if they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<ExportedLine>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The code of an exported run.
@@ -281,6 +289,11 @@ pub enum ExportError {
         "the exported run is in version {0} of its form, and this dacapo knows version {VERSION}: use the dacapo that wrote it, or a newer one"
     )]
     Version(u32),
+    /// What is secret in it was left out.
+    #[error(
+        "the exported run is without what is secret in it: export it again with `dacapo runs export --with-secrets`"
+    )]
+    Redacted,
     /// Something in it is not as it should be.
     #[error("the exported run is damaged: {0}")]
     Damaged(String),
@@ -293,6 +306,7 @@ impl RunExport {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
+            redacted: false,
             exported_at,
             deployment,
             run,
@@ -301,6 +315,45 @@ impl RunExport {
             interventions: Vec::new(),
             log: None,
         }
+    }
+
+    /// Whether what is secret was left out: it is for people to look at, and code cannot go on with it.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.redacted
+    }
+
+    /// The same without what is secret.
+    #[must_use]
+    pub fn without(mut self, secrets: &SecretFields) -> Self {
+        if secrets.is_empty() {
+            return self;
+        }
+        self.redacted = true;
+        let run = &mut self.run;
+        run.input = secrets.input(std::mem::replace(&mut run.input, Payload::null()));
+        run.output = run.output.take().map(|output| secrets.output(output));
+        run.failure = run.failure.take().map(|failure| secrets.failure(failure));
+        for step in &mut self.journal {
+            if step.outcome.as_deref() == Some("ok")
+                && let Some(payload) = step.payload.take()
+            {
+                step.payload = Some(secrets.recorded(&step.key, step.kind, payload));
+            }
+        }
+        for event in &mut self.events {
+            let payload = std::mem::replace(&mut event.payload, Payload::null());
+            event.payload = secrets.event(&event.name, payload);
+        }
+        if secrets.concern_the_journal() {
+            // What a step was before somebody skipped it is among them.
+            for one in &mut self.interventions {
+                if one.action == "skip" {
+                    one.details = Payload::from_trusted("{}".to_owned());
+                }
+            }
+        }
+        self
     }
 
     /// Reads the text of a file.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod changes;
 mod check_type;
 mod compatibility;
@@ -31,6 +32,7 @@ mod rollout;
 mod same_types;
 mod schedule;
 mod schema;
+mod secret_fields;
 mod sql;
 mod status;
 mod text;
@@ -39,6 +41,7 @@ mod to_json;
 mod value;
 mod workflow_name;
 
+pub use access::*;
 pub use changes::Changes;
 pub use check_type::*;
 pub use compatibility::*;
@@ -62,6 +65,7 @@ pub use retry::*;
 pub use rollout::*;
 pub use schedule::*;
 pub use schema::*;
+pub use secret_fields::{REDACTED, SecretFields, SecretPath, SecretPathError, WITHHELD};
 pub use sql::*;
 pub use status::*;
 pub use text::*;

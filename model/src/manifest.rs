@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::grants::check_grants;
 use crate::{
     Changes, Descriptor, HttpSettings, LimitSettings, PRIORITY_MAX, RetentionSettings, RetryPolicy,
-    RetryPolicyError, SecretGrant, SecretName, SqlGrant, SqlGrantError, check_name, is_short_for,
+    RetryPolicyError, SecretFields, SecretGrant, SecretName, SecretPath, SqlGrant, SqlGrantError,
+    check_name, is_short_for,
 };
 
 /// The queue of runs that are in no named one: whoever names it wants none.
@@ -71,6 +72,9 @@ pub struct WorkflowSettings {
     /// How its code differs from the code that runs in flight began with.
     #[serde(skip_serializing_if = "Changes::is_empty")]
     pub changes: Changes,
+    /// Parts of its payloads that are shown to nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret: Vec<SecretPath>,
 }
 
 /// Parts of a [`RetryPolicy`]. What is not said is as the component's settings say, and then as [`RetryPolicy::default`] has it.
@@ -147,6 +151,16 @@ pub enum ManifestError {
         /// What it is.
         got: String,
     },
+    /// A path to something secret that is not there.
+    #[error("workflow {workflow}: secret {path:?}: expected {expected}")]
+    Secret {
+        /// The workflow that it is for, by the name that it has in the manifest.
+        workflow: String,
+        /// The path.
+        path: String,
+        /// What would do.
+        expected: String,
+    },
     /// A grant that cannot be meant.
     #[error(transparent)]
     Sql(#[from] SqlGrantError),
@@ -206,6 +220,12 @@ impl Manifest {
     pub fn changes_of(&self, workflow: &str) -> Option<&Changes> {
         let changes = &self.workflows.get(workflow)?.changes;
         (!changes.is_empty()).then_some(changes)
+    }
+
+    /// What is secret in the payloads of this workflow, named in full.
+    pub fn secrets_of(&self, workflow: &str) -> SecretFields {
+        let own = self.workflows.get(workflow);
+        SecretFields::new(own.map_or_else(Vec::new, |own| own.secret.clone()))
     }
 
     /// How steps are tried again in the workflows for which the manifest says nothing of their own.
@@ -274,6 +294,16 @@ impl Manifest {
                 settings.priority,
                 settings.retention,
             )?;
+            if let Some(workflow) = descriptor.workflows.iter().find(|one| one.name == full) {
+                for path in &settings.secret {
+                    path.check(workflow)
+                        .map_err(|error| ManifestError::Secret {
+                            workflow: name.clone(),
+                            path: path.to_string(),
+                            expected: error.to_string(),
+                        })?;
+                }
+            }
             checked.workflows.insert(full.to_owned(), settings.clone());
             if let Some(retry) = checked.retry_of(full) {
                 retry.check().map_err(|error| refuse(Some(name), error))?;

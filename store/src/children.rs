@@ -106,18 +106,52 @@ pub async fn child_state(
     })
 }
 
-/// Tells one parent of all its children that have ended. False: there was nobody to be told.
-pub async fn tell_parent(store: &Store) -> Result<bool, StoreError> {
-    let told = sqlx::query_scalar!(r#"select dacapo.tell_parent() as "told!""#)
+/// Parents of children that have ended, of up to `max` children: they are to be told. A look at the table, which takes long while somebody holds
+/// an old snapshot: so it is for many of them, and each is found by its key after that.
+pub async fn parents_to_tell(store: &Store, max: u32) -> Result<Vec<RunId>, StoreError> {
+    let max = i32::try_from(max).unwrap_or(i32::MAX);
+    let parents = sqlx::query_scalar!(r#"select dacapo.parents_to_tell($1) as "parents!""#, max)
+        .fetch_one(store.pool())
+        .await?;
+    Ok(parents.into_iter().map(RunId).collect())
+}
+
+/// Tells a parent of all its children that have ended. False: somebody else is at it, or has done it.
+pub async fn tell_parent(store: &Store, parent: RunId) -> Result<bool, StoreError> {
+    let told = sqlx::query_scalar!(r#"select dacapo.tell_parent($1) as "told!""#, parent.0)
         .fetch_one(store.pool())
         .await?;
     Ok(told > 0)
 }
 
-/// Cancels one child whose parent has ended or is being cancelled. False: there was none.
-pub async fn cancel_child(store: &Store) -> Result<bool, StoreError> {
-    let cancelled = sqlx::query_scalar!(r#"select dacapo.cancel_child() as "cancelled!""#)
+/// Up to `max` parents that have ended or are being cancelled, whose children are to be cancelled.
+pub async fn parents_to_leave(store: &Store, max: u32) -> Result<Vec<RunId>, StoreError> {
+    let max = i32::try_from(max).unwrap_or(i32::MAX);
+    let parents = sqlx::query_scalar!(r#"select dacapo.parents_to_leave($1) as "parents!""#, max)
         .fetch_one(store.pool())
         .await?;
-    Ok(cancelled)
+    Ok(parents.into_iter().map(RunId).collect())
+}
+
+/// What a try to cancel a child came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftChild {
+    /// One was cancelled; there may be more.
+    Cancelled,
+    /// The parent has no child that is to be cancelled.
+    None,
+    /// Somebody else is at it, or has done it.
+    NotNoted,
+}
+
+/// Cancels one child of a parent that has ended or is being cancelled.
+pub async fn cancel_child(store: &Store, parent: RunId) -> Result<LeftChild, StoreError> {
+    let cancelled = sqlx::query_scalar!("select dacapo.cancel_child($1)", parent.0)
+        .fetch_one(store.pool())
+        .await?;
+    Ok(match cancelled {
+        Some(true) => LeftChild::Cancelled,
+        Some(false) => LeftChild::None,
+        None => LeftChild::NotNoted,
+    })
 }

@@ -34,7 +34,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// A pooled connection that has rested for so long is tried before it is used.
 const RESTED: Duration = Duration::from_secs(1);
 
-/// How long a server may take to answer then.
+/// How long a server may take to answer then, and to answer what was left unanswered when a pooled connection was given back: until then that one
+/// has its place in the pool.
 const PING_MAX: Duration = Duration::from_secs(2);
 
 /// A handle on one database. Cheap to clone.
@@ -70,10 +71,34 @@ pub async fn in_time<T, E: From<StoreError>>(
     }
 }
 
+/// Whether a URL names several hosts, as `one:5432,two:5433` or `?host=one,two`. As text: with several ports nobody can read it as a URL.
+fn names_several_hosts(url: &str) -> bool {
+    let is_list = |text: &str| text.contains(',') || text.to_ascii_lowercase().contains("%2c");
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = rest
+        .split_once('/')
+        .map_or(rest, |(authority, _)| authority);
+    // A password may hold anything.
+    let hosts = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, hosts)| hosts);
+    is_list(hosts)
+        || query.split('&').any(|pair| {
+            pair.split_once('=').is_some_and(|(key, value)| {
+                ["host", "hostaddr", "port"].contains(&key) && is_list(value)
+            })
+        })
+}
+
 /// How to reach the database at `url`.
 fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    let options: PgConnectOptions = url.parse().map_err(StoreError::Refused)?;
-    if options.get_host().contains(',') {
+    let options: Result<PgConnectOptions, _> = url.parse();
+    // What the environment says counts, too, where the URL says nothing.
+    let is_list = options
+        .as_ref()
+        .is_ok_and(|known| known.get_host().contains(','));
+    if is_list || names_several_hosts(url) {
         let message = "it names several hosts: expected one that always leads to the primary, such as a proxy's, a pooler's, or a name or address \
                        that moves with it";
         return Err(StoreError::Refused(sqlx::Error::Configuration(
@@ -81,6 +106,7 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         )));
     }
     Ok(options
+        .map_err(StoreError::Refused)?
         .application_name("dacapo")
         .options(LOOK_UPS)
         .options(LOST_CLIENTS)
@@ -115,6 +141,17 @@ impl Store {
                     }
                     let ping = tokio::time::timeout(PING_MAX, connection.ping()).await;
                     Ok(matches!(ping, Ok(Ok(()))))
+                })
+            })
+            // Before it is given back the pool waits for whatever its user did not, without an end. One that was given up because nothing was
+            // answered would keep its place for a quarter of an hour. The pool then tries each one, without an end, too: one that dies in that
+            // very round trip does keep it.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    match tokio::time::timeout(PING_MAX, connection.flush()).await {
+                        Ok(answered) => answered.map(|()| true),
+                        Err(late) => Err(sqlx::Error::Io(late.into())),
+                    }
                 })
             })
             .connect_lazy_with(options.clone());
@@ -218,6 +255,14 @@ mod tests {
         for url in [
             "postgres://one,two/app",
             "postgres://user@localhost/app?host=one,two",
+            "postgres://one:5432,two:5433/app",
+            "postgres://one:5432,two/app",
+            "postgres://one,two:5433/app",
+            "postgresql://user:pass@one:5432,two:5433,three:5434/app?sslmode=disable",
+            "postgres://user:p,ss@one:5432,two:5433",
+            "postgres://[::1]:5432,[::2]:5433/app",
+            "postgres://user@/app?host=one%2Ctwo&port=5432%2c5433",
+            "postgres://user@one/app?port=5432,5433",
         ] {
             let error = options(url).unwrap_err();
             assert!(
@@ -228,5 +273,18 @@ mod tests {
                 error.reason()
             );
         }
+    }
+    #[test]
+    fn commas_elsewhere_in_a_url_name_no_hosts() {
+        for url in [
+            "postgres://user:p,ss@one:5432/app",
+            "postgres://one/a,b",
+            "postgres://user@one/app?application_name=a,b",
+            "postgres://user@%2Frun%2Fpostgresql/app",
+        ] {
+            assert!(options(url).is_ok(), "{url}");
+        }
+        let error = options("postgres://one:port/app").unwrap_err();
+        assert!(!error.reason().contains("several"), "{}", error.reason());
     }
 }

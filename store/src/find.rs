@@ -17,6 +17,8 @@ pub struct FindRuns<'a> {
     pub status: Option<Status>,
     /// Only of this workflow (full name).
     pub workflow: Option<&'a str>,
+    /// Only of workflows whose full names are like one of these patterns of SQL.
+    pub workflows_like: Option<&'a [String]>,
     /// Only of deployments with this number.
     pub deployment: Option<i32>,
     /// Only with all of these labels.
@@ -39,7 +41,12 @@ impl FindRuns<'_> {
             Some(Status::Running | Status::Paused | Status::Blocked) => "task",
             Some(Status::Queued | Status::Suspended) if self.labels.is_none() => "task",
             _ if self.labels.is_some() => "label",
-            _ if self.workflow.is_some() || self.deployment.is_some() => "code",
+            _ if self.workflow.is_some()
+                || self.workflows_like.is_some()
+                || self.deployment.is_some() =>
+            {
+                "code"
+            }
             _ => "creation",
         }
     }
@@ -89,7 +96,8 @@ pub async fn list_runs(
                 time.map(Time) as _,
                 id,
                 i64::from(limit),
-                find.way()
+                find.way(),
+                find.workflows_like
             )
             .fetch_all(&mut *transaction)
             .await?
@@ -135,7 +143,8 @@ pub async fn count_runs(
         find.labels_text()?,
         find.failure,
         find.created_since.map(Time) as _,
-        find.created_before.map(Time) as _
+        find.created_before.map(Time) as _,
+        find.workflows_like
     )
     .fetch_all(&mut *transaction)
     .await?;
@@ -147,6 +156,53 @@ pub async fn count_runs(
                 .parse()
                 .map_err(|_| StoreError::Unreadable(format!("unknown status {:?}", row.status)))?;
             Ok((status, u64::try_from(row.runs).unwrap_or(0)))
+        })
+        .collect()
+}
+
+/// How many runs of a status were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// How many at least.
+    pub runs: u64,
+    /// There are no more.
+    pub is_all: bool,
+}
+
+/// How many runs there are in each status, whatever the filter says of statuses, as far as `rows` rows of each kind tell.
+pub async fn count_runs_up_to(
+    store: &Store,
+    find: &FindRuns<'_>,
+    rows: u32,
+) -> Result<BTreeMap<Status, Counted>, StoreError> {
+    let mut transaction = store.planned_anew().await?;
+    let counted = sqlx::query_file!(
+        "sql/run/count_up_to.sql",
+        find.namespace,
+        find.workflow,
+        find.deployment,
+        find.labels_text()?,
+        find.failure,
+        find.created_since.map(Time) as _,
+        find.created_before.map(Time) as _,
+        i64::from(rows),
+        find.workflows_like
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    counted
+        .into_iter()
+        .map(|row| {
+            let status = row
+                .status
+                .parse()
+                .map_err(|_| StoreError::Unreadable(format!("unknown status {:?}", row.status)))?;
+            let counted = Counted {
+                runs: u64::try_from(row.runs).unwrap_or(0),
+                is_all: row.is_all,
+            };
+            Ok((status, counted))
         })
         .collect()
 }

@@ -717,6 +717,7 @@ fn payload_of(outcome: &Outcome) -> Option<String> {
 pub async fn find_flush(
     connection: &mut StoreConnection,
     worker: WorkerId,
+    fence: i16,
     writes: &[RunWrites],
 ) -> Result<Option<FlushResult>, StoreError> {
     // A flush is written whole or not at all, so any one of its rows tells, but for an open one that is still open.
@@ -780,6 +781,18 @@ pub async fn find_flush(
     )
     .fetch_all(&mut connection.0)
     .await?;
+    // Asked last: a fence that is open now was so before. Runs that were taken over since it was renewed are gone, too, and their rows may be
+    // those of others.
+    let is_open: bool = sqlx::query_scalar(
+        "select exists (select from dacapo.fence where worker_id = $1 and connection = $2 and open)",
+    )
+    .bind(worker.0)
+    .bind(fence)
+    .fetch_one(&mut connection.0)
+    .await?;
+    if !is_open {
+        return Ok(Some(FlushResult::Fenced));
+    }
     let gone: Vec<RunId> = ending
         .into_iter()
         .filter(|run| !held.contains(run))

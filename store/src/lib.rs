@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod children;
 mod code;
 mod columns;
@@ -31,10 +32,17 @@ mod sql_steps;
 mod time;
 mod transfer;
 mod unblock;
+mod workers;
 
+pub use access::{
+    AuditNote, AuditRow, FindAudit, FoundSession, FoundToken, Grant, Hash, MadeToken, NewToken,
+    SessionOf, TokenRow, begin_session, create_token, end_session, find_session, find_token,
+    has_tokens, list_audit, list_tokens, manifests, note_audit, note_token_used, revoke_token,
+    run_for_access, sweep_audit,
+};
 pub use children::{
-    ChildState, ChildWorkflow, cancel_child, child_state, find_child_workflow, has_queue,
-    tell_parent,
+    ChildState, ChildWorkflow, LeftChild, cancel_child, child_state, find_child_workflow,
+    has_queue, parents_to_leave, parents_to_tell, tell_parent,
 };
 pub use code::{ActiveWorkflow, DeploymentRow, WorkflowRow};
 pub use code::{
@@ -49,7 +57,7 @@ pub use deployments::{
 };
 pub use doctor::{Examination, Finding, ServingDeployment, examine, serving_deployments};
 pub use error::StoreError;
-pub use find::{FindRuns, PageAt, count_runs, list_runs};
+pub use find::{Counted, FindRuns, PageAt, count_runs, count_runs_up_to, list_runs};
 pub use going_back::{
     InterventionRow, OpenRow, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
     count_retriable, count_with_step, deployment_of, interventions, note, open_rows, plan_retry,
@@ -62,15 +70,16 @@ pub use migrate::{
 };
 pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
-    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, QueueBeat, RenewedFence,
-    TakeOver, Woken, claim, close_expired_fences, close_own_fences, expire, hand_back, heartbeat,
-    look, note_alone, read_journal_once, register, renew_fence, retire, take_over, vacuum_queue,
-    wake_due,
+    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, Looks, QueueBeat,
+    RenewedFence, TakeOver, Timers, Woken, claim, close_expired_fences, close_own_fences, expire,
+    hand_back, heartbeat, look, note_alone, read_journal_once, register, renew_fence, retire,
+    take_over, vacuum_queue, wake_due,
 };
 pub use queues::{
-    Admitted, Begins, DeletedQueue, LimitChange, Placing, PlacingDefaults, QueueChange, QueueRow,
-    Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill, is_queue, list_queues,
-    pause_queue, pause_workflow, paused_workflows, resume_workflow, set_queue, standstill, take_up,
+    Admitted, Begins, DeletedQueue, FleetRow, LimitChange, Placing, PlacingDefaults, QueueChange,
+    QueueDepth, QueueRow, Rate, Standstill, admit, begin_standstill, delete_queue, end_standstill,
+    fleet, is_queue, list_queues, pause_queue, pause_workflow, paused_workflows, queue_depths,
+    resume_workflow, set_queue, standstill, take_up,
 };
 pub use requests::{
     Cancelled, Killed, NotSent, Paused, Refusal, Request, Requested, Resumed, SendEvent, SentEvent,
@@ -99,3 +108,4 @@ pub use sql_steps::{
 pub use time::Time;
 pub use transfer::{Imported, export_run, import_run};
 pub use unblock::{NEWER_COMPONENT, missing_secrets, unblock_newer, unblock_secrets};
+pub use workers::{WorkerRow, list_workers};

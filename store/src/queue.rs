@@ -129,8 +129,6 @@ pub async fn claim(
     fence: i16,
     claim: &Claim,
 ) -> Result<ClaimedRuns, StoreError> {
-    // 'epoch' stands for "from the very first": no run of ours is older.
-    let time = |floor: Option<Timestamp>| Time(floor.unwrap_or(Timestamp::from_micros(0)));
     let mut claimed = ClaimedRuns::default();
     if let ([(None, floor)], false) = (claim.sources.as_slice(), claim.has_paused_workflows) {
         let rows = sqlx::query_file!(
@@ -138,7 +136,7 @@ pub async fn claim(
             worker.0,
             fence,
             i64::from(claim.max),
-            time(*floor) as _
+            place(*floor) as _
         )
         .fetch_all(&mut connection.0)
         .await?;
@@ -147,11 +145,7 @@ pub async fn claim(
         }
         return Ok(claimed);
     }
-    let (queues, floors): (Vec<Option<i32>>, Vec<Time>) = claim
-        .sources
-        .iter()
-        .map(|(queue, floor)| (*queue, time(*floor)))
-        .unzip();
+    let (queues, floors) = lines_of(&claim.sources);
     let rows = sqlx::query_file!(
         "sql/task_ready/claim_sources.sql",
         worker.0,
@@ -330,15 +324,43 @@ pub struct QueueBeat {
     pub has_held: bool,
 }
 
+/// Where a heartbeat looks for what is to be done.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    /// Lines, as in [`Claim::sources`].
+    pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
+    /// Timers and deadlines.
+    pub timers: Timers,
+}
+
+/// Which timers are looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timers {
+    /// Those from this time on; none: all.
+    pub from: Option<Timestamp>,
+    /// The next one is looked for so far ahead of now.
+    pub ahead: Duration,
+}
+
 /// Renews a worker's lease. None: the worker was fenced.
 pub async fn heartbeat(
     connection: &mut StoreConnection,
     worker: WorkerId,
     lease: Duration,
+    looks: &Looks,
 ) -> Result<Option<Heartbeat>, StoreError> {
-    let row = sqlx::query_file!("sql/worker/heartbeat.sql", worker.0, millis(lease))
-        .fetch_optional(&mut connection.0)
-        .await?;
+    let (lines, floors) = lines_of(&looks.sources);
+    let row = sqlx::query_file!(
+        "sql/worker/heartbeat.sql",
+        worker.0,
+        millis(lease),
+        &lines as _,
+        &floors as _,
+        looks.timers.from.map(Time) as _,
+        millis(looks.timers.ahead)
+    )
+    .fetch_optional(&mut connection.0)
+    .await?;
     Ok(row.map(|row| Heartbeat {
         now: row.now.0,
         signalled: row.signalled.into_iter().map(RunId).collect(),
@@ -413,6 +435,8 @@ pub async fn retire(connection: &mut StoreConnection, worker: WorkerId) -> Resul
 pub struct Woken {
     /// Runs that were moved into the queue.
     pub woken: u64,
+    /// Some of them may stand further in front than where the last claim looked.
+    pub first: bool,
     /// When the next one is due.
     pub next_due: Option<Timestamp>,
     /// The database's time.
@@ -420,12 +444,22 @@ pub struct Woken {
 }
 
 /// Moves up to `limit` runs whose time has come into the queue.
-pub async fn wake_due(connection: &mut StoreConnection, limit: u32) -> Result<Woken, StoreError> {
-    let row = sqlx::query_file!("sql/task_suspended/wake_due.sql", i64::from(limit))
-        .fetch_one(&mut connection.0)
-        .await?;
+pub async fn wake_due(
+    connection: &mut StoreConnection,
+    limit: u32,
+    timers: Timers,
+) -> Result<Woken, StoreError> {
+    let row = sqlx::query_file!(
+        "sql/task_suspended/wake_due.sql",
+        i64::from(limit),
+        timers.from.map(Time) as _,
+        millis(timers.ahead)
+    )
+    .fetch_one(&mut connection.0)
+    .await?;
     Ok(Woken {
         woken: u64::try_from(row.woken).unwrap_or(0),
+        first: row.first,
         next_due: row.next_due.map(|due| due.0),
         now: row.now.0,
     })
@@ -446,12 +480,15 @@ pub async fn expire(
     limit: u32,
     failure: &Failure,
     again: Duration,
+    timers: Timers,
 ) -> Result<Expired, StoreError> {
     let row = sqlx::query_file!(
         "sql/deadline/expire.sql",
         i64::from(limit),
         failure.to_json(),
-        millis(again)
+        millis(again),
+        timers.from.map(Time) as _,
+        millis(timers.ahead)
     )
     .fetch_one(&mut connection.0)
     .await?;
@@ -516,6 +553,16 @@ pub async fn vacuum_queue(store: &Store) -> Result<(), StoreError> {
         connection.execute(statement).await?;
     }
     Ok(())
+}
+
+/// A place in line from which on it is looked at. 'epoch' stands for "from the very first": no run of ours is older.
+fn place(floor: Option<Timestamp>) -> Time {
+    Time(floor.unwrap_or(Timestamp::from_micros(0)))
+}
+
+fn lines_of(sources: &[(Option<i32>, Option<Timestamp>)]) -> (Vec<Option<i32>>, Vec<Time>) {
+    let lines = sources.iter();
+    lines.map(|(queue, floor)| (*queue, place(*floor))).unzip()
 }
 
 fn millis(duration: Duration) -> i64 {

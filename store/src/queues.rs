@@ -80,6 +80,23 @@ pub struct QueueRow {
     pub suspended: u64,
 }
 
+/// What waits in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Its namespace; empty for what is in no named one.
+    pub namespace: String,
+    /// Its name; [`DEFAULT_QUEUE`] for what is in no named one, of all namespaces.
+    pub name: String,
+    /// Runs that wait, for their turn or for a worker, as far as they were counted.
+    pub waiting: u64,
+    /// Runs that a worker plays.
+    pub running: u64,
+    /// Since when the one that is next in line waits.
+    pub oldest: Option<Timestamp>,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
 /// Where a run is placed in the queues, and when. By default at once, in no named queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placing<'a> {
@@ -196,6 +213,30 @@ pub async fn list_queues(
         .collect())
 }
 
+/// The workers as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FleetRow {
+    /// Workers whose lease is not over.
+    pub workers: u64,
+    /// Runs that workers hold.
+    pub running: u64,
+    /// Runs that are blocked.
+    pub blocked: u64,
+}
+
+/// How the workers stand. What would be counted beyond `counted_max` blocked runs is not.
+pub async fn fleet(store: &Store, counted_max: u32) -> Result<FleetRow, StoreError> {
+    let row = sqlx::query_file!("sql/worker/fleet.sql", i64::from(counted_max))
+        .fetch_one(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(FleetRow {
+        workers: number(row.workers),
+        running: number(row.running),
+        blocked: number(row.blocked),
+    })
+}
+
 /// Pauses a queue, or lets it go on. False: there is no such queue.
 pub async fn pause_queue(
     store: &Store,
@@ -280,6 +321,29 @@ pub async fn admit(
         is_more: row.is_more,
         is_busy: row.is_busy,
     })
+}
+
+/// What waits in each queue of a namespace, and in none; no more than `rows` rows of each kind are counted.
+pub async fn queue_depths(
+    store: &Store,
+    namespace: Option<&str>,
+    rows: u32,
+) -> Result<Vec<QueueDepth>, StoreError> {
+    let found = sqlx::query_file!("sql/queue/depths.sql", namespace, i64::from(rows))
+        .fetch_all(store.pool())
+        .await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(found
+        .into_iter()
+        .map(|row| QueueDepth {
+            namespace: row.namespace,
+            name: row.name,
+            waiting: number(row.waiting),
+            running: number(row.running),
+            oldest: row.oldest.map(|at| at.0),
+            now: row.now.0,
+        })
+        .collect())
 }
 
 /// Pauses a workflow (full name). False: it is paused already.

@@ -170,6 +170,8 @@ pub struct RunRow {
     pub namespace: String,
     /// Full name of its workflow.
     pub workflow: String,
+    /// Its deployment.
+    pub deployment: DeploymentId,
     /// Package of its deployment.
     pub package: String,
     /// Number of its deployment.
@@ -226,6 +228,7 @@ macro_rules! run_row {
             id: RunId(row.id),
             namespace: row.namespace,
             workflow: row.workflow,
+            deployment: dacapo_model::DeploymentId(row.deployment_id),
             package: row.package,
             number: row.number,
             status: row.status.parse().map_err(|_| unreadable())?,

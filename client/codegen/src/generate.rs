@@ -19,9 +19,16 @@ use crate::shapes::{JSON, Shapes};
 /// What is wrong with the WIT, or with a workflow in it, and where.
 pub fn from_path(path: &Path) -> Result<String, String> {
     let mut resolve = Resolve::default();
-    let (main, sources) = resolve
-        .push_path(path)
-        .map_err(|error| format!("cannot read the WIT at {}: {error:#}", path.display()))?;
+    let (main, sources) = match resolve.push_path(path) {
+        Ok(read) => read,
+        Err(error) => {
+            let error = resolve.render_error(&error);
+            return Err(format!(
+                "cannot read the WIT at {}: {error}",
+                path.display()
+            ));
+        }
+    };
     let workflows = workflow_interfaces(&resolve, main, None);
     let mut code = code(&resolve, main, &workflows, &|_| true)?;
     for source in sources.paths() {

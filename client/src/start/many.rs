@@ -1,6 +1,7 @@
 //! Starting many runs at once: all of them, or none.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use dacapo_store::{StartResult, StartRun};
 
@@ -84,11 +85,26 @@ impl Client {
         if starts.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(remote) = self.remote() {
+            let started = remote.start_many(name, starts).await?;
+            let started = started.into_iter().map(|started| Started {
+                id: started.run,
+                created: started.created,
+                workflow: started.workflow,
+                deployment: started.deployment,
+                decode,
+            });
+            return Ok(started.collect());
+        }
         // The same ids for all tries: a try whose answer was lost is found by the next one.
         let fresh: Vec<RunId> = starts.iter().map(|_| RunId::new()).collect();
         'tries: for _ in 0..super::TRIES_MAX {
             let resolution = self.resolve_all(name).await?;
             let full_name = resolution.name();
+            for (index, (_, options)) in starts.iter().enumerate() {
+                let checked = self.check_start(full_name, &options.labels);
+                checked.map_err(|error| error.in_many(index))?;
+            }
             let ids: Vec<RunId> = starts
                 .iter()
                 .zip(&fresh)
@@ -113,11 +129,25 @@ impl Client {
                 }
             }
 
-            let conflict = |index: usize, existing: &str| ClientError::KeyConflict {
-                key: starts[index].1.key.clone().unwrap_or_default(),
-                run: ids[index],
-                existing: shortened(existing),
-                given: shortened(payloads[index].as_str()),
+            let mut secrets = HashMap::new();
+            for index in 0..starts.len() {
+                let deployment = target(index).deployment;
+                if let Entry::Vacant(vacant) = secrets.entry(deployment) {
+                    vacant.insert(self.secrets_of(deployment, full_name).await?);
+                }
+            }
+            let conflict = |index: usize, existing: &str| {
+                let secrets = &secrets[&target(index).deployment];
+                let shown = |text: &str| {
+                    let payload = Payload::from_trusted(text.to_owned());
+                    shortened(secrets.input(payload).as_str())
+                };
+                ClientError::KeyConflict {
+                    key: starts[index].1.key.clone().unwrap_or_default(),
+                    run: ids[index],
+                    existing: shown(existing),
+                    given: shown(payloads[index].as_str()),
+                }
             };
             // Two starts with one key are one run, as they would be one after the other.
             let mut first_of: HashMap<RunId, usize> = HashMap::with_capacity(ids.len());

@@ -94,7 +94,11 @@ def from_wit(failure: wit.Failure) -> Failure:
 def to_wit(error: BaseException) -> wit.Failure:
     """The failure that an exception is."""
     if isinstance(error, Failure):
-        details = None if error.details is None else json.dumps(error.details, allow_nan=False)
+        try:
+            details = None if error.details is None else json.dumps(error.details, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as problem:
+            message = f"{error.message} (the details of this failure cannot be recorded: {problem})"
+            return wit.Failure("encode", message, False, None)
         return wit.Failure(error.code, error.message, error.retryable, details)
     # Any other error may be gone at the next try, unless it says that the code is wrong.
     import traceback

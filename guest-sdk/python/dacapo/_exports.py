@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from componentize_py_types import Err
 from wit_world.imports import context, types
 
-from . import _logging, _random
-from ._errors import Failure, WorkflowError
+from . import _logging, _random, _shapes
+from ._errors import Failure, WorkflowError, to_wit
 
 C = TypeVar("C", bound=type)
 
@@ -26,34 +26,41 @@ def workflows(implementation: C) -> C:
     """
     for name, method in vars(implementation).copy().items():
         if callable(method) and not name.startswith("_"):
-            setattr(implementation, name, _workflow(method))
+            setattr(implementation, name, _workflow(name, method))
     return implementation
 
 
-def _workflow(method: Callable[..., Any]) -> Callable[..., Any]:
+def _workflow(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def played(*arguments: Any) -> Any:
         # The interpreter's state was frozen when the component was built.
         _random.reseed()
         _logging.install()
         try:
-            return method(*arguments)
-        except WorkflowError as error:
-            raise Err(error.value) from None
+            try:
+                output = method(*arguments)
+            except WorkflowError as error:
+                raise Err(_shapes.fit(name, "error", error.value)) from None
+            except Err as error:
+                _shapes.fit(name, "error", error.value)
+                raise
+            return _shapes.fit(name, "output", output)
         except Err:
             raise
-        except Exception as error:
+        # Who leaves the interpreter leaves the workflow.
+        except BaseException as error:
             context.fail(_uncaught(error))
             raise
 
     return played
 
 
-def _uncaught(error: Exception) -> types.Failure:
+def _uncaught(error: BaseException) -> types.Failure:
     trace = json.dumps({"trace": "".join(traceback.format_exception(error))})
     if isinstance(error, Failure):
         # What a step has failed with says already where that was.
-        details = trace if error.details is None else json.dumps(error.details)
-        return types.Failure(error.code, error.message, error.retryable, details)
+        failure = to_wit(error)
+        details = trace if failure.details is None else failure.details
+        return types.Failure(failure.code, failure.message, failure.retryable, details)
     message = "".join(traceback.format_exception_only(error)).strip()
     return types.Failure("exception", message, False, trace)

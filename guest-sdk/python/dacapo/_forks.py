@@ -89,7 +89,7 @@ def _fork(name: str, count: int, options: Any, work: Callable[[int], Any]) -> fo
     outcome: Any
     try:
         outcome = Ok(_json.encode(work(side.value), f"what a branch of `{name}` returned"))
-    except Exception as error:
+    except BaseException as error:
         outcome = Err(to_wit(error))
     forks.branch_end(outcome)
     raise AssertionError("branch_end does not return")

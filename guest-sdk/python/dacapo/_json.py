@@ -20,7 +20,40 @@ def encode(value: Any, what: str) -> str:
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Fatal(f"{what} cannot be recorded as JSON: {error}", code="encode") from error
+        try:
+            path = _path(value, frozenset())
+        except RecursionError:
+            path = None
+        at = f" at {path!r}:" if path else ""
+        raise Fatal(f"{what} cannot be recorded as JSON:{at} {error}", code="encode") from error
+
+
+def _path(value: Any, above: frozenset[int]) -> str | None:
+    """Where in a value is what JSON cannot carry: `items[2].price`; None if it carries all of it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = _plain(value)
+    if isinstance(value, dict):
+        parts = [(f".{name}", name, item) for name, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"[{index}]", None, item) for index, item in enumerate(value)]
+    else:
+        return None if _carried(value) else ""
+    if id(value) in above:
+        return ""
+    for at, name, item in parts:
+        is_name = name is None or isinstance(name, (str, int, float))
+        inner = _path(item, above | {id(value)}) if is_name else ""
+        if inner is not None:
+            return f"{at}{inner}".removeprefix(".") if not above else f"{at}{inner}"
+    return None
+
+
+def _carried(value: Any) -> bool:
+    try:
+        _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

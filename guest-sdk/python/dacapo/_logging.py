@@ -23,6 +23,9 @@ class _ToRun(logging.Handler):
         wit.log(_level(record.levelno), message, fields)
 
 
+_LEVELS = {level.name.lower(): level for level in wit.Level}
+
+
 def _level(number: int) -> wit.Level:
     if number >= logging.ERROR:
         return wit.Level.ERROR
@@ -43,7 +46,9 @@ def log(
     **fields: object,
 ) -> None:
     """Writes a line to the run's log, with fields for programs. `logging` goes there, too."""
-    wit.log(wit.Level[level.upper()], message, [(name, str(value)) for name, value in fields.items()])
+    if level not in _LEVELS:
+        raise ValueError(f"log() has the levels {', '.join(_LEVELS)}, and not {level!r}")
+    wit.log(_LEVELS[level], str(message), [(name, str(value)) for name, value in fields.items()])
 
 
 def install() -> None:

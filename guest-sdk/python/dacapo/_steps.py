@@ -130,7 +130,7 @@ def step(name: Any = None, body: Any = None, /, **options: Any) -> Any:
 def _name_of(function: Callable[..., Any]) -> str:
     name = function.__name__
     if not name.isidentifier():
-        raise Fatal("a step needs a name: step('charge', lambda: ...)")
+        raise Fatal("a step needs a name: step('charge', lambda: ...)", code="misuse")
     return name.replace("_", "-")
 
 
@@ -151,15 +151,16 @@ def _run(name: str, body: Callable[..., Any], options: dict[str, Any]) -> Any:
         value = body(Attempt(attempt.number())) if _takes_attempt(body) else body()
         if inspect.iscoroutine(value):
             value.close()
-            raise Fatal("a step's body is a plain function; there is nothing to await in a workflow")
+            raise Fatal(
+                f"the body of step `{name}` is an async function: write def, since there is nothing to await in a workflow",
+                code="misuse",
+            )
         outcome: Any = Ok(_json.encode(value, f"the outcome of step `{name}`"))
-    except Exception as error:
+    # `sys.exit` is a failure of the attempt like any other.
+    except BaseException as error:
         if isinstance(error, Retry) and error.after is not None:
             attempt.retry_after(milliseconds(error.after))
-        try:
-            outcome = Err(to_wit(error))
-        except (TypeError, ValueError) as encoding:
-            outcome = Err(to_wit(Fatal(f"the details of a failure cannot be recorded: {encoding}", code="encode")))
+        outcome = Err(to_wit(error))
     finally:
         _random.come_back()
     try:

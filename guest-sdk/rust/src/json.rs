@@ -232,6 +232,9 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Wide<A> {
     }
 }
 
+/// The name of the only member of what serde_json makes of a number then.
+const NUMBER: &str = "$serde_json::private::Number";
+
 /// The integer of which these are the digits, written as it is written.
 fn digits<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
     let value: T = text.parse().ok()?;
@@ -260,6 +263,21 @@ macro_rules! integer {
 
             fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
                 self.0.visit_unit()
+            }
+
+            // So serde_json hands over any number if somebody has turned on its feature `arbitrary_precision`.
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<V::Value, A::Error> {
+                if members.next_key::<String>()?.as_deref() != Some(NUMBER) {
+                    return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
+                }
+                let text: String = members.next_value()?;
+                match digits(&text) {
+                    Some(value) => self.0.$visit(value),
+                    None => match text.parse() {
+                        Ok(float) => self.0.visit_f64(float),
+                        Err(_) => Err(de::Error::invalid_type(de::Unexpected::Other("number"), &self)),
+                    },
+                }
             }
         }
     )*};
@@ -337,6 +355,23 @@ mod tests {
         );
         assert_eq!(parcel.raw.get(), r#""9007199254740993""#);
         assert_eq!(parcel.rest.weight, exact);
+    }
+
+    #[test]
+    fn integers_are_read_where_serde_json_keeps_all_digits() {
+        fn number<T: DeserializeOwned>(text: &str) -> Result<T, de::value::Error> {
+            let members = std::iter::once((NUMBER, text));
+            T::deserialize(Wide(de::value::MapDeserializer::new(members)))
+        }
+        assert_eq!(number("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(number("-9223372036854775808"), Ok(i64::MIN));
+        assert_eq!(number("7"), Ok(7_i64));
+        for text in ["18446744073709551616", "-1", "1.5", "1e3", "seven"] {
+            assert!(number::<u64>(text).is_err(), "{text}");
+        }
+        let other =
+            de::value::MapDeserializer::<_, de::value::Error>::new(std::iter::once(("id", "7")));
+        assert!(u64::deserialize(Wide(other)).is_err());
     }
 
     #[test]

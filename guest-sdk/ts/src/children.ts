@@ -4,7 +4,7 @@ import { none, offered, u64 } from "./engine";
 import { durable, fromWit } from "./failure";
 import { encode } from "./json";
 import { ended, read, wholeMs } from "./steps";
-import type { WaitOptions } from "./waits";
+import type { Endless, WaitOptions } from "./waits";
 
 const wit = offered(witModule);
 
@@ -40,8 +40,8 @@ export class Child<T> {
    *
    * @throws {Failure} the child's, with the code `child-cancelled` if it was cancelled.
    */
-  output(options: WaitOptions<T> & { timeoutMs: number }): Promise<T | undefined>;
-  output(options?: WaitOptions<T>): Promise<T>;
+  output(options?: WaitOptions<T> & Endless): Promise<T>;
+  output(options: WaitOptions<T>): Promise<T | undefined>;
   async output(options: WaitOptions<T> = {}): Promise<T | undefined> {
     const name = `${this.#name}-end`;
     ended(`the wait for child "${this.#name}"`);

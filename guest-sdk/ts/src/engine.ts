@@ -2,7 +2,8 @@
 
 declare const DACAPO_ENGINE: "quickjs" | "spidermonkey";
 
-const isQuickJs = DACAPO_ENGINE === "quickjs";
+/** The small engine. */
+export const isQuickJs = DACAPO_ENGINE === "quickjs";
 
 /** What stands for an option that is none. */
 export const none = (isQuickJs ? null : undefined) as never;

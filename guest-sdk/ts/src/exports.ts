@@ -1,9 +1,10 @@
 import * as contextModule from "dacapo:workflow/context@0.1.0";
 
 import { offered } from "./engine";
-import { Failure, WorkflowError, trace } from "./failure";
-import { settle } from "./promise";
-import { exact } from "./wide";
+import { Failure, WorkflowError, toWit, trace } from "./failure";
+import { log } from "./globals";
+import { Unhandled, settle } from "./promise";
+import { fit } from "./shape";
 
 const context = offered(contextModule);
 
@@ -26,18 +27,12 @@ export function workflows<W extends { [name in keyof W]: Workflow }>(implementat
     name,
     (input: never): unknown => {
       try {
-        return play(name, () => settle((workflow as Workflow).call(implementation, exact(name, "input", input))));
+        return play(name, () => settle((workflow as Workflow).call(implementation, fit(name, "input", input)), reportLost));
       } catch (error) {
         if (error instanceof WorkflowError) {
           throw error.value;
         }
-        context.fail({
-          code: error instanceof Failure ? error.code : "exception",
-          message: error instanceof Failure ? error.message : String(error),
-          retryable: error instanceof Failure && error.retryable,
-          // What a step has failed with says already where that was.
-          details: error instanceof Failure && error.details !== undefined ? JSON.stringify(error.details) : trace(error),
-        });
+        context.fail(uncaught(error));
         throw error;
       }
     },
@@ -45,13 +40,40 @@ export function workflows<W extends { [name in keyof W]: Workflow }>(implementat
   return Object.fromEntries(played) as W;
 }
 
+/** What ends a run that nobody catches. */
+function uncaught(error: unknown): ReturnType<typeof toWit> {
+  if (error instanceof Unhandled) {
+    const failure = uncaught(error.reason);
+    return { ...failure, message: `a promise that nothing awaits was rejected: ${failure.message}` };
+  }
+  try {
+    const failure = toWit(error);
+    const isFailure = error instanceof Failure;
+    return {
+      ...failure,
+      code: failure.code === "error" && !isFailure ? "exception" : failure.code,
+      retryable: isFailure && error.retryable,
+      // What a step has failed with says already where that was.
+      details: failure.details ?? trace(error),
+    };
+  } catch (problem) {
+    // Its details are no JSON.
+    return { code: "encode", message: `${error instanceof Error ? error.message : String(error)} (its details cannot be recorded: ${String(problem)})`, retryable: false, details: trace(error) };
+  }
+}
+
+/** A rejection in a step's body is not there when the run is played again, so it cannot decide how the run ends. */
+function reportLost(reason: unknown, step: string): void {
+  log("error", `a promise that nothing awaits was rejected in step "${step}": ${String(reason)}`, { trace: reason });
+}
+
 /** What goes out of a workflow is what its type can carry. */
 function play(name: string, workflow: () => unknown): unknown {
   try {
-    return exact(name, "output", workflow());
+    return fit(name, "output", workflow());
   } catch (error) {
     if (error instanceof WorkflowError) {
-      exact(name, "error", error.value);
+      fit(name, "error", error.value);
     }
     throw error;
   }

@@ -94,11 +94,34 @@ export function toWit(error: unknown): WitFailure {
     const details = error.details === undefined ? none : JSON.stringify(error.details);
     return { code: error.code, message: error.message, retryable: error.retryable, details };
   }
-  return { code: "error", message: String(error), retryable: true, details: trace(error) };
+  const { code, message } = thrownObject(error);
+  return { code: code ?? "error", message: message ?? String(error), retryable: true, details: trace(error) };
+}
+
+/** Who throws an object that is no error means its code and its message, if it has them. */
+function thrownObject(error: unknown): { code?: string; message?: string } {
+  if (typeof error !== "object" || error === null || error instanceof Error) {
+    return {};
+  }
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return {
+    code: typeof code === "string" && code !== "" ? code : undefined,
+    message: typeof message === "string" && message !== "" ? message : shown(error),
+  };
+}
+
+function shown(error: object): string {
+  try {
+    return `thrown: ${JSON.stringify(error)}`;
+  } catch {
+    return String(error);
+  }
 }
 
 /** Where something was thrown, as the details of a failure. */
 export function trace(error: unknown): string {
   const stack = error instanceof Error && typeof error.stack === "string" ? error.stack : "";
-  return JSON.stringify({ trace: stack.startsWith(String(error)) ? stack : `${String(error)}\n${stack}` });
+  const isObject = typeof error === "object" && error !== null && !(error instanceof Error);
+  const text = isObject ? shown(error) : String(error);
+  return JSON.stringify({ trace: stack.startsWith(text) ? stack : `${text}\n${stack}` });
 }

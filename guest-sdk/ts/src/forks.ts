@@ -2,9 +2,9 @@ import * as witModule from "dacapo:workflow/forks@0.1.0";
 import type { Joined } from "dacapo:workflow/forks@0.1.0";
 
 import { none, offered } from "./engine";
-import { Failure, durable, fromWit, toWit } from "./failure";
+import { Failure, durable, fromWit } from "./failure";
 import { encode } from "./json";
-import { ended } from "./steps";
+import { ended, failureOf } from "./steps";
 
 const wit = offered(witModule);
 
@@ -94,7 +94,7 @@ async function fork(
   try {
     outcome = { tag: "ok", val: encode(await work(side.val), `what a branch of "${name}" returned`) };
   } catch (error) {
-    outcome = { tag: "err", val: toWit(error) };
+    outcome = { tag: "err", val: failureOf(error, `a branch of "${name}"`) };
   }
   wit.branchEnd(outcome);
   throw new Error("branch-end does not return");

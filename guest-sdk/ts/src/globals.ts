@@ -10,11 +10,16 @@ import { WorkflowPromise } from "./promise";
 const wit = offered(witModule);
 const random = offered(randomModule);
 
+const LEVELS: readonly string[] = ["trace", "debug", "info", "warn", "error"] satisfies Level[];
+
 /** Writes a line to the run's log. */
 export function log(level: Level, message: string, fields: Record<string, unknown> = {}): void {
+  if (!LEVELS.includes(level)) {
+    throw new TypeError(`log: expected a level of ${LEVELS.join(", ")}, got ${show(level)}`);
+  }
   wit.log(
     level,
-    message,
+    show(message),
     Object.entries(fields).map(([name, value]) => [name, show(value)]),
   );
 }
@@ -81,6 +86,10 @@ function refuseTimer(): never {
   throw new Error("a workflow has no timers: await sleep(name, ms) is durable");
 }
 
+function refuseFetch(): never {
+  throw new Error('requests are sent by the kit, in a step: import { fetch } from "dacapo"');
+}
+
 /** Puts them in their places. */
 export function install(): void {
   const line =
@@ -98,6 +107,7 @@ export function install(): void {
       warn: line("warn"),
     },
     crypto: { getRandomValues: fill, randomUUID: uuid },
+    fetch: refuseFetch,
     setInterval: refuseTimer,
     setTimeout: refuseTimer,
   };

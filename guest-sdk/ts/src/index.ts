@@ -19,5 +19,5 @@ export { fetch, Response, type FetchOptions } from "./http";
 export { placeholder, reveal } from "./secrets";
 export { execute, query, type Param, type Row } from "./sql";
 export { step, type Attempt, type StepOptions } from "./steps";
-export { pause, sleep, sleepUntil, waitFor, waitForAny, type WaitOptions } from "./waits";
+export { pause, sleep, sleepUntil, waitFor, waitForAny, type Came, type Endless, type Parsers, type WaitOptions } from "./waits";
 export { workflows } from "./exports";

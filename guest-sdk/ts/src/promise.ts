@@ -11,11 +11,31 @@ type State = "pending" | "following" | "fulfilled" | "rejected";
 
 const reactions: Reaction[] = [];
 
+/** Promises that were rejected while nothing was there to react. */
+let lost: { readonly isAwaited: boolean; readonly step: string | undefined; readonly value: unknown }[] = [];
+
+/** The step whose body is running. */
+export const playing: { step: string | undefined } = { step: undefined };
+
+/** A promise was rejected, and nothing ever awaited it. */
+export class Unhandled extends Error {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    super(`a promise that nothing awaits was rejected: ${String(reason)}`);
+    this.reason = reason;
+  }
+}
+
 /** A promise by the rules of the language, with a queue of reactions of its own. */
 export class WorkflowPromise<T> implements PromiseLike<T> {
   state: State = "pending";
   value: unknown;
   private waiting: Reaction[] = [];
+  /** Whether something reacts to it. */
+  isAwaited = false;
+  /** The step in whose body it was made. */
+  readonly step = playing.step;
 
   constructor(executor: (resolve: (value: T | PromiseLike<T>) => void, reject: (reason?: unknown) => void) => void) {
     const { resolve, reject } = this.resolvers();
@@ -70,6 +90,9 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
   private end(state: State, value: unknown): void {
     this.state = state;
     this.value = value;
+    if (state === "rejected" && !this.isAwaited) {
+      lost.push(this);
+    }
     reactions.push(...this.waiting);
     this.waiting = [];
   }
@@ -78,6 +101,7 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): WorkflowPromise<A | B> {
+    this.isAwaited = true;
     return new WorkflowPromise<A | B>((resolve, reject) => {
       const react = () => {
         const isFulfilled = this.state === "fulfilled";
@@ -240,9 +264,15 @@ function isObject(value: unknown): value is object {
   return (typeof value === "object" && value !== null) || typeof value === "function";
 }
 
-/** What a promise came to, after all reactions that there are have been run. */
-export function settle<T>(value: T | PromiseLike<T>): T {
+/**
+ * What a promise came to, after all reactions that there are have been run.
+ *
+ * Another promise that was rejected, and that nothing awaits, is thrown if all went well otherwise; what was made in a step's body is handed
+ * to `report`.
+ */
+export function settle<T>(value: T | PromiseLike<T>, report: (reason: unknown, step: string) => void): T {
   const promise = WorkflowPromise.resolve(value);
+  promise.isAwaited = true;
   // A loop by index: reactions bring new ones, and taking from the front would move the rest each time.
   for (let next = 0; next < reactions.length; next++) {
     reactions[next]!();
@@ -252,6 +282,17 @@ export function settle<T>(value: T | PromiseLike<T>): T {
     }
   }
   reactions.length = 0;
+  const unhandled = lost.filter((one) => !one.isAwaited);
+  lost = [];
+  for (const { step, value } of unhandled) {
+    if (step !== undefined) {
+      report(value, step);
+    }
+  }
+  const first = unhandled.find(({ step }) => step === undefined);
+  if (first !== undefined && promise.state !== "rejected") {
+    throw new Unhandled(first.value);
+  }
   if (promise.state === "fulfilled") {
     return promise.value as T;
   }

@@ -4,6 +4,7 @@ import * as witModule from "dacapo:workflow/steps@0.1.0";
 import { none, offered, u64 } from "./engine";
 import { Failure, Fatal, Retry, durable, fromWit, toWit } from "./failure";
 import { encode } from "./json";
+import { playing } from "./promise";
 
 const context = offered(contextModule);
 const wit = offered(witModule);
@@ -34,9 +35,6 @@ export interface Attempt {
 
 type Body<T> = (attempt: Attempt) => T | PromiseLike<T>;
 
-/** The step whose body is running. */
-let open: string | undefined;
-
 /**
  * Runs a step's body, or hands back what was recorded when it ran before.
  *
@@ -62,7 +60,7 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
     return read(name, state.val.val, options.parse);
   }
   const attempt = state.val;
-  open = name;
+  playing.step = name;
   let outcome: { tag: "ok"; val: string } | { tag: "err"; val: ReturnType<typeof toWit> };
   try {
     const value = await body({ number: attempt.number(), idempotencyKey: context.idempotencyKey() ?? "" });
@@ -71,15 +69,16 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
     if (error instanceof Retry && error.afterMs !== undefined) {
       attempt.retryAfter(u64(wholeMs(error.afterMs)));
     }
-    outcome = { tag: "err", val: failureOf(error, name) };
+    outcome = { tag: "err", val: failureOf(error, `step "${name}"`) };
   }
-  open = undefined;
+  playing.step = undefined;
   const recorded = durable(() => wit.stepEnd(attempt, outcome));
   return read(name, recorded, options.parse);
 }
 
 /** Nothing durable may be called while a step's body runs: two steps at once need branches. */
 export function ended(what: string): void {
+  const open = playing.step;
   if (open !== undefined) {
     const message =
       `${what} was called while step "${open}" is running: await one before the next; what is to happen at the same time ` +
@@ -88,11 +87,12 @@ export function ended(what: string): void {
   }
 }
 
-function failureOf(error: unknown, name: string): ReturnType<typeof toWit> {
+/** The failure that something thrown is; `what` names what has failed. */
+export function failureOf(error: unknown, what: string): ReturnType<typeof toWit> {
   try {
     return toWit(error);
   } catch (problem) {
-    const message = `the details of the failure of step "${name}" cannot be recorded: ${String(problem)}`;
+    const message = `the details of the failure of ${what} cannot be recorded: ${String(problem)}`;
     return toWit(new Fatal(message, { code: "encode" }));
   }
 }

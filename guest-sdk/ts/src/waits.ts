@@ -14,43 +14,76 @@ export interface WaitOptions<T> {
   parse?: (payload: unknown) => T;
 }
 
+/** Waits for ever, so that there is an answer in any case. */
+export interface Endless {
+  timeoutMs?: undefined;
+}
+
 /**
  * Takes the oldest event with this name that was sent to the run, and waits for one if there is none. Answers its payload, or `undefined`
  * if none was received in time.
  *
  * @throws {Failure} with the code `cancelled` when the run is being ended.
  */
-export function waitFor<T>(event: string, options: WaitOptions<T> & { timeoutMs: number }): Promise<T | undefined>;
-export function waitFor<T>(event: string, options?: WaitOptions<T>): Promise<T>;
+export function waitFor<T>(event: string, options?: WaitOptions<T> & Endless): Promise<T>;
+export function waitFor<T>(event: string, options: WaitOptions<T>): Promise<T | undefined>;
 export async function waitFor<T>(event: string, options: WaitOptions<T> = {}): Promise<T | undefined> {
   ended(`waitFor("${event}")`);
   const payload = durable(() => wit.waitFor(event, timeout(options.timeoutMs)));
   return payload == null ? undefined : read(event, payload, options.parse);
 }
 
-/** Like {@link waitFor}, for whichever of these events comes first. Answers its name and its payload. */
-export function waitForAny<T>(
+/** Makes payloads of what was sent, by the names of events. */
+export type Parsers = Record<string, (payload: unknown) => unknown>;
+
+/** The event that came, with the payload that its parser makes: what `event` is says which `payload` that is. */
+export type Came<P extends Parsers> = { [E in keyof P & string]: { event: E; payload: ReturnType<P[E]> } }[keyof P & string];
+
+/**
+ * Like {@link waitFor}, for whichever of these events comes first. Answers its name and its payload.
+ *
+ * Events whose payloads differ have a parser each:
+ *
+ * ```ts
+ * const came = await waitForAny("answer", { paid: toPayment, refused: String });
+ * if (came.event === "paid") {
+ *   // came.payload is what toPayment returns
+ * }
+ * ```
+ */
+export function waitForAny<P extends Parsers>(name: string, events: P, options?: Endless): Promise<Came<P>>;
+export function waitForAny<P extends Parsers>(
   name: string,
-  events: readonly string[],
-  options: WaitOptions<T> & { timeoutMs: number },
-): Promise<{ event: string; payload: T } | undefined>;
-export function waitForAny<T>(
+  events: P,
+  options: { timeoutMs?: number },
+): Promise<Came<P> | undefined>;
+export function waitForAny<T, E extends string = string>(
   name: string,
-  events: readonly string[],
-  options?: WaitOptions<T>,
-): Promise<{ event: string; payload: T }>;
-export async function waitForAny<T>(
+  events: readonly E[],
+  options?: WaitOptions<T> & Endless,
+): Promise<{ event: E; payload: T }>;
+export function waitForAny<T, E extends string = string>(
   name: string,
-  events: readonly string[],
-  options: WaitOptions<T> = {},
-): Promise<{ event: string; payload: T } | undefined> {
+  events: readonly E[],
+  options: WaitOptions<T>,
+): Promise<{ event: E; payload: T } | undefined>;
+export async function waitForAny(
+  name: string,
+  events: readonly string[] | Parsers,
+  options: WaitOptions<unknown> = {},
+): Promise<{ event: string; payload: unknown } | undefined> {
   ended(`waitForAny("${name}")`);
-  const found = durable(() => wit.waitForAny(name, [...events], timeout(options.timeoutMs)));
+  const names = isList(events) ? [...events] : Object.keys(events);
+  const found = durable(() => wit.waitForAny(name, names, timeout(options.timeoutMs)));
   if (found == null) {
     return undefined;
   }
   const [event, payload] = found;
-  return { event, payload: read(event, payload, options.parse) };
+  return { event, payload: read(event, payload, isList(events) ? options.parse : events[event]) };
+}
+
+function isList(events: readonly string[] | Parsers): events is readonly string[] {
+  return Array.isArray(events);
 }
 
 /** Goes on no earlier than so many milliseconds after the call is first reached. */

@@ -8,8 +8,9 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    completions, deploy, deployments, describe, dev, doctor, event, going_back, help, man, project,
-    queue, refs, replay, request, retention, runs, schedule, start, test, worker, workflows,
+    audit, completions, deploy, deployments, describe, dev, doctor, event, going_back, help, man,
+    project, queue, refs, replay, request, retention, runs, schedule, serve, start, test, token,
+    worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -48,6 +49,10 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) direct_url: Option<String>,
+    /// A server to ask in the place of the database: http://host:port, as `dacapo serve` listens. What is to be shown for a token is taken from
+    /// DACAPO_TOKEN. Commands that look at components or change many runs at once need the database
+    #[arg(long, global = true, env = "DACAPO_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// The tenant that workflows and runs belong to
     #[arg(
         long,
@@ -65,6 +70,26 @@ pub(crate) struct Global {
     /// How to print the program's own log on standard error; its level is set by DACAPO_LOG (error, warn, info, debug)
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+}
+
+/// Options of all commands that do nothing at one that asks no database: they are taken there as elsewhere, and not spoken of.
+#[derive(Debug, Args)]
+pub(crate) struct NoDatabase {
+    #[arg(long, hide = true)]
+    database_url: Option<String>,
+    #[arg(long, hide = true)]
+    direct_url: Option<String>,
+    #[arg(long, hide = true, default_value = "default")]
+    namespace: String,
+}
+
+/// Options of all commands that do nothing at one that plays no run either.
+#[derive(Debug, Args)]
+pub(crate) struct NoRuns {
+    #[command(flatten)]
+    no_database: NoDatabase,
+    #[arg(long, hide = true, default_value_t = 1 << 20)]
+    max_payload_bytes: usize,
 }
 
 impl Global {
@@ -108,6 +133,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Take runs from the queue and play them
     Worker(worker::Args),
+    /// Answer the HTTP API, without a worker
+    Serve(serve::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
     /// Look at deployments and steer them: activate one, roll it out by and by, retire it
@@ -151,6 +178,12 @@ pub(crate) enum Command {
     /// How long runs are kept once they have ended
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Tokens for the server: who may use it, and for what
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Who did what through the server
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Bring the database to this version's schema
     Migrate,
     /// Look for what is wrong: runs that are stuck, workers that are gone, settings that lose data
@@ -169,7 +202,7 @@ impl Command {
     /// The level of the program's own log unless DACAPO_LOG says otherwise.
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Dev(_) | Self::Worker(_) => "info",
+            Self::Dev(_) | Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn",
         }
     }

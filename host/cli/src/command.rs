@@ -1,5 +1,6 @@
 //! The commands: each an arguments struct and a function.
 
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
@@ -21,9 +22,11 @@ pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedule;
+pub(crate) mod serve;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod test;
+pub(crate) mod token;
 pub(crate) mod worker;
 pub(crate) mod workflows;
 
@@ -40,10 +43,19 @@ use crate::ui::Ui;
 pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
     let global = &arguments.global;
     let ui = *ui;
+    if global.server.is_some()
+        && let Some(name) = needs_database(&arguments.command)
+    {
+        return Err(Failed::usage(format!(
+            "`dacapo {name}` needs the database itself, and a server was given"
+        ))
+        .hint("give --database-url or DATABASE_URL, and neither --server nor DACAPO_SERVER"));
+    }
     match arguments.command {
         Command::New(args) => project::new(args, ui),
         Command::Build(args) => project::build(args, ui).await,
         Command::Dev(args) => dev::run(args, global, ui).await,
+        Command::Serve(args) => serve::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Deployments(command) => deployments::run(command, global, ui).await,
@@ -64,12 +76,32 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Schedule(command) => schedule::run(command, global, ui).await,
         Command::Queue(command) => queue::run(command, global, ui).await,
         Command::Retention(command) => retention::run(command, global, ui).await,
+        Command::Token(command) => token::run(command, global, ui).await,
+        Command::Audit(command) => audit::run(command, global, ui).await,
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,
         Command::Completions(args) => completions::run(&args, ui),
         Command::Man(args) => man::run(&args, ui),
         Command::Help(args) => help::run(&args, ui),
+    }
+}
+
+/// The name of a command that no server can be asked for. None: one can.
+fn needs_database(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Worker(_) => Some("worker"),
+        Command::Serve(_) => Some("serve"),
+        Command::Dev(_) => Some("dev"),
+        Command::Migrate => Some("migrate"),
+        Command::Doctor(_) => Some("doctor"),
+        Command::Bench(_) => Some("bench"),
+        Command::Workflows(_) => Some("workflows"),
+        Command::Runs(runs::Command::Repair(_)) => Some("runs repair"),
+        Command::Deploy(args) if args.looks_at_runs() => {
+            Some("deploy --check, --upgrade and --require-all")
+        }
+        _ => None,
     }
 }
 

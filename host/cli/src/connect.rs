@@ -9,6 +9,7 @@ use dacapo_store::{Store, StoreError};
 
 use crate::arguments::Global;
 use crate::error::{Failed, Result};
+use crate::server::Server;
 
 /// Connections that a command may open.
 const CONNECTIONS_MAX: u32 = 8;
@@ -21,6 +22,34 @@ pub(crate) fn dev_url_file(data_dir: &Path) -> PathBuf {
     data_dir.join("database-url")
 }
 
+/// Reads the URLs that were given as files, where none was given in another way: what keeps secrets hands them to a process as files.
+pub(crate) fn read_url_files(global: &mut Global) -> Result<()> {
+    for (url, variable) in [
+        (&mut global.database_url, "DATABASE_URL_FILE"),
+        (&mut global.direct_url, "DACAPO_DIRECT_URL_FILE"),
+    ] {
+        // `DATABASE_URL=` is how a shell says that there is none.
+        url.take_if(|url| url.is_empty());
+        let file = std::env::var_os(variable).filter(|file| !file.is_empty());
+        if let (None, Some(file)) = (&url, file) {
+            *url = Some(url_in(variable, Path::new(&file))?);
+        }
+    }
+    Ok(())
+}
+
+fn url_in(variable: &str, file: &Path) -> Result<String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failed::usage(format!("{variable}: cannot read {shown}: {error}")))?;
+    match text.trim() {
+        "" => Err(Failed::usage(format!(
+            "{variable}: expected the URL of a database in {shown}, which is empty"
+        ))),
+        url => Ok(url.to_owned()),
+    }
+}
+
 /// The URL that was given, or that of a running `dacapo dev`.
 pub(crate) fn url(global: &Global) -> Result<String> {
     if let Some(url) = &global.database_url {
@@ -31,7 +60,7 @@ pub(crate) fn url(global: &Global) -> Result<String> {
         .map(|url| url.trim().to_owned())
         .map_err(|_| {
             Failed::usage("no database was named, and no `dacapo dev` is running").hint(
-                "start `dacapo dev` in another terminal, or give --database-url or DATABASE_URL",
+                "start `dacapo dev` in another terminal, or give --database-url, DATABASE_URL or DATABASE_URL_FILE",
             )
         })
 }
@@ -102,8 +131,15 @@ fn left_behind(global: &Global, down: bool, failed: Failed) -> Failed {
     failed
 }
 
-/// A client of a database that is migrated.
+/// A client of the server that was given, or of a database that is migrated.
 pub(crate) async fn client(global: &Global) -> Result<Client> {
+    if let Some(url) = &global.server {
+        // A token in an argument would be there for whoever lists processes.
+        let token = std::env::var("DACAPO_TOKEN").ok();
+        let server = Server::new(url, token.filter(|token| !token.is_empty()))?;
+        let client = Client::over(Box::new(server))?;
+        return Ok(client.with_payload_limits(global.payload_limits()));
+    }
     let client = Client::connect_to(chosen_store(global)?)
         .await
         .map_err(|error| {

@@ -91,7 +91,11 @@ impl From<ClientError> for Failed {
             | ClientError::TooLarge { .. }
             | ClientError::BadArgument { .. }
             | ClientError::BadManifest(_)
+            | ClientError::NeedsDatabase(_)
             | ClientError::NotImportable(_) => Kind::Usage,
+            ClientError::Remote(problem) if matches!(problem.status, 400 | 413 | 422) => {
+                Kind::Usage
+            }
             _ => Kind::Request,
         };
         Self {

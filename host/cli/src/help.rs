@@ -63,7 +63,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Operate",
-        &["worker", "queue", "retention", "migrate", "doctor", "bench"],
+        &[
+            "worker",
+            "serve",
+            "token",
+            "audit",
+            "queue",
+            "retention",
+            "migrate",
+            "doctor",
+            "bench",
+        ],
     ),
     ("This command itself", &["completions", "man", "help"]),
 ];

@@ -9,6 +9,8 @@ mod connect;
 mod error;
 mod help;
 mod manifest;
+mod server;
+mod telemetry;
 mod ui;
 
 use std::process::ExitCode;
@@ -27,9 +29,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.format(&mut command).exit(),
     };
-    // `DATABASE_URL=` is how a shell says that there is none.
-    arguments.global.database_url.take_if(|url| url.is_empty());
+    arguments.global.server.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
+    if let Err(error) = connect::read_url_files(&mut arguments.global) {
+        return ui.fail(&error);
+    }
     let log = arguments.command.default_log();
     if let Err(error) = ui::start_tracing(arguments.global.log_format, log) {
         return ui.fail(&error);

@@ -14,7 +14,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use dacapo_model::{
-    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SqlGrant, WorkflowSettings,
+    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SecretPath, SqlGrant,
+    WorkflowSettings,
 };
 use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 use toml::Spanned;
@@ -108,12 +109,17 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
         runs::describe(&of, own.queue.as_deref(), own.priority, kept)
     });
     let sql = manifest.sql.as_ref().map(sql_text);
+    let secret = manifest.workflows.iter().filter_map(|(name, own)| {
+        let paths: Vec<String> = own.secret.iter().map(ToString::to_string).collect();
+        (!paths.is_empty()).then(|| format!("secret in {name}: {}", paths.join(", ")))
+    });
     of_all
         .into_iter()
         .chain(single)
         .chain(runs)
         .chain(runs_of)
         .chain(changes)
+        .chain(secret)
         .chain(sql)
         .chain(grants::describe(manifest))
         .collect()
@@ -206,6 +212,8 @@ struct PerWorkflow {
     retention: Option<Spanned<Retention>>,
     #[serde(default)]
     changes: Changes,
+    #[serde(default)]
+    secret: Vec<Spanned<Secret>>,
 }
 
 impl PerWorkflow {
@@ -353,6 +361,11 @@ impl File {
                 priority: priority(&own.priority),
                 retention: retention(&own.retention),
                 changes: own.changes.settings(),
+                secret: own
+                    .secret
+                    .iter()
+                    .map(|path| path.get_ref().0.clone())
+                    .collect(),
             };
             (name.get_ref().clone(), settings)
         });
@@ -420,6 +433,17 @@ impl File {
                 let message = format!("`{part}`: expected {expected}, got {got}");
                 (runs.place(part).unwrap_or(0..0), message)
             }
+            ManifestError::Secret {
+                workflow,
+                path,
+                expected,
+            } => {
+                let own = self.workflow(workflow).1;
+                let mut paths = own.into_iter().flat_map(|own| &own.secret);
+                let span = paths.find(|known| known.get_ref().0.to_string() == *path);
+                let message = format!("`secret` {path:?}: expected {expected}");
+                (span.map_or(0..0, Spanned::span), message)
+            }
             ManifestError::UnknownWorkflow { name, .. }
             | ManifestError::SameWorkflow { name, .. } => {
                 (self.workflow(name).0, error.to_string())
@@ -466,6 +490,19 @@ impl File {
             .iter()
             .find(|(known, _)| known.get_ref() == name)
             .map_or((0..0, None), |(known, own)| (known.span(), Some(own)))
+    }
+}
+
+/// A part of payloads that is secret.
+#[derive(Debug)]
+struct Secret(SecretPath);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|error| {
+            serde::de::Error::custom(format_args!("`secret` {text:?}: expected {error}"))
+        })
     }
 }
 

@@ -31,6 +31,11 @@ impl Ui {
         Self { output }
     }
 
+    /// One that shows no sign of life: for work that is done for somebody else than who sits at the terminal.
+    pub(crate) fn silent() -> Self {
+        Self::new(Output::Json)
+    }
+
     pub(crate) fn is_json(self) -> bool {
         self.output == Output::Json
     }

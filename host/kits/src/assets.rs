@@ -50,7 +50,10 @@ pub(crate) fn write(from: &Dir<'_>, to: &Path) -> Result<(), KitError> {
 fn collect<'a>(from: &'a Dir<'a>, wanted: &mut Vec<(&'a Path, &'a [u8])>) {
     wanted.extend(from.files().map(|file| (file.path(), file.contents())));
     for directory in from.dirs() {
-        collect(directory, wanted);
+        // What Python left where this was built is of that machine.
+        if !directory.path().ends_with("__pycache__") {
+            collect(directory, wanted);
+        }
     }
 }
 
@@ -87,4 +90,33 @@ fn remove_others(root: &Path, directory: &Path, wanted: &[(&Path, &[u8])]) -> Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_project_is_given_what_a_python_left_behind() {
+        static OWN: Dir<'_> = Dir::new(
+            "",
+            &[include_dir::DirEntry::Dir(Dir::new(
+                "dacapo",
+                &[
+                    include_dir::DirEntry::File(include_dir::File::new("dacapo/_sql.py", b"1")),
+                    include_dir::DirEntry::Dir(Dir::new(
+                        "dacapo/__pycache__",
+                        &[include_dir::DirEntry::File(include_dir::File::new(
+                            "dacapo/__pycache__/_sql.cpython-314.pyc",
+                            b"2",
+                        ))],
+                    )),
+                ],
+            ))],
+        );
+        let project = tempfile::tempdir().unwrap();
+        write(&OWN, project.path()).unwrap();
+        assert!(project.path().join("dacapo/_sql.py").is_file());
+        assert!(!project.path().join("dacapo/__pycache__").exists());
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod c;
 pub(crate) mod go;
 pub(crate) mod python;
 pub(crate) mod rust;
+mod shapes;
 pub(crate) mod typescript;
 
 use crate::language::Language;

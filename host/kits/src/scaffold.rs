@@ -9,6 +9,7 @@ use crate::assets;
 use crate::error::KitError;
 use crate::language::Language;
 use crate::languages;
+use crate::project::SUPPORT;
 
 /// A project to be: a WIT package with one workflow, its code, a manifest, and a test.
 #[derive(Debug, Clone)]
@@ -88,7 +89,11 @@ impl Scaffold {
         let words: Vec<&str> = self.name.split('-').collect();
         let pascal: String = words.iter().map(|word| capital(word)).collect();
         let own = languages::project(self.language);
+        let kit_readme = assets::kit(self.language)
+            .get_file("README.md")
+            .map(|_| format!("{SUPPORT}/guest-sdk/{}/README.md", self.language));
         let values = context! {
+            kit_readme => kit_readme,
             name => self.name,
             snake => words.join("_"),
             pascal => pascal,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use wit_parser::{Resolve, WorldId};
+use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::assets;
 use crate::error::KitError;
@@ -60,23 +60,68 @@ pub(crate) fn write(
     let found = worlds.iter().find(|id| resolve.worlds[**id].name == GUEST);
     let id =
         *found.ok_or_else(|| KitError::Wit(format!("{} has no world {GUEST}", to.display())))?;
-    Ok(World {
+    let world = World {
         directory: to.to_owned(),
         resolve,
         id,
-    })
+    };
+    check(&world, &name, project)?;
+    Ok(world)
 }
 
 /// Reads the copy; what is wrong with it is said of the original.
 fn parse(directory: &Path, original: &Path) -> Result<(Resolve, Vec<WorldId>), KitError> {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(directory).map_err(|error| {
-        let text = format!("{error:#}");
-        let copy = directory.display().to_string();
-        KitError::Wit(text.replace(&copy, &original.display().to_string()))
-    })?;
+    let (package, _) = match resolve.push_dir(directory) {
+        Ok(read) => read,
+        Err(error) => {
+            let text = resolve.render_error(&error);
+            return Err(KitError::Wit(of_original(&text, directory, original)));
+        }
+    };
     let worlds = resolve.packages[package].worlds.values().copied().collect();
     Ok((resolve, worlds))
+}
+
+fn of_original(text: &str, copy: &Path, original: &Path) -> String {
+    text.replace(&copy.display().to_string(), &original.display().to_string())
+}
+
+/// Looks for what no component can be deployed with, since the languages' own tools would stumble over it in words of theirs.
+fn check(world: &World, name: &str, original: &Path) -> Result<(), KitError> {
+    let resolve = &world.resolve;
+    let exports = resolve.worlds[world.id].exports.values();
+    let functions = exports.filter_map(|item| match item {
+        WorldItem::Interface { id, .. } => Some(resolve.interfaces[*id].functions.values()),
+        _ => None,
+    });
+    let mut functions = functions.flatten().peekable();
+    if functions.peek().is_none() {
+        return Err(KitError::Project {
+            message: format!(
+                "the world {name} in {} exports no interface that has a function, and so no workflow",
+                original.display()
+            ),
+            hint: "workflows are functions of an interface: `interface api { place: func(order: order) -> receipt; }`, and in the \
+                   world: `export api;`"
+                .to_owned(),
+        });
+    }
+    for function in functions {
+        let count = function.params.len();
+        if count > 1 {
+            let at = resolve.render_location(function.span);
+            return Err(KitError::Project {
+                message: format!(
+                    "{}: the workflow `{}` has {count} parameters, it may have one",
+                    of_original(&at, &world.directory, original),
+                    function.name
+                ),
+                hint: "put them into a record, and take that".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The name of the world that the project implements.

@@ -27,10 +27,15 @@ impl Wit {
     /// [`RefsError::BadWit`], [`RefsError::UnknownWorld`] and [`RefsError::NoWorkflows`].
     pub fn read(path: &Path, world: Option<&str>) -> Result<Self, RefsError> {
         let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_path(path).map_err(|error| RefsError::BadWit {
-            path: path.to_owned(),
-            message: format!("{error:#}"),
-        })?;
+        let (package, _) = match resolve.push_path(path) {
+            Ok(read) => read,
+            Err(error) => {
+                return Err(RefsError::BadWit {
+                    path: path.to_owned(),
+                    message: resolve.render_error(&error),
+                });
+            }
+        };
         let worlds = &resolve.packages[package].worlds;
         let chosen = match world {
             None => None,

@@ -75,6 +75,14 @@ pub trait Journal: Send + Sync + 'static {
         None
     }
 
+    /// The body of an attempt begins.
+    fn attempt_begins(&self, _step: &StepKey, _number: u32, _at: Timestamp) {}
+
+    /// What a request that an attempt sends says of the trace that it belongs to, in the header `traceparent`; none: nothing.
+    fn trace_parent(&self, _step: &StepKey, _number: u32) -> Option<String> {
+        None
+    }
+
     /// Begins the transaction of an attempt that uses SQL. Everything appended is durable by then.
     ///
     /// # Errors

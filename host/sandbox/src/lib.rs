@@ -52,6 +52,6 @@ pub use journal::{
     Seen, Signal, Stop, SuspendReason, Suspended, Suspension, Write,
 };
 pub use prove::{Observer, Proof};
-pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError};
+pub use sandbox::{PrepareError, Prepared, Sandbox, SandboxError, describe_metrics};
 pub use sql::{SqlRefusal, SqlStep, SqlTransaction};
 pub use terms::Terms;

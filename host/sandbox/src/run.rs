@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dacapo_model::{Failure, Outcome, Recorded, StepKey, Workflow, from_json};
 use dacapo_outbound::Grants;
+use metrics::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -129,7 +130,7 @@ impl Sandbox {
 
         let alarm = store.data().alarm.clone();
         let slices = Slices {
-            guest: Box::pin(call.make(prepared, &mut store)),
+            guest: Box::pin(call.make(prepared, &mut store, &self.inner.instantiation)),
             ticker: &self.inner.ticker,
             meter,
             turns: &self.inner.turns,
@@ -250,8 +251,11 @@ impl Call {
         &self,
         prepared: &Prepared,
         store: &mut Store<Guest>,
+        instantiation: &Histogram,
     ) -> wasmtime::Result<Option<Val>> {
+        let asked = Instant::now();
         let instance = prepared.inner.pre.instantiate_async(&mut *store).await?;
+        instantiation.record(asked.elapsed());
         let function = instance
             .get_func(&mut *store, self.function)
             .filter(|function| {

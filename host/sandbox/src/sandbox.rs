@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dacapo_model::Manifest;
 use dacapo_outbound::Outbound;
+use metrics::{Histogram, Unit, histogram};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -46,6 +47,19 @@ pub(crate) struct Inner {
     pub(crate) places: Semaphore,
     /// Places for guests that compute for longer than a tick.
     pub(crate) turns: Arc<Semaphore>,
+    /// How long instantiating takes.
+    pub(crate) instantiation: Histogram,
+}
+
+const INSTANTIATION_SECONDS: &str = "dacapo_instantiation_seconds";
+
+/// Tells the recorder of [`metrics`] what the metrics of sandboxes are.
+pub fn describe_metrics() {
+    metrics::describe_histogram!(
+        INSTANTIATION_SECONDS,
+        Unit::Seconds,
+        "How long it takes to make an instance of a component."
+    );
 }
 
 /// A component that is ready to be instantiated. Cheap to clone.
@@ -193,6 +207,7 @@ impl Sandbox {
                 ticker,
                 places: Semaphore::new(config.instances_max as usize),
                 turns: Arc::new(Semaphore::new(config.computing_max as usize)),
+                instantiation: histogram!(INSTANTIATION_SECONDS),
                 config: Arc::new(config),
             }),
         })

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dacapo_outbound::{OutboundConfig, Secrets};
 use dacapo_sandbox::SandboxConfig;
 use thiserror::Error;
+
+use crate::traces::Traces;
 
 /// How a worker works. [`WorkerConfig::default`] suits a small machine; [`WorkerConfig::check`] says what does not fit together.
 #[derive(Debug, Clone)]
@@ -52,6 +55,10 @@ pub struct WorkerConfig {
     pub outbound: OutboundConfig,
     /// Where the secrets are that deployments are granted. Default: nowhere.
     pub secrets: Secrets,
+    /// Where spans of runs go. Default: nowhere.
+    pub traces: Option<Arc<dyn Traces>>,
+    /// How long it is kept who did what through the server. Default: 400 days.
+    pub audit_kept: Duration,
 }
 
 impl Default for WorkerConfig {
@@ -76,6 +83,8 @@ impl Default for WorkerConfig {
             sandbox: SandboxConfig::default(),
             outbound: OutboundConfig::default(),
             secrets: Secrets::default(),
+            traces: None,
+            audit_kept: Duration::from_secs(400 * 86_400),
         }
     }
 }
@@ -144,6 +153,10 @@ impl WorkerConfig {
         if !idle_max.contains(&self.sql_idle_max) {
             let got = format!("{:?}", self.sql_idle_max);
             return Err(ConfigError::new("sql-idle-max", "1 ms to 24 hours", got));
+        }
+        if self.audit_kept < Duration::from_secs(3_600) {
+            let got = format!("{} s", self.audit_kept.as_secs());
+            return Err(ConfigError::new("audit-keep", "at least an hour", got));
         }
         if self.lease < Duration::from_millis(200) {
             return Err(ConfigError {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
-use dacapo_store::{Claimed, Store, StoreConnection, StoreError, in_time};
+use dacapo_store::{Claimed, Looks, Store, StoreConnection, StoreError, Timers, in_time};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -37,8 +37,14 @@ const PROMOTE_MAX: u32 = 100;
 const CLAIMS_PER_VACUUM: u64 = 5_000;
 /// Shortest time between two vacuums.
 const VACUUM_PAUSE: Duration = Duration::from_secs(3);
-/// Claims read the queue from the last claimed row on; every so often from the very beginning, for rows that were committed late.
-const FLOOR_RESET: Duration = Duration::from_secs(1);
+/// Heartbeats look at lines and timers from where nothing is known to be before; every so often at all of them. That takes long while somebody holds an old
+/// snapshot, so the next one comes after so many times as long as the last one took.
+const WHOLE_REST: u32 = 200;
+/// But no later than that.
+const WHOLE_REST_MAX: Duration = Duration::from_secs(10);
+
+/// Timers that are due a little before the earliest that is known may be committed a little after it.
+const LATE_TIMERS_MICROS: i64 = 200_000;
 
 /// How long the database may take for all that is due at once before it is asked anew, by another connection; as long as the lease at least.
 /// Twice as long each time after that, since every connection that is given up may still wait on the server.
@@ -182,7 +188,10 @@ pub(crate) struct Coordinator {
     next_heartbeat: Instant,
     next_due: Option<Timestamp>,
     next_deadline: Option<Timestamp>,
-    floor_reset: Instant,
+    /// No timer and no deadline is known to be before this; none: nobody has looked.
+    timers_from: Option<Timestamp>,
+    /// When a heartbeat looks at everything again.
+    next_whole: Instant,
     claims_since_vacuum: u64,
     next_vacuum: Instant,
     /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
@@ -235,7 +244,8 @@ impl Coordinator {
             next_heartbeat: now,
             next_due: None,
             next_deadline: None,
-            floor_reset: now,
+            timers_from: None,
+            next_whole: now,
             claims_since_vacuum: 0,
             next_vacuum: now,
             takeovers_from: now,
@@ -265,11 +275,13 @@ impl Coordinator {
                     return Ok(());
                 }
                 Err(TickError::Fenced) => {
+                    self.incarnation.metrics.lease_losses.increment(1);
                     tracing::warn!(worker = %self.incarnation.id.0, "the lease was lost; stopping all runs and beginning anew");
                     self.end_all().await;
                     return Ok(());
                 }
                 Err(TickError::Store(error)) if error.is_transient() => {
+                    self.incarnation.metrics.database_errors.increment(1);
                     if backoff.is_first() {
                         tracing::warn!(%error, cause = error.source(), "the worker waits for the database");
                     }
@@ -361,12 +373,16 @@ impl Coordinator {
             again |= self.take_up;
         }
         again |= self.admit(connection).await?;
+        self.want_claim |= self.next_look().is_some_and(|at| at <= Instant::now());
         if self.want_claim {
             again |= self.claim(connection).await?;
         }
         self.vacuum();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
+        if let Some(at) = self.next_look() {
+            rest = rest.min(at.saturating_duration_since(now));
+        }
         let next_turn = self.lines.next_at();
         for due in [self.next_due, self.next_deadline, next_turn]
             .into_iter()
@@ -392,23 +408,24 @@ impl Coordinator {
         self.want_claim |= told.ready;
         self.due(told.due);
         if told.first {
-            self.lines.forget_floors();
+            self.lines.look_first();
         }
         for queue in told.held {
             self.lines.look_at(queue);
         }
         if told.changed {
             // It tells how they stand.
+            self.lines.look_everywhere();
             self.next_heartbeat = Instant::now();
         }
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
-            if let Some(Playing {
-                queue: Some(queue), ..
-            }) = self.playing.remove(&run)
-            {
-                // It has made room for another one.
-                self.lines.look_at(queue);
+            if let Some(played) = self.playing.remove(&run) {
+                self.incarnation.metrics.playing.decrement(1);
+                if let Some(queue) = played.queue {
+                    // It has made room for another one.
+                    self.lines.look_at(queue);
+                }
             }
             if self.again.remove(&run) {
                 // The former stay may have ended it meanwhile; then there is nothing to hand back.
@@ -444,10 +461,28 @@ impl Coordinator {
     }
 
     async fn heartbeat(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
-        let beat = dacapo_store::heartbeat(connection, self.incarnation.id, self.config.lease)
+        let (asked, asked_at) = (Instant::now(), self.incarnation.clock.now());
+        let is_whole = asked >= self.next_whole;
+        let looks = Looks {
+            sources: self.lines.heard_from(is_whole),
+            timers: Timers {
+                from: self.timers_from.filter(|_| !is_whole),
+                ahead: self.ahead(),
+            },
+        };
+        let (id, lease) = (self.incarnation.id, self.config.lease);
+        let beat = dacapo_store::heartbeat(connection, id, lease, &looks)
             .await?
             .ok_or(TickError::Fenced)?;
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
+        if is_whole {
+            self.next_whole = asked + (WHOLE_REST * asked.elapsed()).min(WHOLE_REST_MAX);
+        }
+        let earliest = [beat.next_due, beat.next_deadline].into_iter().flatten();
+        let earliest = earliest.fold(asked_at, Timestamp::min).as_micros();
+        self.timers_from = Some(Timestamp::from_micros(
+            earliest.saturating_sub(LATE_TIMERS_MICROS),
+        ));
         self.incarnation.clock.set(beat.now);
         self.inbox.agenda.beat(beat.now, beat.next_schedule);
         self.health.beat();
@@ -457,6 +492,9 @@ impl Coordinator {
         }
         self.lines
             .beat(beat.queues, !beat.paused_workflows.is_empty());
+        if self.standstill && !beat.standstill {
+            self.lines.look_everywhere();
+        }
         self.standstill = beat.standstill;
         self.take_up |= beat.resumed;
         if beat.promotes {
@@ -472,7 +510,7 @@ impl Coordinator {
                 });
             playing.session.give_back(is_paused);
         }
-        self.want_claim |= beat.ready;
+        self.want_claim |= beat.ready && !beat.standstill;
         if beat.children {
             self.inbox.relatives.notify_one();
         }
@@ -516,6 +554,7 @@ impl Coordinator {
         let took = dacapo_store::take_over(connection, takeovers_max, &reason.to_string()).await?;
         self.took_over_once = true;
         if took.workers > 0 || took.runs > 0 {
+            self.incarnation.metrics.taken_over.increment(took.runs);
             tracing::warn!(
                 workers = took.workers,
                 runs = took.runs,
@@ -523,14 +562,19 @@ impl Coordinator {
                 "took the runs of dead workers over"
             );
             self.want_claim = true;
+            self.lines.look_first();
         }
         Ok(())
     }
 
     async fn wake_due(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
-        let woken = dacapo_store::wake_due(connection, WAKE_MAX).await?;
+        let timers = self.timers(self.next_due);
+        let woken = dacapo_store::wake_due(connection, WAKE_MAX, timers).await?;
         self.incarnation.clock.set(woken.now);
         self.want_claim |= woken.woken > 0;
+        if woken.first {
+            self.lines.look_first();
+        }
         // A full batch means that there are more that are due.
         self.next_due = if woken.woken >= u64::from(WAKE_MAX) {
             Some(woken.now)
@@ -541,9 +585,10 @@ impl Coordinator {
     }
 
     async fn expire(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
+        let timers = self.timers(self.next_deadline);
+        let lease = self.config.lease;
         let expired =
-            dacapo_store::expire(connection, WAKE_MAX, &deadline_passed(), self.config.lease)
-                .await?;
+            dacapo_store::expire(connection, WAKE_MAX, &deadline_passed(), lease, timers).await?;
         // A full batch means that there are more.
         self.next_deadline = if expired.asked >= u64::from(WAKE_MAX) {
             Some(self.incarnation.clock.now())
@@ -551,6 +596,29 @@ impl Coordinator {
             expired.next
         };
         Ok(())
+    }
+
+    /// How far ahead timers are looked for: heartbeats come more often.
+    fn ahead(&self) -> Duration {
+        3 * self.config.heartbeat + Duration::from_secs(1)
+    }
+
+    /// Timers from the earliest on that is known, `due`: heartbeats tell of those before.
+    fn timers(&self, due: Option<Timestamp>) -> Timers {
+        Timers {
+            from: self
+                .timers_from
+                .map(|from| due.map_or(from, |due| due.min(from))),
+            ahead: self.ahead(),
+        }
+    }
+
+    /// When a line is to be looked at from its beginning, if there is room for what stands there.
+    fn next_look(&self) -> Option<Instant> {
+        if self.room() == 0 || self.standstill {
+            return None;
+        }
+        self.lines.next_look(Instant::now())
     }
 
     /// How many more runs there is room for.
@@ -586,29 +654,35 @@ impl Coordinator {
             self.want_claim = false;
             return Ok(false);
         }
-        if self.floor_reset.elapsed() >= FLOOR_RESET {
-            self.lines.forget_floors();
-            self.floor_reset = Instant::now();
-        }
-        let Some(claim) = self.lines.claim(limit) else {
+        let asked_at = self.incarnation.clock.now();
+        let Some(claim) = self.lines.claim(limit, Instant::now()) else {
             self.want_claim = false;
             return Ok(false);
         };
+        let metrics = Arc::clone(&self.incarnation.metrics);
+        let asked = Instant::now();
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
+        metrics.claim_seconds.record(asked.elapsed());
+        if claimed.leased.is_empty() {
+            metrics.claims_none.increment(1);
+        } else {
+            metrics.claims_some.increment(1);
+        }
         if !claimed.leased.is_empty() {
             Failpoint::Claimed.reach();
         }
         let found = claimed.leased.len() + claimed.put_aside.len();
         let full = found >= limit as usize;
         self.claims_since_vacuum += found as u64;
-        let now = self.incarnation.clock.now();
-        let look_again = self.lines.claimed(&claim, &claimed, now);
+        self.lines
+            .claimed(&claim, &claimed, asked_at, Instant::now());
         // What was put aside has made room for another one.
         for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
             self.lines.look_at(queue);
         }
         for one in claimed.leased {
+            metrics.claimed(&one);
             self.incarnation
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
@@ -618,9 +692,6 @@ impl Coordinator {
                 (mine, theirs) => mine.or(theirs),
             };
             self.start(one);
-        }
-        if look_again {
-            return Ok(true);
         }
         self.want_claim = full;
         self.more_ready = full;
@@ -652,6 +723,7 @@ impl Coordinator {
             workflow: claimed.workflow.clone(),
         };
         self.playing.insert(run, playing);
+        self.incarnation.metrics.playing.increment(1);
         let stage = Arc::clone(&self.stage);
         let incarnation = Arc::clone(&self.incarnation);
         let inbox = Arc::clone(&self.inbox);
@@ -731,7 +803,9 @@ impl Coordinator {
     async fn leave_other(mut self) -> Result<(), StoreError> {
         let mut connection = self.store.connect().await?;
         let (id, lease) = (self.incarnation.id, self.config.lease);
-        if let Some(beat) = dacapo_store::heartbeat(&mut connection, id, lease).await? {
+        if let Some(beat) =
+            dacapo_store::heartbeat(&mut connection, id, lease, &Looks::default()).await?
+        {
             let held = beat.held.into_iter();
             self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
         }

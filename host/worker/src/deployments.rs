@@ -265,6 +265,7 @@ impl Loader {
         if !row.verified {
             self.verify(id, &row, component).await?;
         }
+        crate::metrics::loaded(compiled, started.elapsed());
         tracing::info!(
             package = %row.package,
             number = row.number,

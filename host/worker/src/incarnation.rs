@@ -14,12 +14,16 @@ use tokio_util::sync::CancellationToken;
 use crate::ANSWER_MAX;
 use crate::clock::Clock;
 use crate::coordinator::Inbox;
+use crate::metrics::Metrics;
+use crate::traces::Traces;
 use crate::writer::Submission;
 
 /// What everything that runs under one worker id shares.
 pub(crate) struct Incarnation {
     pub(crate) id: WorkerId,
     pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Option<Arc<dyn Traces>>,
     store: Store,
     /// The runtime that the worker was started on: a pooled connection made on another one would end with that.
     io: tokio::runtime::Handle,
@@ -39,6 +43,7 @@ pub(crate) struct Incarnation {
 }
 
 impl Incarnation {
+    #[expect(clippy::too_many_arguments, reason = "put together in one place only")]
     pub(crate) fn new(
         id: WorkerId,
         clock: Clock,
@@ -47,10 +52,14 @@ impl Incarnation {
         inbox: Arc<Inbox>,
         submissions: UnboundedSender<Submission>,
         fences: i16,
+        metrics: Arc<Metrics>,
+        traces: Option<Arc<dyn Traces>>,
     ) -> Self {
         Self {
             id,
             clock,
+            metrics,
+            traces,
             store,
             inbox,
             io,

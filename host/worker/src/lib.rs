@@ -31,6 +31,7 @@ mod health;
 mod incarnation;
 mod io;
 mod lines;
+mod metrics;
 mod play;
 mod proof;
 mod relatives;
@@ -40,6 +41,7 @@ mod session;
 #[cfg(feature = "failpoints")]
 pub mod sim;
 mod sql;
+mod traces;
 mod writer;
 
 use std::error::Error;
@@ -61,6 +63,7 @@ use crate::coordinator::{Coordinator, Inbox};
 use crate::deployments::Deployments;
 use crate::incarnation::Incarnation;
 use crate::io::IoThread;
+use crate::metrics::Metrics;
 use crate::play::Stage;
 use crate::relatives::Relatives;
 use crate::retention::Retention;
@@ -71,7 +74,9 @@ use crate::writer::Writer;
 pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
 pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
+pub use crate::metrics::{OTHERS, describe_metrics, metric_names};
 pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict, move_proven};
+pub use crate::traces::{Span, TRACE_PARENT, Traces, is_trace_parent};
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;
@@ -251,6 +256,7 @@ async fn work(
 ) -> Result<(), WorkerError> {
     let caller = &threads.caller;
     let inbox = Arc::new(Inbox::default());
+    let metrics = Arc::new(Metrics::new(config.runs_max));
     let _listener = AbortOnDrop(tokio::spawn(listen(
         store.clone(),
         Arc::clone(&inbox),
@@ -268,7 +274,8 @@ async fn work(
     let _scheduler = AbortOnDrop(caller.spawn(scheduler.run()));
     let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
     let _relatives = AbortOnDrop(caller.spawn(relatives.run()));
-    let _retention = AbortOnDrop(caller.spawn(Retention::new(store.clone()).run()));
+    let _retention =
+        AbortOnDrop(caller.spawn(Retention::new(store.clone(), config.audit_kept).run()));
     let _newer = AbortOnDrop(caller.spawn(unblock_newer(store.clone())));
     loop {
         let (submissions, source) = mpsc::unbounded_channel();
@@ -289,6 +296,8 @@ async fn work(
             Arc::clone(&inbox),
             submissions,
             fences,
+            Arc::clone(&metrics),
+            config.traces.clone(),
         ));
         incarnation.begins_on(&connection);
         let _end = EndOnDrop(Arc::clone(&incarnation));
@@ -305,7 +314,8 @@ async fn work(
                 threads.journal.handle().spawn(writer.run())
             })
             .collect();
-        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease);
+        let looks = dacapo_store::Looks::default();
+        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease, &looks);
         if let Ok(Some(beat)) = in_time(ANSWER_MAX, beat).await {
             incarnation.clock.set(beat.now);
         }

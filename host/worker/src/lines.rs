@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use dacapo_model::{DEFAULT_QUEUE, Timestamp};
 use dacapo_store::{Admitted, Claim, ClaimedRuns, QueueBeat};
+use tokio::time::Instant;
 
 /// How long after another worker was found letting runs in it is worth looking again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Rows that became ready a little before the last claimed one may be committed a little after it.
 const LATE_COMMITS_MICROS: i64 = 200_000;
+
+/// How long a line is left alone after it was looked at from its beginning. Such a look walks over all entries of rows that are gone but still
+/// visible to somebody's old snapshot. Each one that finds nothing makes the rest twice as long, up to the longest.
+const REST_MIN: Duration = Duration::from_millis(50);
+/// So long a run may wait at most that became ready in front of where the line is looked at, while there is room for it.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The lines that a worker takes runs from.
 #[derive(Debug)]
@@ -21,8 +28,8 @@ pub(crate) struct Lines {
     serves: Option<Vec<String>>,
     /// The named ones among them, as last heard of.
     named: Vec<QueueBeat>,
-    /// By source: the place in line from which on it is looked at.
-    floors: HashMap<Option<i32>, Timestamp>,
+    /// How far each source was looked at.
+    places: HashMap<Option<i32>, Place>,
     /// The source that the next claim begins with.
     first: usize,
     /// Queues in which runs may have their turn.
@@ -32,12 +39,60 @@ pub(crate) struct Lines {
     has_paused_workflows: bool,
 }
 
+/// How far a source was looked at. Most runs become ready behind all others; those with a priority, those whose start was committed late, and those of
+/// a server whose clock was set back do not. So after each look from the floor on, one from the beginning follows, when the rest is over.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The next claim looks from here on; none: from the beginning.
+    floor: Option<Timestamp>,
+    /// Something may stand in front of the floor.
+    is_to_look: bool,
+    /// When it was looked at from its beginning.
+    looked_at: Option<Instant>,
+    rest: Duration,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            floor: None,
+            is_to_look: true,
+            looked_at: None,
+            rest: REST_MIN,
+        }
+    }
+}
+
+impl Place {
+    /// When it may be looked at from its beginning; none: at any time.
+    fn look_after(&self) -> Option<Instant> {
+        self.looked_at.map(|at| at + self.rest)
+    }
+
+    fn may_look(&self, now: Instant) -> bool {
+        self.look_after().is_none_or(|after| after <= now)
+    }
+
+    /// From where the next claim looks.
+    fn from(&self, now: Instant) -> Option<Timestamp> {
+        if self.is_to_look && self.may_look(now) {
+            None
+        } else {
+            self.floor
+        }
+    }
+}
+
+fn a_little_before(at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().saturating_sub(LATE_COMMITS_MICROS))
+}
+
 impl Lines {
     pub(crate) fn new(serves: Option<Vec<String>>) -> Self {
         Self {
             serves,
             named: Vec::new(),
-            floors: HashMap::new(),
+            places: HashMap::new(),
             first: 0,
             wanted: BTreeSet::new(),
             again: BTreeMap::new(),
@@ -47,7 +102,10 @@ impl Lines {
 
     /// What a heartbeat has brought.
     pub(crate) fn beat(&mut self, queues: Vec<QueueBeat>, has_paused_workflows: bool) {
-        self.named = queues;
+        let known = std::mem::replace(&mut self.named, queues);
+        if self.has_paused_workflows && !has_paused_workflows {
+            self.look_everywhere();
+        }
         self.has_paused_workflows = has_paused_workflows;
         if let Some(serves) = &self.serves {
             self.named.retain(|queue| serves.contains(&queue.name));
@@ -61,8 +119,14 @@ impl Lines {
         let named = &self.named;
         self.again
             .retain(|id, _| named.iter().any(|queue| queue.id == *id));
-        self.floors
-            .retain(|source, _| source.is_none_or(|id| named.iter().any(|queue| queue.id == id)));
+        // Of what was paused meanwhile, nobody knows where it stands.
+        self.places.retain(|source, _| {
+            source.is_none_or(|id| {
+                let is_served = |queue: &&QueueBeat| queue.id == id && !queue.paused;
+                named.iter().any(|queue| is_served(&queue))
+                    && known.iter().any(|queue| is_served(&queue))
+            })
+        });
     }
 
     /// Whether nothing of this queue is to be played.
@@ -124,8 +188,8 @@ impl Lines {
         }
     }
 
-    /// The next claim; none if there is nothing to claim from.
-    pub(crate) fn claim(&mut self, max: u32) -> Option<Claim> {
+    /// The sources that runs are claimed from.
+    fn served(&self) -> impl Iterator<Item = Option<i32>> {
         let serves_default = self
             .serves
             .as_ref()
@@ -135,11 +199,32 @@ impl Lines {
             .iter()
             .filter(|queue| !queue.paused)
             .map(|queue| Some(queue.id));
-        let mut ids: Vec<Option<i32>> = serves_default
-            .then_some(None)
-            .into_iter()
-            .chain(named)
-            .collect();
+        serves_default.then_some(None).into_iter().chain(named)
+    }
+
+    fn place(&self, source: Option<i32>) -> Place {
+        self.places.get(&source).copied().unwrap_or_default()
+    }
+
+    /// From where on a heartbeat looks whether anything is ready. A whole one looks from the beginning of each line.
+    pub(crate) fn heard_from(&self, is_whole: bool) -> Vec<(Option<i32>, Option<Timestamp>)> {
+        self.served()
+            .map(|source| (source, self.place(source).floor.filter(|_| !is_whole)))
+            .collect()
+    }
+
+    /// When a line is to be looked at from its beginning next; none: not as far as is known.
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
+        self.served()
+            .map(|source| self.place(source))
+            .filter(|place| place.is_to_look)
+            .map(|place| place.look_after().unwrap_or(now))
+            .min()
+    }
+
+    /// The next claim; none if there is nothing to claim from.
+    pub(crate) fn claim(&mut self, max: u32, now: Instant) -> Option<Claim> {
+        let mut ids: Vec<Option<i32>> = self.served().collect();
         if ids.is_empty() {
             return None;
         }
@@ -149,7 +234,7 @@ impl Lines {
         ids.rotate_left(first);
         let sources = ids
             .into_iter()
-            .map(|id| (id, self.floors.get(&id).copied()))
+            .map(|id| (id, self.place(id).from(now)))
             .collect();
         Some(Claim {
             max,
@@ -158,40 +243,74 @@ impl Lines {
         })
     }
 
-    /// What a claim has brought. True: some source should be looked at from its beginning before the worker rests.
-    pub(crate) fn claimed(&mut self, claim: &Claim, runs: &ClaimedRuns, now: Timestamp) -> bool {
-        let mut newest: HashMap<Option<i32>, Timestamp> = HashMap::new();
+    /// What a claim has brought that was made at `asked_at` by the database's clock and answered `now`.
+    pub(crate) fn claimed(
+        &mut self,
+        claim: &Claim,
+        runs: &ClaimedRuns,
+        asked_at: Timestamp,
+        now: Instant,
+    ) {
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
-        for (source, place) in leased.chain(runs.put_aside.iter().copied()) {
-            let newest = newest.entry(source).or_insert(place);
-            *newest = place.max(*newest);
+        // By source: the first and the last place in line that something was found at.
+        let mut found: HashMap<Option<i32>, (Timestamp, Timestamp)> = HashMap::new();
+        for (source, at) in leased.chain(runs.put_aside.iter().copied()) {
+            let (first, last) = found.entry(source).or_insert((at, at));
+            *first = at.min(*first);
+            *last = at.max(*last);
         }
-        for (source, place) in &newest {
-            // A run with a priority below zero stands further behind than those that come now.
-            let floor = place.as_micros().min(now.as_micros()) - LATE_COMMITS_MICROS;
-            self.floors.insert(*source, Timestamp::from_micros(floor));
-        }
-        if runs.leased.len() + runs.put_aside.len() >= claim.max as usize {
-            return false;
-        }
-        let mut is_to_look = false;
-        for (source, floor) in &claim.sources {
-            if floor.is_some() && !newest.contains_key(source) {
-                self.floors.remove(source);
-                is_to_look = true;
+        let is_full = runs.leased.len() + runs.put_aside.len() >= claim.max as usize;
+        // Behind the one that took the last room none was read.
+        let read = if is_full {
+            let mut sources = claim.sources.iter();
+            let last = sources.rposition(|(source, _)| found.contains_key(source));
+            last.map_or(0, |last| last + 1)
+        } else {
+            claim.sources.len()
+        };
+        for (source, from) in claim.sources.iter().take(read) {
+            let place = self.places.entry(*source).or_default();
+            let found = found.get(source);
+            if from.is_some() {
+                place.is_to_look = true;
+            } else {
+                let is_in_front =
+                    found.is_some_and(|(first, _)| place.floor.is_some_and(|floor| *first < floor));
+                place.rest = if is_in_front {
+                    REST_MIN
+                } else {
+                    (place.rest * 2).min(REST_MAX)
+                };
+                place.looked_at = Some(now);
+                place.is_to_look = false;
+                place.floor = Some(a_little_before(asked_at));
+            }
+            if let Some((_, last)) = found {
+                // A run with a priority below zero stands further behind than those that come now.
+                place.floor = Some(a_little_before(asked_at.min(*last)));
             }
         }
-        is_to_look
     }
 
-    /// The next claim looks from the beginning of each line.
-    pub(crate) fn forget_floors(&mut self) {
-        self.floors.clear();
+    /// Something has become ready that may stand in front of others.
+    pub(crate) fn look_first(&mut self) {
+        for place in self.places.values_mut() {
+            place.is_to_look = true;
+            place.rest = REST_MIN;
+        }
+    }
+
+    /// Nobody knows how the lines stand.
+    pub(crate) fn look_everywhere(&mut self) {
+        self.places.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     fn queue(id: i32, name: &str) -> QueueBeat {
@@ -205,7 +324,7 @@ mod tests {
     }
 
     fn sources(lines: &mut Lines) -> Vec<Option<i32>> {
-        let claim = lines.claim(10).unwrap();
+        let claim = lines.claim(10, Instant::now()).unwrap();
         claim.sources.into_iter().map(|(id, _)| id).collect()
     }
 
@@ -222,7 +341,7 @@ mod tests {
     #[test]
     fn only_what_is_served_and_not_paused_is_claimed() {
         let mut lines = Lines::new(Some(vec!["b".to_owned()]));
-        assert!(lines.claim(10).is_none());
+        assert!(lines.claim(10, Instant::now()).is_none());
         lines.beat(vec![queue(1, "a"), queue(2, "b")], false);
         assert_eq!(sources(&mut lines), [Some(2)]);
         lines.look_at(1);
@@ -232,28 +351,172 @@ mod tests {
             ..queue(2, "b")
         };
         lines.beat(vec![queue(1, "a"), paused], false);
-        assert!(lines.claim(10).is_none() && lines.is_paused(2));
+        assert!(lines.claim(10, Instant::now()).is_none() && lines.is_paused(2));
+    }
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    /// A claim at this time, which finds runs in no named queue at these places.
+    fn claim_at(lines: &mut Lines, now: Instant, asked_at: i64, found: &[i64]) -> Option<i64> {
+        let claim = lines.claim(10, now).unwrap();
+        let put_aside = found.iter().map(|place| (None, at(*place))).collect();
+        let found = ClaimedRuns {
+            leased: Vec::new(),
+            put_aside,
+        };
+        lines.claimed(&claim, &found, at(asked_at), now);
+        let from = claim.sources.iter().find(|(source, _)| source.is_none());
+        from.unwrap().1.map(Timestamp::as_micros)
     }
 
     #[test]
-    fn a_line_that_gave_nothing_is_looked_at_from_its_beginning_before_the_worker_rests() {
+    fn a_line_is_looked_at_from_its_beginning_after_rests_that_grow_while_nothing_is_found() {
         let mut lines = Lines::new(None);
-        let at = Timestamp::from_micros(10_000_000);
+        let mut now = Instant::now();
+        assert_eq!(lines.next_look(now), Some(now));
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[9_000_000]), None);
+        // Nothing has happened since.
+        assert_eq!(lines.next_look(now), None);
+        for rest in [100, 200, 400, 800, 1000, 1000] {
+            let rest = Duration::from_millis(rest);
+            let floor = claim_at(&mut lines, now, 11_000_000, &[]);
+            assert!(floor.is_some());
+            assert_eq!(lines.next_look(now), Some(now + rest));
+            let almost = now + rest - Duration::from_millis(1);
+            assert_eq!(claim_at(&mut lines, almost, 11_000_000, &[]), floor);
+            now += rest;
+            assert_eq!(claim_at(&mut lines, now, 11_000_000, &[]), None);
+            assert_eq!(lines.next_look(now), None);
+        }
+        // What was found stood in front of where it was looked at.
+        claim_at(&mut lines, now, 12_000_000, &[]);
+        now += REST_MAX;
+        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[500]), None);
+        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[]), Some(-199_500));
+        assert_eq!(lines.next_look(now), Some(now + REST_MIN));
+    }
+
+    #[test]
+    fn what_may_stand_in_front_of_others_is_looked_for_after_the_shortest_rest() {
+        let mut lines = Lines::new(None);
+        let mut now = Instant::now();
+        for _ in 0..5 {
+            claim_at(&mut lines, now, 10_000_000, &[]);
+            claim_at(&mut lines, now, 10_000_000, &[]);
+            now = lines.next_look(now).unwrap();
+        }
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        lines.look_first();
+        assert_eq!(lines.next_look(now), Some(now + REST_MIN));
+        // One that comes alone is not kept waiting at all.
+        now += REST_MAX;
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), None);
+        assert_eq!(lines.next_look(now), None);
+        now += REST_MIN;
+        lines.look_first();
+        assert_eq!(lines.next_look(now), Some(now));
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), None);
+    }
+
+    #[test]
+    fn lines_behind_the_one_that_took_all_room_are_still_to_be_looked_at() {
+        let mut lines = Lines::new(None);
+        lines.beat(vec![queue(1, "a")], false);
+        let now = Instant::now();
+        let claim = lines.claim(1, now).unwrap();
+        assert_eq!(claim.sources, [(None, None), (Some(1), None)]);
         let found = ClaimedRuns {
             leased: Vec::new(),
-            put_aside: vec![(None, at)],
+            put_aside: vec![(None, at(10_000_000))],
         };
-        let claim = lines.claim(10).unwrap();
-        assert!(!lines.claimed(&claim, &found, at));
-        let claim = lines.claim(10).unwrap();
+        lines.claimed(&claim, &found, at(11_000_000), now);
+        let claim = lines.claim(1, now).unwrap();
         assert_eq!(
             claim.sources,
-            [(None, Some(Timestamp::from_micros(9_800_000)))]
+            [(Some(1), None), (None, Some(at(9_800_000)))]
         );
-        assert!(lines.claimed(&claim, &ClaimedRuns::default(), at));
-        let claim = lines.claim(10).unwrap();
-        assert_eq!(claim.sources, [(None, None)]);
-        assert!(!lines.claimed(&claim, &ClaimedRuns::default(), at));
+        assert_eq!(lines.next_look(now), Some(now));
+    }
+
+    #[test]
+    fn a_queue_that_is_new_or_goes_on_is_looked_at_from_its_beginning_at_once() {
+        let mut lines = Lines::new(None);
+        let now = Instant::now();
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        assert_eq!(lines.next_look(now), None);
+        lines.beat(vec![queue(1, "a")], false);
+        assert_eq!(lines.next_look(now), Some(now));
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        lines.beat(vec![queue(1, "a")], false);
+        let floor = Some(at(9_800_000));
+        assert_eq!(lines.heard_from(false), [(None, floor), (Some(1), floor)]);
+        assert_eq!(lines.heard_from(true), [(None, None), (Some(1), None)]);
+        let paused = QueueBeat {
+            paused: true,
+            ..queue(1, "a")
+        };
+        lines.beat(vec![paused], false);
+        assert_eq!(lines.heard_from(false), [(None, floor)]);
+        lines.beat(vec![queue(1, "a")], false);
+        assert_eq!(lines.heard_from(false), [(None, floor), (Some(1), None)]);
+        assert_eq!(lines.next_look(now), Some(now));
+    }
+
+    /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest
+    /// whatever else is claimed meanwhile.
+    #[test]
+    fn no_run_waits_for_longer_than_the_longest_rest_wherever_it_stands() {
+        // The loop below may come by a little late.
+        let longest = REST_MAX + Duration::from_millis(20);
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let begin = Instant::now();
+            let mut lines = Lines::new(None);
+            let mut ready: BTreeMap<i64, Instant> = BTreeMap::new();
+            let mut now = begin;
+            let (mut want_claim, mut looks) = (true, 0);
+            while now < begin + Duration::from_secs(20) {
+                let micros = 1_000_000_000 + i64::try_from((now - begin).as_micros()).unwrap();
+                if rng.random_ratio(1, 6) {
+                    let behind = [0, 0, 0, 1_000, 300_000, 60_000_000][rng.random_range(0..6)];
+                    ready.entry(micros - behind).or_insert(now);
+                    want_claim = true;
+                    if behind > 1_000 && rng.random_ratio(1, 2) {
+                        lines.look_first();
+                    }
+                }
+                want_claim |= lines.next_look(now).is_some_and(|at| at <= now);
+                if want_claim {
+                    let claim = lines.claim(3, now).unwrap();
+                    let from = claim.sources[0].1.map_or(0, Timestamp::as_micros);
+                    looks += i32::from(from == 0);
+                    let found: Vec<i64> = ready
+                        .range(from..)
+                        .map(|(place, _)| *place)
+                        .take(3)
+                        .collect();
+                    for place in &found {
+                        let since = ready.remove(place).unwrap();
+                        assert!(now - since <= longest, "seed {seed}: {:?}", now - since);
+                    }
+                    want_claim = found.len() == 3;
+                    let found = ClaimedRuns {
+                        leased: Vec::new(),
+                        put_aside: found.into_iter().map(|place| (None, at(place))).collect(),
+                    };
+                    lines.claimed(&claim, &found, at(micros), now);
+                }
+                let late = ready.values().min().map(|since| now - *since);
+                assert!(
+                    late.is_none_or(|late| late <= longest),
+                    "seed {seed}: {late:?}"
+                );
+                now += Duration::from_millis(rng.random_range(1..20));
+            }
+            assert!(looks <= 400, "seed {seed}: {looks} looks");
+        }
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use dacapo_store::{Store, StoreError, in_time};
+use dacapo_store::{LeftChild, Store, StoreError, in_time};
 use tokio::sync::Notify;
 
 use crate::ANSWER_MAX;
 use crate::backoff::Backoff;
+
+/// How many of those that are noted are looked up at once.
+const NOTED_MAX: u32 = 100;
 
 /// Passes on what one run's end means to others, whichever worker played them: a task of each worker beside its control loop.
 pub(crate) struct Relatives {
@@ -43,12 +46,37 @@ impl Relatives {
     }
 
     async fn tell(&self) -> Result<(), StoreError> {
-        while in_time(ANSWER_MAX, dacapo_store::tell_parent(&self.store)).await? {}
-        Ok(())
+        loop {
+            let noted = dacapo_store::parents_to_tell(&self.store, NOTED_MAX);
+            let mut has_told = false;
+            for parent in in_time(ANSWER_MAX, noted).await? {
+                has_told |=
+                    in_time(ANSWER_MAX, dacapo_store::tell_parent(&self.store, parent)).await?;
+            }
+            // What is still there others are at.
+            if !has_told {
+                return Ok(());
+            }
+        }
     }
 
     async fn cancel(&self) -> Result<(), StoreError> {
-        while in_time(ANSWER_MAX, dacapo_store::cancel_child(&self.store)).await? {}
-        Ok(())
+        loop {
+            let noted = dacapo_store::parents_to_leave(&self.store, NOTED_MAX);
+            let mut has_left = false;
+            for parent in in_time(ANSWER_MAX, noted).await? {
+                loop {
+                    let left = dacapo_store::cancel_child(&self.store, parent);
+                    let left = in_time(ANSWER_MAX, left).await?;
+                    has_left |= left != LeftChild::NotNoted;
+                    if left != LeftChild::Cancelled {
+                        break;
+                    }
+                }
+            }
+            if !has_left {
+                return Ok(());
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting runs that ended long ago, and then code that nothing needs: whichever worker's turn it is does it, a small batch at a time, and rests in between.
+//! Deleting runs that ended long ago, then code that nothing needs, and what is old of who did what: whichever worker's turn it is does it, a small batch at a time, and rests in between.
 
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const REST_FACTOR: u32 = 4;
 /// The sweeper of a worker.
 pub(crate) struct Retention {
     store: Store,
+    /// How long it is kept who did what.
+    audit_kept: Duration,
     sweep: Option<Sweep>,
 }
 
@@ -43,8 +45,12 @@ struct Sweep {
 }
 
 impl Retention {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, sweep: None }
+    pub(crate) fn new(store: Store, audit_kept: Duration) -> Self {
+        Self {
+            store,
+            audit_kept,
+            sweep: None,
+        }
     }
 
     /// Sweeps for as long as the worker lives.
@@ -84,6 +90,11 @@ impl Retention {
             // The last run of a retired deployment may have been among them.
             for gone in dacapo_store::collect_deployments(&self.store, false, RETIRED_FOR).await? {
                 tracing::info!(digest = gone.digest, deployment = ?gone.deployment, "nothing needs this code any more");
+            }
+            let gone = dacapo_store::sweep_audit(&self.store, self.audit_kept, ROWS_MAX).await?;
+            if gone == u64::from(ROWS_MAX) {
+                // There are more.
+                return Ok(REST_MIN);
             }
             self.sweep = None;
             return Ok(ASK_EVERY);

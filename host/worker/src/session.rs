@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dacapo_model::{RunId, SaidProgress, Timestamp};
+use dacapo_model::{RunId, SaidProgress, StepKey, Timestamp};
 use dacapo_sandbox::{
     ChildState, ChildWorkflow, Event, Journal, Signal, SqlRefusal, SqlStep, SqlTransaction, Stop,
     SuspendReason, Suspended, Suspension, Write,
@@ -20,7 +20,9 @@ use uuid::Uuid;
 
 use crate::failpoint::Failpoint;
 use crate::incarnation::Incarnation;
+use crate::metrics::{Ended, OfWorkflow};
 use crate::sql::SqlAccess;
+use crate::traces::RunTrace;
 use crate::writer::{Reply, Submission};
 
 /// A leased run.
@@ -29,6 +31,10 @@ pub(crate) struct Session {
     /// When the run is to be ended whatever it does.
     deadline: Option<Timestamp>,
     incarnation: Arc<Incarnation>,
+    /// What is counted for its workflow.
+    counted: Arc<OfWorkflow>,
+    /// Its trace, if there is one.
+    trace: Option<RunTrace>,
     state: Mutex<State>,
     /// Held by whoever waits for a hand-over: branches of a run wait at the same time, and what one of them hands over may hold the rows of
     /// another.
@@ -71,6 +77,8 @@ struct State {
     waiting: bool,
     /// Events that no wait has taken yet.
     inbox: Vec<InboxEvent>,
+    /// When those came that a wait has taken, and that is not recorded yet; by their numbers.
+    taken: BTreeMap<u32, Timestamp>,
     /// The newest event that has been seen, taken or not.
     newest_event: u32,
     inbox_seq: i32,
@@ -117,6 +125,7 @@ impl Session {
             waiting: false,
             newest_event: inbox.last().map_or(0, |event| event.seq),
             inbox,
+            taken: BTreeMap::new(),
             inbox_seq: claimed.inbox_seq,
             signal: claimed.signal.take(),
             latest: claimed.claimed_at,
@@ -131,6 +140,8 @@ impl Session {
         Self {
             run: claimed.run,
             deadline: claimed.deadline,
+            counted: incarnation.metrics.of(&claimed.workflow),
+            trace: RunTrace::of(claimed, incarnation.traces.as_ref()),
             incarnation,
             state: Mutex::new(state),
             handing_over: tokio::sync::Mutex::new(()),
@@ -245,7 +256,24 @@ impl Session {
     }
 
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
-    async fn hand_over(&self, mut end: Option<End>) -> Written {
+    async fn hand_over(&self, end: Option<End>) -> Written {
+        let ended = end.as_ref().map(Ended::from);
+        // Copied only for who wants to see it.
+        let traced = self
+            .trace
+            .as_ref()
+            .and_then(|trace| Some((trace, end.clone()?)));
+        let written = self.hand_over_in_turn(end).await;
+        if let (Some(ended), Written::Yes { gone: true }) = (&ended, &written) {
+            self.incarnation.metrics.ended(&self.counted, ended);
+            if let Some((trace, end)) = traced {
+                trace.ended(&end, self.incarnation.clock.now());
+            }
+        }
+        written
+    }
+
+    async fn hand_over_in_turn(&self, mut end: Option<End>) -> Written {
         let _turn = self.handing_over.lock().await;
         loop {
             // In one go: rows that a nudge hands over in between must be waited for, too.
@@ -355,12 +383,22 @@ impl Journal for Session {
             return;
         }
         match write {
-            Write::Record(write) => {
+            Write::Record(mut write) => {
                 if write.recorded.kind == dacapo_model::Kind::Step {
                     Failpoint::AfterBody.reach();
                 }
                 state.appended += 1;
+                let received_at = write.takes_event.and_then(|seq| state.taken.remove(&seq));
+                let metrics = &self.incarnation.metrics;
+                metrics.recorded(&self.counted, &write, received_at);
+                if let Some(trace) = &self.trace {
+                    trace.recorded(&write);
+                }
                 state.is_parent |= write.starts_child.is_some();
+                if let (Some(trace), Some(child)) = (&self.trace, &mut write.starts_child) {
+                    let labels = child.labels.take();
+                    child.labels = trace.labels_of_child(&write.recorded.key, labels);
+                }
                 let mut row = RecordRow {
                     recorded: write.recorded,
                     updates_open: write.updates_open,
@@ -493,6 +531,7 @@ impl Journal for Session {
                 && received_by.is_none_or(|limit| event.received_at <= limit)
         })?;
         let event = state.inbox.remove(place);
+        state.taken.insert(event.seq, event.received_at);
         Some(Event {
             seq: event.seq,
             name: event.name,
@@ -555,6 +594,16 @@ impl Journal for Session {
             dacapo_store::ChildState::Active => ChildState::Active,
             dacapo_store::ChildState::Ended(outcome) => ChildState::Ended(outcome),
         })
+    }
+
+    fn attempt_begins(&self, step: &StepKey, number: u32, at: Timestamp) {
+        if let Some(trace) = &self.trace {
+            trace.begins(step, number, at);
+        }
+    }
+
+    fn trace_parent(&self, step: &StepKey, number: u32) -> Option<String> {
+        Some(self.trace.as_ref()?.header(step, number))
     }
 
     fn has_event(&self, names: &[String]) -> bool {

@@ -10,6 +10,7 @@ use dacapo_sandbox::Stop;
 use dacapo_store::{FlushResult, RenewedFence, RunWrites, StoreConnection, StoreError, in_time};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::coordinator::{PATIENCE, PATIENCE_MAX};
@@ -160,6 +161,7 @@ impl Writer {
                 }
                 crate::failpoint::armed::die();
             }
+            let asked = Instant::now();
             let flush =
                 dacapo_store::flush(&mut connection, self.incarnation.id, self.fence, writes);
             let flushed = tokio::select! {
@@ -173,6 +175,9 @@ impl Writer {
             }
             match flushed {
                 Ok(result) => {
+                    let metrics = &self.incarnation.metrics;
+                    metrics.commit_seconds.record(asked.elapsed());
+                    metrics.commit_runs.record(writes.len() as f64);
                     self.connection = Some(connection);
                     return Ok(result);
                 }
@@ -234,7 +239,7 @@ impl Writer {
             return Ok(Some(FlushResult::Fenced));
         }
         let outcome =
-            dacapo_store::find_flush(&mut connection, self.incarnation.id, writes).await?;
+            dacapo_store::find_flush(&mut connection, self.incarnation.id, fence, writes).await?;
         self.fence = fence;
         self.connection = Some(connection);
         Ok(outcome)

@@ -195,7 +195,7 @@ pub enum Wait {
 }
 
 /// Ticks that were passed over: those from one time on, and before another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOver {
     /// The first of them.
@@ -207,7 +207,7 @@ pub struct PassedOver {
 }
 
 /// Why ticks were passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassedOverReason {
     /// They were missed, and the catch-up policy does not make up for them.

@@ -5,6 +5,7 @@
 -- that have ended.
 -- Locks, in this order: the connection's own fence row (share), the task rows of its runs, their run rows.
 -- Indexes: fence_pkey, step_pkey, task_leased_pkey, run_pkey.
+-- `any` of one is looked up by key, whatever the planner believes (claim.sql says why).
 with fence as materialized (
     select worker_id
     from dacapo.fence
@@ -21,7 +22,7 @@ recorded as (
 finished as (
     delete from dacapo.task_leased
     using fence, unnest($12::uuid[], $13::text[], $14::text[], $15::text[]) as f (run_id, status, output, failure)
-    where task_leased.run_id = f.run_id and task_leased.worker_id = fence.worker_id
+    where task_leased.run_id = any (array[f.run_id]) and task_leased.worker_id = fence.worker_id
     returning task_leased.run_id, task_leased.started_at, f.status, f.output, f.failure
 ),
 ended as (
@@ -29,7 +30,7 @@ ended as (
     set status = finished.status, output = finished.output, failure = finished.failure,
         started_at = finished.started_at, finished_at = clock_timestamp()
     from finished
-    where run.id = finished.run_id
+    where run.id = any (array[finished.run_id])
     returning run.id
 ),
 told as (

@@ -5,6 +5,7 @@
 -- (or a new signal): it stays leased.
 -- Locks, in this order: the connection's own fence row (share), the task rows of its runs, their run rows.
 -- Indexes: fence_pkey, step_pkey, attempt_pkey, event_pkey, task_leased_pkey, run_pkey.
+-- `any` of one is looked up by key, whatever the planner believes (claim.sql says why).
 with fence as materialized (
     select worker_id
     from dacapo.fence
@@ -28,7 +29,7 @@ updated_open as (
         due = case when step.kind = 'step' then o.due else step.due end
     from fence, unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::timestamptz[])
         as o (run_id, key, outcome, payload, finished_at, due)
-    where step.run_id = o.run_id and step.key = o.key and step.outcome is null
+    where step.run_id = any (array[o.run_id]) and step.key = o.key and step.outcome is null
 ),
 failed_attempts as (
     insert into dacapo.attempt (run_id, key, number, started_at, finished_at, failure, worker)
@@ -41,7 +42,7 @@ taken as (
     update dacapo.event
     set taken_by = t.key
     from fence, unnest($18::uuid[], $19::integer[], $20::text[]) as t (run_id, seq, key)
-    where event.run_id = t.run_id and event.seq = t.seq and event.taken_by is null
+    where event.run_id = any (array[t.run_id]) and event.seq = t.seq and event.taken_by is null
 ),
 logged as (
     insert into dacapo.log (run_id, id, at, level, step, source, message, fields)
@@ -53,7 +54,7 @@ logged as (
 finished as (
     delete from dacapo.task_leased
     using fence, unnest($29::uuid[], $30::text[], $31::text[], $32::text[]) as f (run_id, status, output, failure)
-    where task_leased.run_id = f.run_id and task_leased.worker_id = fence.worker_id
+    where task_leased.run_id = any (array[f.run_id]) and task_leased.worker_id = fence.worker_id
     returning task_leased.run_id, task_leased.started_at, f.status, f.output, f.failure
 ),
 ended as (
@@ -61,7 +62,7 @@ ended as (
     set status = finished.status, output = finished.output, failure = finished.failure,
         started_at = finished.started_at, finished_at = clock_timestamp()
     from finished
-    where run.id = finished.run_id
+    where run.id = any (array[finished.run_id])
     returning run.id
 ),
 given_up as (
@@ -69,7 +70,7 @@ given_up as (
     using fence, unnest(
         $33::uuid[], $34::text[], $35::text[], $36::timestamptz[], $37::boolean[], $38::text[], $39::integer[], $40::text[]
     ) as s (run_id, reason, events, wake_at, paused, blocked, inbox_seq, signal)
-    where task_leased.run_id = s.run_id
+    where task_leased.run_id = any (array[s.run_id])
         and task_leased.worker_id = fence.worker_id
         and (
             -- A run that is to be ended at once must not be kept instead: its worker hands it back, and it is ended by the next claim.

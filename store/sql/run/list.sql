@@ -1,8 +1,9 @@
 -- A page of runs, newest first. Called by: clients, with a plan of its own for each call (see `list_runs`). Locks: nothing.
 -- $1 namespace, $2 status, $3 workflow, $4 number of the deployment, $5 labels, $6 words of the failure, $7 created since,
--- $8 and $9 creation time and id above all that are asked for (the last row of the page before, say), $10 rows, $11 what the search goes by:
+-- $8 and $9 creation time and id above all that are asked for (the last row of the page before, say), $10 rows, $11 what the search goes by, $12 patterns of workflows
+-- for `like`, one of which must fit:
 --   creation      no more than a time is asked for, or completed runs            Index: run_by_creation
---   code          a workflow, a deployment                                       Index: run_by_code
+--   code          a workflow, patterns, a deployment                                       Index: run_by_code
 --   label         labels                                                         Index: run_by_label
 --   task          a status of runs that are active                               Indexes: the keys of the task tables, run_pkey
 --   cancel        the status `cancelling`                                        Index: run_by_cancel
@@ -18,6 +19,7 @@ newest as materialized (
     select run.id, run.created_at,
         ($2::text is null or run_status.status = $2)
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb) as fits
     from (
@@ -35,6 +37,7 @@ newest as materialized (
 newest_unsuccessful as materialized (
     select bad.run_id as id, bad.created_at,
         ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and ($5::text is null or bad.labels @> $5::text::jsonb)
             and ($6::text is null or bad.words @@ dacapo.failure_query($6)) as fits
@@ -75,7 +78,7 @@ found as (
     (
         select run.id, run.created_at
         from deployments
-        join dacapo.workflow on workflow.deployment_id = deployments.id and ($3::text is null or workflow.name = $3)
+        join dacapo.workflow on workflow.deployment_id = deployments.id and ($3::text is null or workflow.name = $3) and ($12::text[] is null or workflow.name like any ($12))
         cross join lateral (
             select id, created_at
             from dacapo.run
@@ -104,6 +107,7 @@ found as (
         where run.namespace = $1
             and ($2::text is null or run_status.status = $2)
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and run.created_at >= coalesce($7, '-infinity')
             and (run.created_at, run.id) < (coalesce($8, 'infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
@@ -134,6 +138,7 @@ found as (
             and run.namespace = $1
             and (run.cancel_requested_at is null or $2 = 'blocked')
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb)
             and run.created_at >= coalesce($7, '-infinity')
@@ -147,6 +152,7 @@ found as (
             and run.namespace = $1 and run.cancel_requested_at is not null and run.status = 'active'
             and not exists (select from dacapo.task_suspended where run_id = run.id and reason = 'blocked')
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb)
             and run.created_at >= coalesce($7, '-infinity')
@@ -162,6 +168,7 @@ found as (
             and bad.namespace = $1
             and bad.status = $2
             and ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and bad.created_at >= coalesce($7, '-infinity')
             and (bad.created_at, bad.run_id) < (coalesce($8, 'infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
@@ -183,6 +190,7 @@ found as (
         where bad.namespace = $1
             and ($2::text is null or bad.status = $2)
             and ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and bad.created_at >= coalesce($7, '-infinity')
             and (bad.created_at, bad.id) < (coalesce($8, 'infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))

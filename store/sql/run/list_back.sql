@@ -10,6 +10,7 @@ oldest as materialized (
     select run.id, run.created_at,
         ($2::text is null or run_status.status = $2)
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb) as fits
     from (
@@ -27,6 +28,7 @@ oldest as materialized (
 oldest_unsuccessful as materialized (
     select bad.run_id as id, bad.created_at,
         ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and ($5::text is null or bad.labels @> $5::text::jsonb)
             and ($6::text is null or bad.words @@ dacapo.failure_query($6)) as fits
@@ -67,7 +69,7 @@ found as (
     (
         select run.id, run.created_at
         from deployments
-        join dacapo.workflow on workflow.deployment_id = deployments.id and ($3::text is null or workflow.name = $3)
+        join dacapo.workflow on workflow.deployment_id = deployments.id and ($3::text is null or workflow.name = $3) and ($12::text[] is null or workflow.name like any ($12))
         cross join lateral (
             select id, created_at
             from dacapo.run
@@ -96,6 +98,7 @@ found as (
         where run.namespace = $1
             and ($2::text is null or run_status.status = $2)
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and run.created_at < coalesce($7, 'infinity')
             and (run.created_at, run.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
@@ -126,6 +129,7 @@ found as (
             and run.namespace = $1
             and (run.cancel_requested_at is null or $2 = 'blocked')
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb)
             and run.created_at < coalesce($7, 'infinity')
@@ -139,6 +143,7 @@ found as (
             and run.namespace = $1 and run.cancel_requested_at is not null and run.status = 'active'
             and not exists (select from dacapo.task_suspended where run_id = run.id and reason = 'blocked')
             and ($3::text is null or run.workflow = $3)
+            and ($12::text[] is null or run.workflow like any ($12))
             and ($4::integer is null or run.deployment_id in (select id from deployments))
             and ($5::text is null or run.labels @> $5::text::jsonb)
             and run.created_at < coalesce($7, 'infinity')
@@ -154,6 +159,7 @@ found as (
             and bad.namespace = $1
             and bad.status = $2
             and ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and bad.created_at < coalesce($7, 'infinity')
             and (bad.created_at, bad.run_id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
@@ -175,6 +181,7 @@ found as (
         where bad.namespace = $1
             and ($2::text is null or bad.status = $2)
             and ($3::text is null or bad.workflow = $3)
+            and ($12::text[] is null or bad.workflow like any ($12))
             and ($4::integer is null or bad.deployment_id in (select id from deployments))
             and bad.created_at < coalesce($7, 'infinity')
             and (bad.created_at, bad.id) > (coalesce($8, '-infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))

@@ -28,4 +28,4 @@ paused as (
     select run_id, 'boundary', true, started_at, inbox_seq, queue, queue_key, priority from back
     where signal = 'pause'
 )
-select count(*) as "handed_back!", pg_notify('dacapo_ready', '')::text as told from back
+select count(*) as "handed_back!", pg_notify('dacapo_ready', case when max(priority) > 0 then 'first' else '' end)::text as told from back

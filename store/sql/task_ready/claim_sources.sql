@@ -49,7 +49,7 @@ claimed as (
 put_aside as materialized (
     select claimed.run_id
     from claimed
-    join dacapo.run on run.id = claimed.run_id
+    join dacapo.run on run.id = any (array[claimed.run_id])
     join dacapo.paused_workflow as paused on paused.namespace = run.namespace and paused.workflow = run.workflow
     where exists (select from dacapo.paused_workflow)
         and not paused.resumed
@@ -97,9 +97,11 @@ select
     journal.open_failed_attempts as "open_failed_attempts?: Integers",
     inbox.seqs as "seqs?: Vec<i32>", inbox.names as "names?: Vec<String>", inbox.event_payloads as "event_payloads?: Vec<String>", inbox.received_ats as "received_ats?: Vec<Option<Time>>"
 from claimed
-join dacapo.run on run.id = claimed.run_id
+-- `any` of one is looked up by key, whatever the planner believes: beside `=` it would also walk over the whole index in its order to find what it
+-- takes for few rows, as a table looks to it whose rows are all gone but still visible to somebody's old snapshot.
+join dacapo.run on run.id = any (array[claimed.run_id])
 -- As the snapshot has it, like the inbox below: what was sent later is not in either, and so will be looked for.
-join dacapo.task_ready as seen on seen.run_id = claimed.run_id
+join dacapo.task_ready as seen on seen.run_id = any (array[claimed.run_id])
 cross join lateral (
     -- One text for each column, instead of an array: that takes half the time for a long journal. Neither keys nor JSON can hold the
     -- control character that stands between.

@@ -137,3 +137,16 @@ uint64_t exports_test_mistakes_mistakes_keeps(uint64_t number) {
         dacapo_reject("keep", "expected a number, got %s", kept);
     return number;
 }
+
+bool exports_test_mistakes_mistakes_returns(dacapo_guest_string_t *fields, exports_test_mistakes_mistakes_report_t *report,
+                                            exports_test_mistakes_mistakes_part_t *error) {
+    memset(report, 0, sizeof *report);
+    report->total = 7;
+    report->name = dacapo_string((char *)"Ada");
+    report->place.f0 = 1;
+    report->place.f1 = 2.5;
+    report->from = 3;
+    return true;
+}
+
+void exports_test_mistakes_mistakes_slips(dacapo_guest_string_t *how) {}

@@ -2,11 +2,14 @@
 package workflows
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 
 	"dacapo"
+	"dacapo/wit/mistakes"
+	"dacapo/wittypes"
 )
 
 func deep() {
@@ -101,4 +104,76 @@ func Rereads() error {
 // Keeps answers what it is given by way of the journal.
 func Keeps(number uint64) (uint64, error) {
 	return dacapo.Step("keep", func(dacapo.Attempt) (uint64, error) { return number, nil })
+}
+
+// Returns answers what fits, since nothing else is compiled.
+func Returns(string) (mistakes.Report, error) {
+	return mistakes.Report{Total: 7, Name: "Ada", Place: wittypes.Tuple2[int64, float64]{F0: 1, F1: 2.5}, From: 3}, nil
+}
+
+type priced struct {
+	Price float64 `json:"price"`
+}
+
+type basket struct {
+	Items []priced
+	Notes map[string]any
+}
+
+// knot leads back to itself.
+type knot struct {
+	Itself *knot
+	All    map[string]any
+	Number any
+}
+
+// left and right embed each other.
+type left struct {
+	*right
+	Number int64
+}
+
+type right struct {
+	*left
+	Other int64
+}
+
+// Slips does what only some languages do wrong.
+func Slips(how string) error {
+	record := func(value any) error {
+		_, err := dacapo.Step("record", func(dacapo.Attempt) (any, error) { return value, nil }, dacapo.Attempts(1))
+		return err
+	}
+	switch how {
+	case "goroutine":
+		done := make(chan error)
+		go func() { done <- record(1) }()
+		return <-done
+	case "goroutine-in-step":
+		return dacapo.Do("outer", func(dacapo.Attempt) error {
+			done := make(chan error)
+			go func() { done <- record(1) }()
+			return <-done
+		})
+	case "path":
+		return record(basket{Items: []priced{{1}, {math.NaN()}}})
+	case "text":
+		return record(basket{Notes: map[string]any{"by": []string{"Ada", "\xff"}}})
+	case "replaced":
+		// It is text like any other.
+		return record(basket{Notes: map[string]any{"by": "\ufffd", "raw": json.RawMessage(`"\ufffd"`)}})
+	case "knot":
+		tied := &knot{All: map[string]any{}}
+		tied.Itself = tied
+		tied.All["all"] = tied.All
+		event := dacapo.Event{Name: "tie", Payload: json.RawMessage(`{"Number": 9007199254740993}`)}
+		event.Decode(tied)
+		return dacapo.Fatalf("it is %v", tied.Number)
+	case "embedded":
+		var both left
+		event := dacapo.Event{Name: "embed", Payload: json.RawMessage(`{"Number": "9007199254740993"}`)}
+		event.Decode(&both)
+		return dacapo.Fatalf("it is %d", both.Number)
+	}
+	return nil
 }

@@ -1,7 +1,9 @@
 import json
 import random
+import sys
 
-from dacapo import Failure, Fatal, step, workflows
+from dacapo import Failure, Fatal, WorkflowError, log, step, workflows
+from wit_world.exports.mistakes import Colour, Part_Counted, Part_Named, Report
 
 
 def deep():
@@ -54,3 +56,37 @@ class Mistakes:
 
     def keeps(self, number):
         return step("keep", lambda: number)
+
+    def returns(self, fields):
+        if fields == "error":
+            raise WorkflowError(Part_Counted("many"))
+        right = {"total": 7, "name": "Ada", "colour": Colour.RED, "parts": [], "note": None}
+        right |= {"place": (1, 2.5), "raw": b"", "from_": 3}
+        if fields == "parts":
+            right["parts"] = [Part_Named("tea"), Part_Counted(-1)]
+        elif fields == "later":
+            return self._later()
+        else:
+            right |= json.loads(fields)
+        return Report(**right)
+
+    async def _later(self):
+        return 7
+
+    def slips(self, how):
+        async def later():
+            return 7
+
+        match how:
+            case "level":
+                log("listen", level="loud")
+            case "exit":
+                sys.exit(3)
+            case "exit-in-step":
+                step("leave", sys.exit, attempts=1)
+            case "async":
+                step("later", later, attempts=1)
+            case "details":
+                raise Fatal("no funds", details={"missing": {5}})
+            case "path":
+                step("record", lambda: {"items": [{"price": 1}, {"price": float("nan")}]}, attempts=1)

@@ -1,11 +1,13 @@
 //! What the database has said so far, and what must hold between two looks at it.
 
+mod starts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use uuid::Uuid;
 
-use crate::plan::Limits;
+use crate::plan::{Limits, Rhythm};
 use crate::script::{self, Journals};
 use crate::server::Server;
 
@@ -17,12 +19,21 @@ pub(crate) struct Ledger {
     pub(crate) steps: BTreeMap<(String, String), Step>,
     events: BTreeMap<(String, i64), Event>,
     workers: BTreeSet<String>,
+    /// How many rows each SQL step has written: by run and name.
+    written: BTreeMap<(String, String), i64>,
     /// Events that a sender was told are in: run and delivery.
     acknowledged: BTreeSet<(String, String)>,
     /// How often each step's body was executed.
     pub(crate) effects: BTreeMap<(String, String), u32>,
     /// Those of the queue.
     pub(crate) limits: Option<Limits>,
+    pub(crate) schedule: Option<Schedule>,
+    /// That of the schedule.
+    pub(crate) rhythm: Option<Rhythm>,
+    /// Runs are deleted once they have ended.
+    pub(crate) forgets: bool,
+    /// The time of the last look, in microseconds.
+    time: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +45,32 @@ pub(crate) struct Run {
     pub(crate) cancel_requested: bool,
     finished: Option<i64>,
     deadline: Option<i64>,
+    singleton: Option<String>,
+    /// The tick of the schedule that it was started for.
+    pub(crate) tick: Option<i64>,
+}
+
+/// How long runs are kept once they have ended, in seconds: those that were completed, and others.
+pub(crate) const KEPT_S: (i64, i64) = (60, 90);
+
+impl Run {
+    fn may_be_forgotten(&self, now: i64) -> bool {
+        let kept = match self.status.as_str() {
+            "completed" => KEPT_S.0,
+            _ => KEPT_S.1,
+        };
+        self.status != "active"
+            && self
+                .finished
+                .is_some_and(|finished| finished + kept * 1_000_000 <= now)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    pub(crate) paused: bool,
+    next: Option<i64>,
+    passed: Option<(i64, Option<i64>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +118,12 @@ pub(crate) enum Writer {
 /// A worker's clock may be ahead of the database's by so many microseconds.
 const CLOCKS_APART: i64 = 100_000;
 
-const STATEMENTS: [(&str, &str); 5] = [
+const STATEMENTS: [(&str, &str); 7] = [
     (
         "sim_runs",
         "select 'run', id, status, output, failure, parent, cancel_requested_at is not null,
-            (extract(epoch from finished_at) * 1000000)::bigint, (extract(epoch from deadline) * 1000000)::bigint
+            (extract(epoch from finished_at) * 1000000)::bigint, (extract(epoch from deadline) * 1000000)::bigint,
+            singleton_key, (extract(epoch from (labels ->> 'dacapo.tick')::timestamptz) * 1000000)::bigint
         from dacapo.run",
     ),
     (
@@ -105,6 +143,16 @@ const STATEMENTS: [(&str, &str); 5] = [
         "sim_events",
         "select 'event', run_id, seq, name, (extract(epoch from received_at) * 1000000)::bigint, taken_by, delivery_id, payload
         from dacapo.event",
+    ),
+    (
+        "sim_schedules",
+        "select 'schedule', name, paused, (extract(epoch from next_tick) * 1000000)::bigint,
+            (extract(epoch from passed_from) * 1000000)::bigint, (extract(epoch from passed_until) * 1000000)::bigint
+        from dacapo.schedule",
+    ),
+    (
+        "sim_effects",
+        "select 'effect', run, step, count(*) from public.effect group by run, step",
     ),
     ("sim_workers", "select 'worker', id from dacapo.worker"),
 ];
@@ -127,6 +175,34 @@ pub(crate) fn examine(server: &mut Server) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| format!("doctor: {row:?}")).collect())
 }
 
+/// What is left of runs that are gone.
+pub(crate) fn rests(server: &mut Server) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (table, run) in [
+        ("step", "run_id"),
+        ("attempt", "run_id"),
+        ("event", "run_id"),
+        ("log", "run_id"),
+        ("progress", "run_id"),
+        ("intervention", "run_id"),
+        ("unsuccessful", "run_id"),
+        ("deadline", "run_id"),
+        ("singleton", "run_id"),
+        ("child", "parent"),
+    ] {
+        let rows = server.ask(&format!(
+            "select distinct {run} from dacapo.{table} where {run} not in (select id from dacapo.run)"
+        ))?;
+        found.extend(rows.iter().map(|row| {
+            format!(
+                "there are rows of {table} of run {}, and no such run",
+                text(row, 0)
+            )
+        }));
+    }
+    Ok(found)
+}
+
 type Row = Vec<Option<String>>;
 
 fn text(row: &Row, at: usize) -> String {
@@ -143,11 +219,23 @@ fn is(row: &Row, at: usize) -> bool {
 
 impl Ledger {
     /// Looks at the database, and says what must not be.
-    pub(crate) fn look(&mut self, server: &mut Server, writers: &[Writer]) -> Result<Vec<String>> {
+    pub(crate) fn look(
+        &mut self,
+        server: &mut Server,
+        writers: &[Writer],
+        time: i64,
+    ) -> Result<Vec<String>> {
         let rows = server.ask(
-            "execute sim_runs; execute sim_tasks; execute sim_steps; execute sim_events; execute sim_workers",
+            "execute sim_runs; execute sim_tasks; execute sim_steps; execute sim_events; execute sim_schedules;
+            execute sim_effects; execute sim_workers",
         )?;
-        let mut now = Ledger::default();
+        let mut now = Ledger {
+            limits: self.limits,
+            rhythm: self.rhythm,
+            forgets: self.forgets,
+            time,
+            ..Ledger::default()
+        };
         for row in &rows {
             let id = text(row, 1);
             match row[0].as_deref() {
@@ -184,8 +272,21 @@ impl Ledger {
                         cancel_requested: is(row, 6),
                         finished: number(row, 7),
                         deadline: number(row, 8),
+                        singleton: row[9].clone(),
+                        tick: number(row, 10),
                     };
                     now.runs.insert(id, run);
+                }
+                Some("effect") => {
+                    let rows = number(row, 3).unwrap_or(0);
+                    now.written.insert((id, text(row, 2)), rows);
+                }
+                Some("schedule") => {
+                    now.schedule = Some(Schedule {
+                        paused: is(row, 2),
+                        next: number(row, 3),
+                        passed: number(row, 4).map(|from| (from, number(row, 5))),
+                    });
                 }
                 Some("step") => {
                     let step = Step {
@@ -204,10 +305,12 @@ impl Ledger {
             }
         }
         let mut wrong = Vec::new();
-        now.limits = self.limits;
         now.check_rows(&mut wrong);
         now.check_waiting(&mut wrong);
         now.check_queue(&mut wrong);
+        now.check_sql_steps(&mut wrong);
+        now.check_singletons(&mut wrong);
+        self.check_schedule(&now, &mut wrong);
         self.check_changes(&now, writers, &mut wrong);
         now.acknowledged = std::mem::take(&mut self.acknowledged);
         now.effects = std::mem::take(&mut self.effects);
@@ -216,7 +319,7 @@ impl Ledger {
                 .events
                 .iter()
                 .any(|((of, _), event)| of == run && event.delivery.as_ref() == Some(delivery));
-            if !is_there {
+            if !is_there && now.runs.contains_key(run) {
                 wrong.push(format!(
                     "run {run} has lost the event {delivery}, which was acknowledged"
                 ));
@@ -329,6 +432,38 @@ impl Ledger {
         }
     }
 
+    /// A SQL step has written its row if it is recorded, and only then.
+    fn check_sql_steps(&self, wrong: &mut Vec<String>) {
+        let recorded: BTreeSet<(&str, &str)> = self
+            .steps
+            .iter()
+            .filter(|(_, step)| step.outcome.as_deref() == Some("ok"))
+            .map(|((run, key), _)| (run.as_str(), name_in(key)))
+            .filter(|(_, name)| name.starts_with("sql"))
+            .collect();
+        for (run, name) in &recorded {
+            if !self
+                .written
+                .contains_key(&((*run).to_owned(), (*name).to_owned()))
+            {
+                wrong.push(format!(
+                    "run {run}: {name} is recorded, and its row is not there"
+                ));
+            }
+        }
+        for ((run, name), rows) in &self.written {
+            // One that was deleted has left its rows behind.
+            let is_recorded =
+                recorded.contains(&(run.as_str(), name.as_str())) || !self.runs.contains_key(run);
+            if *rows > 1 || !is_recorded {
+                wrong.push(format!(
+                    "run {run}: {name} has written {rows} rows, and is {}recorded",
+                    if is_recorded { "" } else { "not " }
+                ));
+            }
+        }
+    }
+
     /// No run waits for what is there.
     fn check_waiting(&self, wrong: &mut Vec<String>) {
         for ((run, key), step) in &self.steps {
@@ -382,8 +517,11 @@ impl Ledger {
 
     /// What must hold between what was seen before and now.
     fn check_changes(&self, now: &Ledger, writers: &[Writer], wrong: &mut Vec<String>) {
+        // What is deleted goes as a whole.
+        let is_kept = |run: &String| now.runs.contains_key(run) || !self.runs.contains_key(run);
         for (id, run) in &self.runs {
             match now.runs.get(id) {
+                None if now.forgets && run.may_be_forgotten(now.time) => {}
                 None => wrong.push(format!("run {id} is gone")),
                 Some(after) if run.status != "active" && after != run => {
                     wrong.push(format!(
@@ -396,6 +534,7 @@ impl Ledger {
         for (place, step) in &self.steps {
             let (run, key) = place;
             match now.steps.get(place) {
+                None if !is_kept(run) => {}
                 None => wrong.push(format!("run {run}: {key} is gone from the journal")),
                 Some(after) if step.outcome.is_some() && after != step => {
                     wrong.push(format!(
@@ -410,6 +549,7 @@ impl Ledger {
         }
         for (place, event) in &self.events {
             match now.events.get(place) {
+                None if !is_kept(&place.0) => {}
                 None => wrong.push(format!("run {} has lost an event", place.0)),
                 Some(after) if event.taken_by.is_some() && after != event => {
                     wrong.push(format!("run {}: an event was taken twice", place.0));
@@ -478,6 +618,10 @@ impl Ledger {
                 && run.status != "active";
             let holder = self.holder(id);
             let is_allowed = |writer: &Writer| match writer {
+                // A schedule cancels its last run, and names it.
+                Writer::Worker(Some(other)) if now.runs.contains_key(&other.to_string()) => {
+                    holder.is_none()
+                }
                 Writer::Worker(Some(worker)) => holder.as_deref() == Some(&worker.to_string()),
                 // One that nobody plays may be ended by anybody.
                 Writer::Worker(None) | Writer::Outside => holder.is_none(),

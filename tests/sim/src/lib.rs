@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use dacapo_client::Client;
+use dacapo_model::{Manifest, SqlGrant};
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_sandbox::SandboxConfig;
 use dacapo_store::Store;
@@ -32,7 +33,16 @@ pub use crate::mutants::{MUTANTS, Mutant};
 use crate::server::Server;
 pub use crate::world::Report;
 
-const DATABASE: &str = "sim";
+pub(crate) const DATABASE: &str = "sim";
+
+/// What guests' statements are sent as, and what they write to. It is created once the database is there.
+pub(crate) const GUESTS: &str = "guest";
+const EFFECTS: &str = "
+    create role guest login;
+    create table public.effect (run text not null, step text not null);
+    grant insert on public.effect to guest;
+    select dacapo.allow_sql_steps('guest');
+";
 
 /// Workers have their sockets here, each under a port of its own.
 const FIRST_PORT: usize = 6_000;
@@ -217,12 +227,24 @@ async fn set_up(cluster: &Cluster, described: &dacapo_sandbox::Described) -> Res
     let store = Store::new(&cluster.url(DATABASE), 2)?;
     sqlx::raw_sql(CLOCK).execute(store.pool()).await?;
     dacapo_store::migrate(&store).await?;
+    // It waits for no longer than it takes to see that it waits at all, so that it is not left to chance whether it does.
+    sqlx::query(
+        "alter function dacapo.promote_singleton(text, text, text) set lock_timeout = '1ms'",
+    )
+    .execute(store.pool())
+    .await?;
     let client = Client::new(store.clone());
+    sqlx::raw_sql(EFFECTS).execute(store.pool()).await?;
+    let manifest = Manifest {
+        sql: Some(SqlGrant::new(DATABASE)),
+        ..Manifest::default()
+    };
     client
-        .deploy(
+        .deploy_with(
             &described.descriptor,
             &described.digest,
             &described.component,
+            &manifest,
         )
         .await?;
     // As a worker would that has compared the two.
@@ -260,6 +282,8 @@ fn clearing(server: &mut Server) -> Result<String> {
             clear.push_str(&format!("delete from dacapo.{table};"));
         }
     }
-    clear.push_str("update dacapo.retention_turn set next_at = 'epoch';");
+    clear.push_str(
+        "delete from public.effect; update dacapo.retention_turn set next_at = 'epoch'; delete from dacapo.retention where namespace <> '*';",
+    );
     Ok(clear)
 }

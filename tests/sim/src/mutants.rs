@@ -27,7 +27,7 @@ pub(crate) enum Of {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 15] = [
+pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "fences-close-without-a-lock",
         about: "a fence that is renewed while its worker drains is left open",
@@ -39,7 +39,7 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "fence-not-looked-at",
         about: "a flush is written whether its worker still has its fence or not",
-        first: Some(30),
+        first: Some(1),
         of: Of::Statements,
         text: "from dacapo.fence
     where worker_id = $1 and connection = $2 and open
@@ -66,7 +66,7 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "lost-flush-counts-as-unwritten",
         about: "a flush whose answer was lost is written again, whatever became of it",
-        first: None,
+        first: Some(1),
         of: Of::Statements,
         text: "as \"written!\"",
         by: "and false as \"written!\"",
@@ -82,7 +82,7 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "inbox-not-compared",
         about: "a run is given up although something was sent to it meanwhile",
-        first: Some(3),
+        first: Some(1),
         of: Of::Statements,
         text: "task_leased.inbox_seq = s.inbox_seq and task_leased.signal is not distinct from s.signal",
         by: "true",
@@ -98,10 +98,10 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "lost-claim-is-kept",
         about: "runs that were claimed by a statement whose answer was lost are not handed back",
-        first: Some(2),
+        first: Some(1),
         of: Of::Statements,
-        text: "array(select run_id from dacapo.task_leased where worker_id = $1) as \"held!\"",
-        by: "array(select run_id from dacapo.task_leased where worker_id = $1 and false) as \"held!\"",
+        text: "array(select run_id from mine) as \"held!\"",
+        by: "array(select run_id from mine where false) as \"held!\"",
     },
     Mutant {
         name: "dead-workers-keep-their-runs",
@@ -115,7 +115,7 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "open-rows-not-read",
         about: "a run that is claimed does not know what it waits for",
-        first: Some(2),
+        first: Some(1),
         of: Of::Statements,
         text: "where step.run_id = claimed.run_id",
         by: "where step.run_id = claimed.run_id and step.outcome is not null",
@@ -123,23 +123,23 @@ pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "timers-wake-the-paused",
         about: "a paused run goes on when a time comes that it waits for",
-        first: Some(21),
+        first: Some(1),
         of: Of::Statements,
-        text: "where wake_at <= clock_timestamp() and not paused",
-        by: "where wake_at <= clock_timestamp()",
+        text: "and wake_at <= (select now from clock) and not paused",
+        by: "and wake_at <= (select now from clock)",
     },
     Mutant {
         name: "deadlines-of-others",
         about: "when one run's deadline has passed all are ended that have one",
-        first: Some(55),
+        first: Some(1),
         of: Of::Statements,
-        text: "where at <= clock_timestamp()",
+        text: "where at >= coalesce($4::timestamptz, '-infinity') and at <= (select now from clock)",
         by: "where true",
     },
     Mutant {
         name: "queue-without-limit",
         about: "a queue lets in whatever comes",
-        first: Some(19),
+        first: Some(1),
         of: Of::Function("dacapo.admit(integer, integer)"),
         text: "v_queue.concurrency is not null",
         by: "false",
@@ -151,6 +151,40 @@ pub const MUTANTS: [Mutant; 15] = [
         of: Of::Function("dacapo.send_event(uuid, text, text, text)"),
         text: "values (p_run, v_seq, p_name, p_payload, p_delivery_id)",
         by: "values (p_run, v_seq, p_name, p_payload, p_delivery_id || v_seq)",
+    },
+    Mutant {
+        name: "lost-commit-counts-as-rolled-back",
+        about: "a SQL step whose commit was lost has failed, whatever became of it",
+        first: None,
+        of: Of::Statements,
+        text: "select dacapo.take_back_sql_step($1, $2, $3) as \"outcome!\"",
+        by: "select case when dacapo.take_back_sql_step($1, $2, $3) <> '' then 'rolled-back' end as \"outcome!\"",
+    },
+    Mutant {
+        name: "singletons-do-not-wait",
+        about: "a run begins although another one has its singleton's key",
+        first: Some(1),
+        of: Of::Function(
+            "dacapo.start_special(uuid, text, text, bigint, jsonb, bigint, text, smallint, text, timestamptz, text, text, text, bigint, bigint)",
+        ),
+        text: "v_waits_for_other := true",
+        by: "v_waits_for_other := false",
+    },
+    Mutant {
+        name: "overlap-not-seen",
+        about: "a tick is started as if the run before it had ended",
+        first: Some(1),
+        of: Of::Statements,
+        text: "where run.id = asked.last_run and run.status = 'active') as \"previous_active!\"",
+        by: "where run.id = asked.last_run and false) as \"previous_active!\"",
+    },
+    Mutant {
+        name: "runs-not-kept",
+        about: "a run is deleted as soon as it has ended",
+        first: None,
+        of: Of::Statements,
+        text: "where examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'",
+        by: "where examined.finished_at < statement_timestamp()",
     },
 ];
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
+use dacapo_model::{CatchUp, Overlap, SchedulePlan, Ticks, Timestamp};
 use dacapo_worker::WorkerConfig;
 use fastrand::Rng;
 
-use crate::script::{self, Deed};
+use crate::script::{self, Deed, Taste};
+use crate::world::quoted;
 
 /// A run, and what is sent to it.
 pub(crate) struct PlannedRun {
@@ -17,6 +20,90 @@ pub(crate) struct PlannedRun {
     /// It is in the seed's queue, under this key.
     pub(crate) queued: Option<Option<String>>,
     pub(crate) priority: i64,
+    pub(crate) singleton: Option<Singleton>,
+}
+
+/// At most one run that has begun and not ended has a key.
+pub(crate) struct Singleton {
+    pub(crate) key: &'static str,
+    /// What becomes of one that comes while there is another.
+    pub(crate) conflict: &'static str,
+}
+
+/// A schedule, and what its runs do.
+pub(crate) struct PlannedSchedule {
+    pub(crate) deeds: Vec<Deed>,
+    jitter: Duration,
+    catch_up: CatchUp,
+    pub(crate) rhythm: Rhythm,
+}
+
+/// When ticks come, and what becomes of those that overlap.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rhythm {
+    pub(crate) every_s: i64,
+    pub(crate) overlap: Overlap,
+}
+
+impl PlannedSchedule {
+    fn make(rng: &mut Rng, taste: Taste) -> Self {
+        let taste = Taste {
+            size: rng.u32(1..=3),
+            depth: 1,
+            waits: false,
+            ..taste
+        };
+        Self {
+            deeds: script::make(rng, taste),
+            jitter: Duration::from_millis(if rng.bool() { rng.u64(0..2_000) } else { 0 }),
+            catch_up: CatchUp::ALL[rng.usize(0..CatchUp::ALL.len())],
+            rhythm: Rhythm {
+                every_s: rng.i64(2..=6),
+                overlap: Overlap::ALL[rng.usize(0..Overlap::ALL.len())],
+            },
+        }
+    }
+
+    /// The statement that makes it, at this time.
+    pub(crate) fn sql(&self, now: i64) -> Result<String> {
+        let Rhythm { every_s, overlap } = self.rhythm;
+        let plan = SchedulePlan {
+            namespace: "default".to_owned(),
+            name: "beat".to_owned(),
+            workflow: "test:script/script.play".to_owned(),
+            ticks: Ticks::every(Duration::from_secs(every_s.unsigned_abs()))?,
+            jitter: self.jitter,
+            overlap,
+            catch_up: self.catch_up,
+        };
+        let micros = every_s * 1_000_000;
+        let tick = Timestamp::from_micros((now / micros + 1) * micros);
+        let input = serde_json::to_string(&script::text(&self.deeds))?;
+        let at = |time: Timestamp| {
+            format!(
+                "'epoch'::timestamptz + {} * interval '1 microsecond'",
+                time.as_micros()
+            )
+        };
+        Ok(format!(
+            "with made as (
+                insert into dacapo.schedule (
+                    namespace, name, workflow, input, every_s, jitter_ms, overlap, catch_up, next_tick, next_at
+                )
+                values ('{}', '{}', '{}', {}, {every_s}, {}, '{overlap}', '{}', {}, {})
+                returning name
+            )
+            select name, pg_notify('dacapo_schedule', '')::text from made",
+            plan.namespace,
+            plan.name,
+            plan.workflow,
+            quoted(&input),
+            self.jitter.as_millis(),
+            self.catch_up,
+            at(tick),
+            at(plan.due_at(tick)),
+        ))
+    }
 }
 
 /// The limits of a seed's queue.
@@ -42,6 +129,10 @@ pub(crate) enum Wish {
     Cancel(usize),
     /// To resume a run that waits for that, of which only the id is known.
     ResumeById(String),
+    /// To have a workflow started again and again.
+    Schedule,
+    /// To have that end.
+    Unschedule,
 }
 
 impl Wish {
@@ -51,7 +142,7 @@ impl Wish {
             Self::Send(run, ..) | Self::Pause(run) | Self::Resume(run) | Self::Cancel(run) => {
                 Some(*run)
             }
-            Self::Start(_) | Self::ResumeById(_) => None,
+            Self::Start(_) | Self::ResumeById(_) | Self::Schedule | Self::Unschedule => None,
         }
     }
 }
@@ -87,6 +178,8 @@ pub(crate) struct Faults {
     pub(crate) stuck: u32,
     /// Time jumps by more than a lease.
     pub(crate) jump: u32,
+    /// Some connections are held up much more than others; how often that changes.
+    pub(crate) uneven: u32,
 }
 
 pub(crate) struct Plan {
@@ -97,6 +190,9 @@ pub(crate) struct Plan {
     pub(crate) faults: Faults,
     /// The limits of the queue that some of the runs are in.
     pub(crate) limits: Option<Limits>,
+    pub(crate) schedule: Option<PlannedSchedule>,
+    /// Runs are deleted a while after they have ended.
+    pub(crate) forgets: bool,
     /// So many things happen before all faults stop.
     pub(crate) actions: u32,
 }
@@ -104,15 +200,21 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn make(rng: &mut Rng) -> Self {
         let count = rng.usize(1..=4);
-        let size = rng.u32(1..=6);
+        let taste = Taste {
+            size: rng.u32(1..=6),
+            depth: 2,
+            waits: true,
+            sql: rng.u32(0..6) == 0,
+        };
         let limits = (count > 1 && rng.u32(0..4) == 0).then(|| Limits {
             runs: rng.usize(1..=2),
             per_key: rng.bool().then_some(1),
             rate: (rng.u32(0..3) == 0).then(|| (rng.u32(1..=2), rng.u32(500..3_000))),
         });
+        let has_singletons = count > 1 && rng.u32(0..4) == 0;
         let runs: Vec<PlannedRun> = (0..count)
             .map(|_| PlannedRun {
-                deeds: script::make(rng, size),
+                deeds: script::make(rng, taste),
                 id: None,
                 deadline: (rng.u32(0..6) == 0).then(|| rng.u64(200..6_000)),
                 queued: (limits.is_some() && rng.u32(0..5) > 0).then(|| {
@@ -124,8 +226,13 @@ impl Plan {
                 } else {
                     0
                 },
+                singleton: (has_singletons && rng.u32(0..6) > 0).then(|| Singleton {
+                    key: if rng.u32(0..5) == 0 { "two" } else { "one" },
+                    conflict: ["queue", "replace", "reject"][rng.usize(0..3)],
+                }),
             })
             .collect();
+        let schedule = (rng.u32(0..6) == 0).then(|| PlannedSchedule::make(rng, taste));
         let mut wishes = Vec::new();
         for (at, run) in runs.iter().enumerate() {
             wishes.push(Wish::Start(at));
@@ -148,6 +255,9 @@ impl Plan {
                 wishes.push(Wish::Cancel(at));
             }
         }
+        if schedule.is_some() {
+            wishes.push(Wish::Schedule);
+        }
         let lease = Duration::from_millis(2_000);
         let config = WorkerConfig {
             runs_max: rng.u32(1..=6),
@@ -167,6 +277,8 @@ impl Plan {
             config,
             faults: Faults::make(rng),
             limits,
+            schedule,
+            forgets: rng.u32(0..8) == 0,
             actions: rng.u32(60..400),
         }
     }
@@ -177,6 +289,11 @@ impl Faults {
     fn make(rng: &mut Rng) -> Self {
         if rng.u32(0..8) == 0 {
             return Self::default();
+        }
+        match rng.u32(0..9) {
+            0 | 1 => return Self::leaving(),
+            2 | 3 => return Self::doubtful(),
+            _ => {}
         }
         let mut some = |often: u32| match rng.u32(0..3) {
             0 => 0,
@@ -198,6 +315,34 @@ impl Faults {
             unheard: some(700),
             stuck: some(60),
             jump: some(20),
+            uneven: some(60),
+        }
+    }
+
+    /// Workers are asked to drain while flushes of theirs are on their way, and die while they hand their runs back.
+    fn leaving() -> Self {
+        Self {
+            kill: 15,
+            drain: 30,
+            cut: 30,
+            late: 100,
+            slow: 150,
+            stuck: 80,
+            uneven: 60,
+            ..Self::default()
+        }
+    }
+
+    /// Connections break with flushes on their way, of which nobody knows what became, and which may be carried out much later.
+    fn doubtful() -> Self {
+        Self {
+            cut: 60,
+            lost_before: 30,
+            lost_after: 100,
+            slow: 100,
+            stuck: 60,
+            uneven: 60,
+            ..Self::default()
         }
     }
 

@@ -15,6 +15,10 @@ pub(crate) enum Deed {
         attempts: u32,
         wait: u64,
     },
+    Sql {
+        id: String,
+        fails: u32,
+    },
     Sleep {
         id: String,
         ms: u64,
@@ -51,24 +55,49 @@ pub(crate) enum Deed {
     },
 }
 
+/// What scripts are made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taste {
+    /// So many things in one list, at most.
+    pub(crate) size: u32,
+    /// So many lists in each other.
+    pub(crate) depth: u32,
+    /// They wait for people.
+    pub(crate) waits: bool,
+    /// They use the database.
+    pub(crate) sql: bool,
+}
+
+impl Taste {
+    fn smaller(self) -> Self {
+        Self {
+            size: (self.size / 2).max(1),
+            depth: self.depth - 1,
+            ..self
+        }
+    }
+}
+
 /// Makes a script up.
-pub(crate) fn make(rng: &mut Rng, size: u32) -> Vec<Deed> {
+pub(crate) fn make(rng: &mut Rng, taste: Taste) -> Vec<Deed> {
     let mut next = 0;
-    deeds(rng, size, 2, &mut next, true)
+    deeds(rng, taste, &mut next)
 }
 
-fn deeds(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) -> Vec<Deed> {
-    let count = rng.u32(1..=size);
-    (0..count)
-        .map(|_| deed(rng, size, depth, next, may_wait))
-        .collect()
+fn deeds(rng: &mut Rng, taste: Taste, next: &mut u32) -> Vec<Deed> {
+    let count = rng.u32(1..=taste.size);
+    (0..count).map(|_| deed(rng, taste, next)).collect()
 }
 
-fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) -> Deed {
+fn deed(rng: &mut Rng, taste: Taste, next: &mut u32) -> Deed {
     *next += 1;
     let number = *next;
-    let smaller = (size / 2).max(1);
+    let nests = taste.depth > 0;
     match rng.u32(0..100) {
+        0..25 if taste.sql => Deed::Sql {
+            id: format!("sql{number}"),
+            fails: u32::from(rng.u32(0..4) == 0),
+        },
         0..45 => {
             let fails = if rng.u32(0..4) == 0 {
                 rng.u32(1..=2)
@@ -86,7 +115,7 @@ fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) ->
             id: format!("sleep{number}"),
             ms: rng.u64(0..1500),
         },
-        55..75 if may_wait => {
+        55..75 if taste.waits => {
             let events = match rng.u32(0..5) {
                 0 | 1 => vec![format!("{SHARED}1")],
                 2 => vec![format!("{SHARED}1"), format!("{SHARED}2")],
@@ -103,27 +132,31 @@ fn deed(rng: &mut Rng, size: u32, depth: u32, next: &mut u32, may_wait: bool) ->
                 ms: rng.bool().then(|| rng.u64(0..2000)),
             }
         }
-        75..78 if may_wait => Deed::Pause {
+        75..78 if taste.waits => Deed::Pause {
             id: format!("pause{number}"),
         },
-        78..80 if depth > 0 => Deed::Race {
+        78..80 if nests => Deed::Race {
             id: format!("race{number}"),
             branches: (0..rng.usize(2..=3))
-                .map(|_| deeds(rng, smaller, depth - 1, next, may_wait))
+                .map(|_| deeds(rng, taste.smaller(), next))
                 .collect(),
         },
-        80..87 if depth > 0 => {
+        80..87 if nests => {
             let count = rng.usize(1..=3);
             Deed::Fork {
                 id: format!("fork{number}"),
                 parallel: rng.bool().then(|| rng.u32(1..=2)),
                 branches: (0..count)
-                    .map(|_| deeds(rng, smaller, depth - 1, next, may_wait))
+                    .map(|_| deeds(rng, taste.smaller(), next))
                     .collect(),
             }
         }
-        87..93 if depth > 0 => {
-            let deeds = deeds(rng, smaller, depth - 1, next, false);
+        87..93 if nests => {
+            let alone = Taste {
+                waits: false,
+                ..taste.smaller()
+            };
+            let deeds = deeds(rng, alone, next);
             let awaited = rng.u32(0..3) > 0;
             Deed::Child {
                 id: format!("child{number}"),
@@ -194,6 +227,7 @@ pub(crate) fn attempts(deeds: &[Deed], step: &str) -> Option<u32> {
             attempts,
             ..
         } if id == step => Some((fails + 1).min(*attempts)),
+        Deed::Sql { id, fails } if id == step => Some(fails + 1),
         Deed::Fork { branches, .. } | Deed::Race { branches, .. } => {
             branches.iter().find_map(|deeds| attempts(deeds, step))
         }
@@ -239,6 +273,13 @@ pub(crate) fn expected(
                     return Err(format!("run {run}: {id} is recorded as {code} {payload:?}"));
                 }
                 (id, came)
+            }
+            Deed::Sql { id, .. } => {
+                let (code, payload) = outcome(run, id)?;
+                if code != "ok" || payload.as_deref() != Some(&format!("\"{id}!\"")) {
+                    return Err(format!("run {run}: {id} is recorded as {code} {payload:?}"));
+                }
+                (id, format!("{id}!"))
             }
             Deed::Sleep { id, .. } => (id, "slept".to_owned()),
             Deed::Wait { id, events, .. } => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::GUESTS;
 use crate::wire;
 
 /// A statement that is still under way after this long may be waiting for a lock.
@@ -56,6 +57,8 @@ struct Session {
     awaited: usize,
     answers: Vec<Vec<u8>>,
     answer: Vec<u8>,
+    /// Somebody has ended it.
+    is_over: bool,
 }
 
 /// What became of a request.
@@ -121,6 +124,7 @@ impl Server {
             awaited: 1,
             answers: Vec::new(),
             answer: Vec::new(),
+            is_over: false,
         });
         let at = self.sessions.len() - 1;
         let greeting = self.sessions[at].wait()?;
@@ -149,11 +153,34 @@ impl Server {
     /// Nobody needs the session any more: whatever it has open is rolled back.
     pub(crate) fn give_back(&mut self, session: usize) -> Result<()> {
         if self.status(session) != b'I' {
-            self.must(session, "rollback")?;
+            let went = self.send(session, &wire::query("rollback"), None)?;
+            let is_refused = match went {
+                Went::Done(answer) => wire::error_in(&answer).is_some(),
+                Went::Blocked => true,
+            };
+            ensure!(
+                !is_refused || self.is_over(session),
+                "a session cannot be rolled back"
+            );
+        }
+        if self.is_over(session) {
+            return Ok(());
         }
         let hello = self.sessions[session].hello.clone();
         self.free.entry(hello).or_default().push(session);
         Ok(())
+    }
+
+    /// Whether somebody has ended a session, as far as one has heard.
+    pub(crate) fn is_over(&self, session: usize) -> bool {
+        self.sessions[session].is_over
+    }
+
+    /// All that was prepared and set on a session is gone.
+    pub(crate) fn is_as_new(&mut self, session: usize) {
+        let session = &mut self.sessions[session];
+        session.prepared.clear();
+        session.now = None;
     }
 
     pub(crate) fn status(&self, session: usize) -> u8 {
@@ -247,7 +274,15 @@ impl Server {
             }
         }
         bytes.extend_from_slice(request);
-        one.stream.write_all(&bytes)?;
+        // One that was ended says so when it is read.
+        if let Err(error) = one.stream.write_all(&bytes)
+            && !matches!(
+                error.kind(),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+            )
+        {
+            return Err(error.into());
+        }
         self.look(session, true)
     }
 
@@ -368,8 +403,12 @@ impl Session {
             }
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
-                    let said = wire::error_in(&self.answer);
-                    bail!("the server has ended a session: {said:?}");
+                    self.end()?;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    self.end()?;
+                    return Ok(true);
                 }
                 Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
                 Err(error)
@@ -380,6 +419,23 @@ impl Session {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The server has ended it, which only sessions of guests' statements are to expect.
+    fn end(&mut self) -> Result<()> {
+        let said = wire::error_in(&self.answer);
+        ensure!(
+            wire::user(&self.hello) == GUESTS,
+            "the server has ended a session: {said:?}"
+        );
+        let mut answer = std::mem::take(&mut self.answer);
+        if said.is_none() {
+            answer.extend(wire::error("57P01", "the session was ended"));
+        }
+        answer.extend(wire::ready(b'I'));
+        self.answers.push(answer);
+        (self.is_over, self.status, self.awaited) = (true, b'I', 0);
+        Ok(())
     }
 
     /// Waits until all is there.
@@ -432,6 +488,11 @@ pub(crate) fn writes(sql: &str) -> bool {
                 rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_')
                     .starts_with('(')
             }))
+}
+
+/// Whether a statement writes what a worker's runs have handed over.
+pub(crate) fn is_flush(sql: &str) -> bool {
+    sql.starts_with("-- One flush")
 }
 
 /// What a statement is about, in a few words.

@@ -126,6 +126,20 @@ pub(crate) fn text(bytes: &[u8]) -> (String, &[u8]) {
     (String::from_utf8_lossy(&bytes[..end]).into_owned(), rest)
 }
 
+/// Who begins a connection with this message.
+pub(crate) fn user(hello: &[u8]) -> String {
+    let mut rest = hello.get(8..).unwrap_or_default();
+    while !rest.is_empty() {
+        let (name, after) = text(rest);
+        let (value, after) = text(after);
+        if name == "user" {
+            return value;
+        }
+        rest = after;
+    }
+    String::new()
+}
+
 /// A message.
 pub(crate) fn message(tag: u8, body: &[&[u8]]) -> Vec<u8> {
     let length = 4 + body.iter().map(|part| part.len()).sum::<usize>();

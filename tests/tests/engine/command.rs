@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use dacapo_tests::{Database, dacapo_binary, database, guest_path};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 pub fn dacapo(database: &Database, arguments: &[&str]) -> Command {
@@ -154,6 +155,60 @@ async fn a_run_is_started_watched_and_shown() {
     let output = run(&database, &["runs", "watch", &waiting]).await;
     assert_eq!(text(&output.stdout).trim(), "3");
     worker.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_run_is_told_what_it_waits_for() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let start = ["start", "fail-with", "--input", "\"no stock\"", "--wait"];
+    let mut waiting = dacapo(&database, &start)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let is_told = line.starts_with("queued: no worker has taken it yet; `dacapo doctor`");
+        said.push(line);
+        if is_told {
+            break;
+        }
+    }
+    assert!(said.len() == 2 && said[0].starts_with("run "), "{said:?}");
+    let worker = dacapo_tests::Dacapo::on(&database).worker().await;
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push(line);
+    }
+    let hint = said.last().unwrap();
+    assert!(hint.starts_with("hint: `dacapo runs show"), "{said:?}");
+    assert_eq!(waiting.wait().await.unwrap().code(), Some(1));
+    worker.kill().await;
+}
+
+#[tokio::test]
+async fn help_has_no_options_of_the_database_where_there_is_none() {
+    for (command, is_there) in [("new", false), ("build", false), ("start", true)] {
+        let output = Command::new(dacapo_binary())
+            .args([command, "--help"])
+            .output()
+            .await
+            .unwrap();
+        let help = text(&output.stdout);
+        for option in [
+            "--database-url",
+            "--direct-url",
+            "--namespace",
+            "--max-payload-bytes",
+        ] {
+            assert_eq!(
+                help.contains(option),
+                is_there,
+                "{command} {option}: {help}"
+            );
+        }
+        assert!(help.contains("--output"), "{help}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -430,6 +485,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &[],
         &["dev"],
         &["worker"],
+        &["serve"],
         &["deploy"],
         &["refs"],
         &["workflows"],

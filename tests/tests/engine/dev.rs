@@ -178,6 +178,20 @@ async fn a_dev_that_was_killed_is_not_mistaken_for_one_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dev_listens_on_another_port_if_the_usual_one_is_taken_and_says_so() {
+    let directory = reachable_directory();
+    // Held by this test, or by somebody else.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:7007");
+    let data = directory.path().join("data");
+    let mut dev = Dev::start(&data, &["--no-worker"]);
+    let said = dev.says("listening on").await;
+    assert!(said.contains("port 7007 is taken"), "{said}");
+    assert!(!said.contains("http://127.0.0.1:7007"), "{said}");
+    dev.says("ready").await;
+    dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dev_that_cannot_start_leaves_nothing_behind() {
     let directory = reachable_directory();
     let data = directory.path().join("data");

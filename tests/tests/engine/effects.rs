@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
+use dacapo_client::StartOptions;
 use dacapo_model::{
     HttpGrant, HttpSettings, LimitSettings, Manifest, Otherwise, RunId, SecretGrant, SecretName,
     Status,
@@ -232,6 +233,37 @@ async fn a_step_sends_requests_to_hosts_that_are_granted() {
     }
     worker.drain().await.unwrap();
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_to_which_trace_it_belongs_unless_the_code_says_it() {
+    let (database, service) = (database().await, Service::start().await);
+    deploy(&database, &granting(vec![service.grant()])).await;
+    let worker = worker(&database).await;
+    let starter = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let own = "00-11111111111111111111111111111111-2222222222222222-01";
+    for workflow in BOTH {
+        let says = json!({ "headers": [{ "name": "Traceparent", "value": own }] });
+        for more in [json!({}), says] {
+            let options = StartOptions::default().label("traceparent", starter);
+            let input = ask(&service.url("/echo"), more);
+            let started = database.client.start_by_name(workflow, &input, options);
+            database.done(started.await.unwrap().id).await;
+        }
+        // Nobody asks for a trace.
+        output(&database, workflow, &ask(&service.url("/echo"), json!({}))).await;
+    }
+    let seen = service.seen();
+    let said: Vec<_> = seen.iter().map(|seen| seen.header("traceparent")).collect();
+    for said in said.chunks(3) {
+        let handed_on = said[0].unwrap();
+        // The same trace, and below the attempt.
+        assert_eq!(handed_on[..36], starter[..36]);
+        assert_eq!(handed_on.len(), starter.len());
+        assert_ne!(handed_on, starter);
+        assert_eq!(said[1..], [Some(own), None]);
+    }
+    worker.drain().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,14 +98,26 @@ async fn a_fenced_worker_writes_nothing() {
             .is_empty()
     );
     assert!(
-        dacapo_store::heartbeat(&mut connection, worker, Duration::from_secs(5))
-            .await
-            .unwrap()
-            .is_none()
+        dacapo_store::heartbeat(
+            &mut connection,
+            worker,
+            Duration::from_secs(5),
+            &dacapo_store::Looks::default()
+        )
+        .await
+        .unwrap()
+        .is_none()
     );
 
     let took = dacapo_store::take_over(&mut other, 3, "{}").await.unwrap();
     assert_eq!((took.workers, took.runs), (1, 1));
+    // That the run is not the worker's any more does not tell that its flush was written.
+    assert_eq!(
+        dacapo_store::find_flush(&mut connection, worker, 0, &writes)
+            .await
+            .unwrap(),
+        Some(FlushResult::Fenced)
+    );
     // Also when there is no trace of the worker any more.
     assert_eq!(
         dacapo_store::flush(&mut connection, worker, 0, &writes)

@@ -335,7 +335,7 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
         ]
     });
     for (statement, filter, times, way, indexes) in both {
-        let parameters = format!("{filter}, {times}, 51, '{way}'");
+        let parameters = format!("{filter}, {times}, 51, '{way}', null");
         let plan = plan(&mut connection, statement, &parameters).await;
         for index in *indexes {
             assert!(
@@ -355,6 +355,14 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
                 "{filter}, {times}: {table} is read as a whole:\n{plan}"
             );
         }
+    }
+    // Whoever is limited to some workflows finds them as if they had asked for one.
+    for statement in ["list", "list_back"] {
+        let nothing = "null, null, null, null, null, null, null, null";
+        let parameters = format!("{nothing}, 51, 'code', '{{shop:p1/%}}'");
+        let plan = plan(&mut connection, statement, &parameters).await;
+        assert!(plan.contains("run_by_code"), "{plan}");
+        assert!(!plan.contains("Seq Scan on run "), "{plan}");
     }
     // Counts of a part of the runs read no more than that part.
     let sql = include_str!("../../../store/sql/run/count.sql");
@@ -384,7 +392,8 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
             "run_by_creation",
         ),
     ] {
-        let plan = plan(&mut connection, "count", filter).await;
+        let parameters = format!("{filter}, null");
+        let plan = plan(&mut connection, "count", &parameters).await;
         assert!(
             plan.contains(index),
             "{filter}: {index} is not used:\n{plan}"

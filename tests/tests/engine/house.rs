@@ -63,7 +63,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dacapo-testkit", &["dacapo-model", "dacapo-sandbox"]),
     (
         "dacapo-server",
-        &["dacapo-client", "dacapo-model", "dacapo-store", "axum"],
+        &[
+            "dacapo-client",
+            "dacapo-model",
+            "dacapo-store",
+            "axum",
+            "hyper-rustls",
+            "hyper-util",
+            "rustls",
+            "utoipa",
+            "utoipa-axum",
+        ],
     ),
     (
         "dacapo-cli",
@@ -80,6 +90,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dacapo-worker",
             "anyhow",
             "clap",
+            "hyper-rustls",
+            "hyper-util",
+            "rustls",
             "sqlx",
         ],
     ),
@@ -103,6 +116,8 @@ const HEAVY: &[&str] = &[
     "wit-bindgen-core",
     "wit-bindgen-go",
     "axum",
+    "utoipa",
+    "utoipa-axum",
     "clap",
     "anyhow",
 ];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod access;
 mod backoff;
 mod branches;
 mod broadcast;
@@ -31,6 +32,7 @@ mod incident;
 mod isolation;
 mod loading;
 mod manifests;
+mod operating;
 mod outage;
 mod parents;
 mod plans;
@@ -56,6 +58,7 @@ mod sql_steps;
 mod start_options;
 mod starting;
 mod steps;
+mod telemetry;
 mod terminal;
 mod testing;
 mod timers;

@@ -31,6 +31,23 @@ async fn explain(options: PgConnectOptions, how: &str, file: &str, parameters: &
     lines.join("\n")
 }
 
+/// How many blocks a statement has looked at, by its plan.
+fn blocks(plan: &str) -> u64 {
+    let (_, line) = plan.split_once("Buffers: ").unwrap();
+    let line = line.lines().next().unwrap();
+    let count = |word: &str| -> u64 {
+        let after = line.split_once(word).map_or("0", |(_, after)| after);
+        let digits: String = after
+            .chars()
+            .take_while(|character| character.is_ascii_digit())
+            .collect();
+        digits.parse().unwrap()
+    };
+    let looked_at = count("hit=") + count(" read=");
+    assert!(looked_at > 0, "{plan}");
+    looked_at
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_reads_the_queue_in_order_and_all_else_by_key() {
     let database = database().await;
@@ -63,7 +80,7 @@ async fn a_claim_reads_the_queue_in_order_and_all_else_by_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn timers_are_found_by_their_time() {
     let database = database().await;
-    let plan = plan(&database, "task_suspended/wake_due.sql", "10").await;
+    let plan = plan(&database, "task_suspended/wake_due.sql", "10, null, 3000").await;
     assert!(plan.contains("task_suspended_by_time"), "{plan}");
     assert!(!plan.contains("Seq Scan on task_suspended"), "{plan}");
 }
@@ -290,16 +307,7 @@ async fn letting_runs_in_looks_at_no_more_of_the_line_than_it_takes() {
     .await
     .unwrap();
     let plan = lines.join("\n");
-    let pages = |word: &str| -> u64 {
-        let after = plan.split_once(word).map_or("0", |(_, after)| after);
-        let digits: String = after
-            .chars()
-            .take_while(|character| character.is_ascii_digit())
-            .collect();
-        digits.parse().unwrap()
-    };
-    let looked_at = pages("shared hit=") + pages(" read=");
-    assert!(looked_at > 0, "{plan}");
+    let looked_at = blocks(&plan);
     assert!(looked_at < 5_000, "{plan}");
     assert_eq!(
         database
@@ -307,4 +315,196 @@ async fn letting_runs_in_looks_at_no_more_of_the_line_than_it_takes() {
             .await,
         64
     );
+}
+
+const WORKER: &str = "'00000000-0000-0000-0000-000000000001'";
+
+/// A worker, and tables whose rows have come and gone while somebody held a snapshot that still sees them, as a vacuum leaves them then. The
+/// snapshot is held as long as the connection.
+async fn rows_that_are_gone(database: &Database) -> sqlx::PgConnection {
+    let mut holder = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    holder
+        .execute("begin isolation level repeatable read; select 1")
+        .await
+        .unwrap();
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let worker = format!(
+        "insert into dacapo.worker (id, name, version, lease_until) values ({WORKER}, 'w', '1', now() + interval '1 day')"
+    );
+    let fence = format!("insert into dacapo.fence (worker_id, connection) values ({WORKER}, 0)");
+    let churn = format!(
+        "do $$
+        begin
+            for i in 1..20 loop
+                insert into dacapo.task_ready (run_id) select gen_random_uuid() from generate_series(1, 1000);
+                with gone as (delete from dacapo.task_ready returning run_id)
+                insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, takeovers)
+                select run_id, {WORKER}, clock_timestamp(), 0, 0 from gone;
+                with gone as (delete from dacapo.task_leased returning run_id)
+                insert into dacapo.task_suspended (run_id, reason, wake_at, inbox_seq)
+                select run_id, 'time', clock_timestamp() + i % 2 * interval '1 hour', 0 from gone;
+                with gone as (delete from dacapo.task_suspended returning run_id, wake_at)
+                insert into dacapo.deadline (run_id, at) select run_id, wake_at from gone;
+                with gone as (delete from dacapo.deadline returning run_id)
+                insert into dacapo.child_end (parent, run_id) select run_id, run_id from gone;
+                with gone as (delete from dacapo.child_end returning run_id)
+                insert into dacapo.child_cancel (parent) select run_id from gone;
+                delete from dacapo.child_cancel;
+                commit;
+            end loop;
+        end $$"
+    );
+    for statement in [worker, fence, churn] {
+        let statement = sqlx::AssertSqlSafe(statement);
+        connection.execute(statement).await.unwrap();
+    }
+    for table in [
+        "task_ready",
+        "task_leased",
+        "task_suspended",
+        "deadline",
+        "child_end",
+        "child_cancel",
+    ] {
+        let vacuum = sqlx::AssertSqlSafe(format!("vacuum analyze dacapo.{table}"));
+        connection.execute(vacuum).await.unwrap();
+    }
+    holder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_gone_but_visible_to_an_old_snapshot_are_not_walked_over() {
+    let database = database().await;
+    let _holder = rows_that_are_gone(&database).await;
+    let ids: Vec<String> = (1..=10)
+        .map(|number| uuid::Uuid::from_u128(number).to_string())
+        .collect();
+    let ids = format!("'{{{}}}'::uuid[]", ids.join(","));
+    let texts = |text: &str| format!("array_fill({text}, array[10])");
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "insert into dacapo.task_leased (run_id, worker_id, started_at, inbox_seq, takeovers)
+        select unnest({ids}), {WORKER}, now(), 0, 0"
+    )))
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    let nothing = |count: usize| vec!["'{}'"; count].join(", ");
+    let finished = format!(
+        "{ids}, {}, {}, {}",
+        texts("'completed'::text"),
+        texts("'1'::text"),
+        texts("null::text")
+    );
+    let given_up = format!(
+        "{ids}, {}, {}, {}, {}, {}, {}, {}",
+        texts("'time'::text"),
+        texts("null::text"),
+        texts("now()"),
+        texts("false"),
+        texts("null::text"),
+        texts("0"),
+        texts("null::text")
+    );
+    for (file, parameters, most) in [
+        ("task_ready/claim.sql", "0, 64, now()".to_owned(), 40),
+        (
+            "task_ready/claim_sources.sql",
+            "0, 64, array[null, 1], array[now(), now()]".to_owned(),
+            40,
+        ),
+        // From its beginning, the index in its order and the table with it.
+        ("task_ready/claim.sql", "0, 64, '-infinity'".to_owned(), 600),
+        (
+            "worker/heartbeat.sql",
+            "5000, array[null, 1], array[now(), now()], now(), 3000".to_owned(),
+            1_000,
+        ),
+        // All that is gone once, in the order of the indexes.
+        (
+            "worker/heartbeat.sql",
+            "5000, array[null, 1], array['-infinity', '-infinity']::timestamptz[], null, 3000"
+                .to_owned(),
+            2_500,
+        ),
+        (
+            "journal/flush.sql",
+            format!("0, {}, {given_up}, {}", nothing(30), nothing(7)),
+            400,
+        ),
+        (
+            "journal/flush.sql",
+            format!("0, {}, {finished}, {}", nothing(26), nothing(15)),
+            400,
+        ),
+        (
+            "journal/complete.sql",
+            format!("0, {}, {finished}, {}", nothing(9), nothing(1)),
+            300,
+        ),
+    ] {
+        let plan = explain(
+            database.store.options().clone(),
+            "analyze, buffers, costs off, timing off",
+            file,
+            &format!("{WORKER}, {parameters}"),
+        )
+        .await;
+        let looked_at = blocks(&plan);
+        println!("{file}: {looked_at} blocks");
+        assert!(looked_at <= most, "{file}: {looked_at} blocks\n{plan}");
+    }
+    for (file, parameters) in [
+        ("task_suspended/wake_due.sql", "10, now(), 3000"),
+        ("deadline/expire.sql", "10, '{}', 1000, now(), 3000"),
+    ] {
+        let plan = explain(
+            database.store.options().clone(),
+            "analyze, buffers, costs off, timing off",
+            file,
+            parameters,
+        )
+        .await;
+        let looked_at = blocks(&plan);
+        println!("{file}: {looked_at} blocks");
+        assert!(looked_at <= 60, "{file}: {looked_at} blocks\n{plan}");
+    }
+    // Page after page, and not by a key that is in no order.
+    for function in ["parents_to_tell", "parents_to_leave"] {
+        let mut connection = sqlx::PgConnection::connect_with(database.store.options())
+            .await
+            .unwrap();
+        let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "explain (analyze, buffers, costs off, timing off) select dacapo.{function}(100)"
+        )))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let plan = lines.join("\n");
+        assert!(blocks(&plan) <= 600, "{function}\n{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_and_deadlines_that_are_not_due_are_not_read() {
+    let database = database().await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let fill = "insert into dacapo.task_suspended (run_id, reason, wake_at, inbox_seq)
+        select gen_random_uuid(), 'time', now() + interval '1 hour', 0 from generate_series(1, 20000);
+        insert into dacapo.deadline (run_id, at) select gen_random_uuid(), now() + interval '1 hour' from generate_series(1, 20000);
+        analyze dacapo.task_suspended; analyze dacapo.deadline;";
+    connection.execute(fill).await.unwrap();
+    for (file, parameters) in [
+        ("task_suspended/wake_due.sql", "10, null, 3000"),
+        ("deadline/expire.sql", "10, '{}', 1000, null, 3000"),
+    ] {
+        let plan = explain(
+            database.store.options().clone(),
+            "analyze, buffers, costs off, timing off",
+            file,
+            parameters,
+        )
+        .await;
+        let looked_at = blocks(&plan);
+        assert!(looked_at <= 60, "{file}: {looked_at} blocks\n{plan}");
+    }
 }

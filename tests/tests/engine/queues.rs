@@ -407,6 +407,26 @@ async fn runs_in_no_named_queue_go_by_their_priority_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_start_is_committed_long_after_others_behind_it_were_claimed_is_played_too() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = worker(&database).await;
+    let mut late = database.store.pool().begin().await.unwrap();
+    let run: uuid::Uuid = sqlx::query_scalar("select dacapo.start('nothing', 'null')")
+        .fetch_one(&mut *late)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let slow = database.start("slow-step", "200").await;
+        assert_eq!(database.done(slow).await.status, Status::Completed);
+    }
+    late.commit().await.unwrap();
+    assert_eq!(database.done(RunId(run)).await.status, Status::Completed);
+    worker.drain().await.unwrap();
+    sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_with_few_runs_does_not_wait_for_one_with_many() {
     let database = database().await;
     database.deploy("probe").await;

@@ -1,7 +1,5 @@
 //! A replica takes the place of its primary.
 
-use std::process::Stdio;
-
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_tests::{Again, Worker, Workload, database_with};
 use nix::sys::signal::{Signal, kill};
@@ -21,20 +19,7 @@ struct Pair {
 async fn pair() -> Pair {
     let primary = private(&[]).await;
     let directory = tempfile::tempdir().unwrap();
-    primary.hand_over(directory.path());
-    let copied = primary
-        .command(&primary.program("pg_basebackup"))
-        .arg("-D")
-        .arg(directory.path().join("cluster"))
-        .arg("-h")
-        .arg(primary.socket_directory())
-        .args(["-p", "5432", "-U", "postgres", "-R", "-X", "stream"])
-        .args(["-c", "fast", "--no-sync"])
-        .current_dir(directory.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(copied.status.success(), "{copied:?}");
+    primary.copy_to(directory.path(), &["-R"]);
     let options = ClusterOptions {
         data_dir: directory.path().to_owned(),
         settings: Vec::new(),

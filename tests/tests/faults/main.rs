@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod backup;
 mod by_transaction;
 mod clocks;
 mod disk;
@@ -15,3 +16,4 @@ mod private;
 mod proxy;
 mod server;
 mod stops;
+mod tls;

@@ -118,6 +118,34 @@ async fn a_worker_whose_connections_die_without_a_word_finds_out_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pooled_connection_that_died_without_a_word_gives_its_place_to_another_one() {
+    let network = network().await;
+    let hour = Duration::from_secs(3600);
+    // None is tried before it is used.
+    let store = dacapo_store::Store::with_rest(&network.proxy.url(), 1, hour).unwrap();
+    store.ping().await.unwrap();
+    // Given back: the pool itself has tried it, and waits for that without an end.
+    while store.pool().num_idle() == 0 {
+        tokio::task::yield_now().await;
+    }
+    network.proxy.present(Fate::Lost);
+    let asked: Result<(), dacapo_store::StoreError> =
+        dacapo_store::in_time(Duration::from_millis(100), store.ping()).await;
+    assert!(asked.unwrap_err().is_late());
+    store.ping().await.unwrap();
+
+    // The same in the middle of a transaction.
+    let mut transaction = store.pool().begin().await.unwrap();
+    sqlx::query("select 1")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    network.proxy.present(Fate::Lost);
+    drop(transaction);
+    store.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_the_server_gave_up_while_its_worker_was_not_heard_is_written_again() {
     let mut network = network().await;
     let worker = network.worker(LONG).await;

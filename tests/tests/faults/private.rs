@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dacapo_postgres::{Cluster, ClusterOptions};
@@ -100,6 +100,25 @@ impl Private {
     pub fn hand_over(&self, path: &Path) {
         let data = std::fs::metadata(self.directory.path().join("cluster")).unwrap();
         std::os::unix::fs::chown(path, Some(data.uid()), Some(data.gid())).unwrap();
+    }
+
+    /// Copies it to a directory while it goes on.
+    pub fn copy_to(&self, directory: &Path, more: &[&str]) {
+        self.hand_over(directory);
+        let copied = self
+            .command(&self.program("pg_basebackup"))
+            .arg("-D")
+            .arg(directory.join("cluster"))
+            .arg("-h")
+            .arg(self.socket_directory())
+            .args(["-p", "5432", "-U", "postgres", "-X", "stream"])
+            .args(["-c", "fast", "--no-sync"])
+            .args(more)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{copied:?}");
     }
 
     /// One of the programs beside the server's.

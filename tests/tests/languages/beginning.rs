@@ -173,6 +173,53 @@ async fn a_new_project_is_built_tested_deployed_and_run() {
     }
 }
 
+/// Each line that is wrong says so itself.
+const TYPED: &str = r#"import { child, waitFor, waitForAny } from "dacapo";
+
+type Payment = { reference: string };
+declare const toPayment: (payload: unknown) => Payment;
+declare const timeoutMs: number | undefined;
+
+export async function typed(): Promise<unknown[]> {
+  const endless: Payment = await waitFor<Payment>("paid");
+  const limited: Payment | undefined = await waitFor<Payment>("paid", { timeoutMs: 5 });
+  // @ts-expect-error: it may be over before the event comes
+  const never: Payment = await waitFor<Payment>("paid", { timeoutMs: 5 });
+  // @ts-expect-error: so may this
+  const perhaps: Payment = await waitFor<Payment>("paid", { timeoutMs });
+  const came = await waitForAny("answer", { paid: toPayment, refused: String });
+  const known: "paid" | "refused" = came.event;
+  const said: string = came.event === "paid" ? came.payload.reference : came.payload;
+  // @ts-expect-error: only one of them has it
+  const mixed: Payment = came.payload;
+  const late = await waitForAny("answer", { paid: toPayment }, { timeoutMs: 5 });
+  // @ts-expect-error: it may be over before one of them comes
+  late.event;
+  const listed = await waitForAny("answer", ["paid", "refused"]);
+  const which: "paid" | "refused" = listed.event;
+  const number: number = (await waitForAny<number>("turn", ["left", "right"])).payload;
+  const parsed: Payment = (await waitForAny("turn", ["left", "right"], { parse: toPayment })).payload;
+  const mail = await child<string>("mail", "shop:mail/api.send");
+  const letter: string = await mail.output();
+  // @ts-expect-error: the child may not have ended by then
+  const early: string = await mail.output({ timeoutMs: 5 });
+  return [endless, limited, never, perhaps, known, said, mixed, late, which, number, parsed, letter, early];
+}
+"#;
+
+#[tokio::test]
+async fn what_is_waited_for_has_the_type_of_what_comes() {
+    if !TYPESCRIPT.is_here() {
+        return;
+    }
+    let at = directory("typed");
+    said(&dacapo(&at, &["new", "typed", "--lang", "ts"]).await);
+    let project = at.join("typed");
+    said(&dacapo(&project, &["build", "--prepare"]).await);
+    std::fs::write(project.join("src/typed.ts"), TYPED).unwrap();
+    check_types(TYPESCRIPT, &project).await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
     let at = directory("wrong");
@@ -231,7 +278,41 @@ async fn what_is_wrong_with_a_project_is_said_with_what_to_do() {
     .unwrap();
     fails(
         dacapo(&project, &["build"]).await,
-        &["wit", "interface or world `shop` does not exist"],
+        &[
+            "wit",
+            "interface or world `shop` does not exist",
+            "--> ./wit/world.wit:1:",
+        ],
+    );
+    let wit = |text: &str| std::fs::write(project.join("wit/world.wit"), text).unwrap();
+    wit(
+        "package app:order;\ninterface shop {\n  buy: func(what: strin);\n}\nworld order { export shop; }",
+    );
+    fails(
+        dacapo(&project, &["build"]).await,
+        &["`strin` does not exist", "--> ./wit/world.wit:3:19"],
+    );
+    fails(
+        dacapo(&project, &["refs", "wit", "--lang", "ts"]).await,
+        &["`strin` does not exist", "--> wit/world.wit:3:19"],
+    );
+    wit(
+        "package app:order;\ninterface shop {\n  buy: func(what: string, many: u32);\n}\nworld order { export shop; }",
+    );
+    fails(
+        dacapo(&project, &["build"]).await,
+        &[
+            "./wit/world.wit:3:3: the workflow `buy` has 2 parameters, it may have one",
+            "hint: put them into a record",
+        ],
+    );
+    wit("package app:order;\nworld order { export buy: func(what: string); }");
+    fails(
+        dacapo(&project, &["build"]).await,
+        &[
+            "the world order in ./wit exports no interface that has a function",
+            "hint: workflows are functions of an interface",
+        ],
     );
 }
 

@@ -61,7 +61,7 @@ async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
                 "trace",
                 "mistakes.deep(",
                 "mistakes.deeper(",
-                "workflows.go:13",
+                "workflows.go:16",
             ],
             _ => &["TypeError", "trace", "deep", "deeper"],
         };
@@ -78,7 +78,7 @@ async fn what_is_thrown_in_a_step_is_the_failure_of_its_attempt() {
         assert_eq!(failure.code, "error", "{}", language.name);
         holds(&failure, &["there is no such order", "deeper"]);
         if language == GO {
-            holds(&failure, &["panic: ", "trace", "workflows.go:17"]);
+            holds(&failure, &["panic: ", "trace", "workflows.go:20"]);
         }
     }
 }
@@ -243,6 +243,213 @@ async fn integers_of_64_bits_are_exact_or_refused() {
             let kept: String = outcome.output().unwrap();
             assert_eq!(kept, number.to_string(), "{}", language.name);
             assert!(journal.contains(&number.to_string()), "{journal}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_workflow_returns_is_held_against_its_type() {
+    let right = json!({
+        "total": 7, "name": "Ada", "colour": "red", "parts": [], "note": null, "place": [1, 2.5], "raw": "", "from": 3,
+    });
+    // What is said in TypeScript, and in Python; the fields that some have only are of no use to others.
+    let wrong: [(Value, &str, &str); 10] = [
+        (
+            json!({ "total": "5" }),
+            r#"output.total: expected an integer from 0 to 4294967295 (u32), got "5""#,
+            "output.total: expected an int from 0 to 4294967295 (u32), got '5' (str)",
+        ),
+        (
+            json!({ "total": 1.5 }),
+            "output.total: expected an integer from 0 to 4294967295 (u32), got 1.5",
+            "output.total: expected an int from 0 to 4294967295 (u32), got 1.5 (float)",
+        ),
+        (
+            json!({ "total": -1 }),
+            "(u32), got -1",
+            "(u32), got -1 (int)",
+        ),
+        (
+            json!({ "name": null }),
+            "output.name: expected a string, got null",
+            "output.name: expected a str, got None",
+        ),
+        (
+            json!({ "colour": "blue" }),
+            r#"output.colour: expected one of "red", "dark-green" (colour), got "blue""#,
+            "output.colour: expected one of Colour.RED, Colour.DARK_GREEN, got 'blue' (str)",
+        ),
+        (
+            json!({ "parts": [3] }),
+            r#"output.parts[0]: expected the variant part, { tag, val } with one of "#,
+            "output.parts[0]: expected one of Part_",
+        ),
+        (
+            json!({ "note": 5 }),
+            "output.note: expected a string, got 5",
+            "output.note: expected a str, got 5 (int)",
+        ),
+        (
+            json!({ "place": [1] }),
+            "output.place: expected an array of 2, got an array of 1",
+            "output.place: expected a tuple of 2, got [1] (list)",
+        ),
+        (
+            json!({ "place": ["1", 2.5] }),
+            r#"output.place[0]: expected an integer of -2^53 + 1 to 2^53 - 1 (s64), got "1""#,
+            "output.place: expected a tuple of 2",
+        ),
+        (
+            json!({ "raw": [1, 256] }),
+            "output.raw[1]: expected an integer from 0 to 255 (u8), got 256",
+            "output.raw: expected bytes, got [1, 256] (list)",
+        ),
+    ];
+    for language in MISTAKEN.into_iter().filter(|language| language.is_here()) {
+        let (outcome, _) = play(language, "returns", json!("{}")).await;
+        assert_eq!(
+            outcome.output::<Value>().unwrap(),
+            right,
+            "{}",
+            language.name
+        );
+    }
+    for language in [TYPESCRIPT, PYTHON] {
+        if !language.is_here() {
+            continue;
+        }
+        let refused = async |fields: &str, says: &str| {
+            let failure = failure(language, "returns", json!(fields)).await;
+            assert_eq!(failure.code, "exception", "{failure}");
+            assert!(!failure.retryable);
+            holds(&failure, &["TypeError: ", says, "trace"]);
+        };
+        for (fields, typescript, python) in &wrong {
+            let says = if language == PYTHON {
+                python
+            } else {
+                typescript
+            };
+            refused(&fields.to_string(), says).await;
+        }
+        if language == TYPESCRIPT {
+            let says =
+                r#"error.counted: expected an integer from 0 to 4294967295 (u32), got "many""#;
+            refused("error", says).await;
+            let parts =
+                r#"{"parts": [{"tag": "named", "val": "tea"}, {"tag": "counted", "val": 1.5}]}"#;
+            refused(parts, "output.parts[1].counted: expected an integer").await;
+        } else {
+            refused("error", "error.value: expected an int").await;
+            refused("parts", "output.parts[1].value: expected an int from 0").await;
+            refused("later", "got a coroutine: a workflow is a plain function").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_some_languages_do_wrong_is_said_in_their_words() {
+    // How it is done, the code, and what is said.
+    type Slip = (&'static str, &'static str, &'static [&'static str]);
+    const TS: &[Slip] = &[
+        (
+            "rejects",
+            "exception",
+            &[
+                "a promise that nothing awaits was rejected: TypeError: there is no such order",
+                "trace",
+                "at deep (",
+            ],
+        ),
+        (
+            "rejects-a-step",
+            "declined",
+            &[
+                "a promise that nothing awaits was rejected: no funds",
+                r#"{"missing":5}"#,
+            ],
+        ),
+        (
+            "level",
+            "exception",
+            &[r"TypeError: log: expected a level of trace, debug, info, warn, error, got loud"],
+        ),
+        ("object", "declined", &["no funds"]),
+        ("plain", "exception", &[r#"thrown: {"missing":5}"#]),
+        (
+            "fetch",
+            "error",
+            &[r#"import { fetch } from "dacapo""#, "trace"],
+        ),
+        (
+            "details",
+            "encode",
+            &["no funds", "details cannot be recorded"],
+        ),
+        (
+            "path",
+            "encode",
+            &[r#"NaN at "items[1].price" has no form there"#],
+        ),
+    ];
+    const PY: &[Slip] = &[
+        (
+            "level",
+            "exception",
+            &["ValueError: log() has the levels trace, debug, info, warn, error, and not 'loud'"],
+        ),
+        ("exit", "exception", &["SystemExit: 3", "trace", "slips"]),
+        ("exit-in-step", "error", &["SystemExit", "trace"]),
+        ("async", "misuse", &["step `later`", "write def"]),
+        ("details", "encode", &["no funds", "cannot be recorded"]),
+        (
+            "path",
+            "encode",
+            &["at 'items[1].price': ", "not JSON compliant"],
+        ),
+    ];
+    const GOING: &[Slip] = &[
+        (
+            "goroutine",
+            "misuse",
+            &[
+                "step \"record\" was called by another goroutine",
+                "MapParallel",
+            ],
+        ),
+        (
+            "goroutine-in-step",
+            "misuse",
+            &["step \"record\" was called while step \"outer\" is running"],
+        ),
+        (
+            "path",
+            "encode",
+            &["at Items[1].Price: json: unsupported value: NaN"],
+        ),
+        (
+            "text",
+            "encode",
+            &["Notes.by[1] is not UTF-8", "strings.ToValidUTF8"],
+        ),
+        ("knot", "error", &["it is 9007199254740993"]),
+        ("embedded", "error", &["it is 9007199254740993"]),
+    ];
+    for (language, slips) in [(TYPESCRIPT, TS), (PYTHON, PY), (GO, GOING)] {
+        if !language.is_here() {
+            continue;
+        }
+        for (how, code, words) in slips {
+            let failure = failure(language, "slips", json!(how)).await;
+            assert_eq!(failure.code, *code, "{} {how}: {failure}", language.name);
+            holds(&failure, words);
+        }
+    }
+    // These are nobody's mistake.
+    for (language, how) in [(TYPESCRIPT, "rejects-in-step"), (GO, "replaced")] {
+        if language.is_here() {
+            let (outcome, _) = play(language, "slips", json!(how)).await;
+            assert_eq!(outcome.output::<Value>().unwrap(), Value::Null, "{how}");
         }
     }
 }

@@ -4,6 +4,11 @@ package runtime
 
 import "runtime"
 
+// IsWorkflow says whether the goroutine is the workflow's.
+func IsWorkflow() bool {
+	return true
+}
+
 // Begin is where a workflow begins.
 func Begin() {}
 

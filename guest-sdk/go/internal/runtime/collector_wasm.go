@@ -14,8 +14,20 @@ var (
 	underWay = 1
 )
 
+// workflow is the goroutine that the workflow is played by.
+var workflow uintptr
+
+// goroutine is that which calls it: its place in memory, which stays the same.
+func goroutine() uintptr
+
+// IsWorkflow says whether the goroutine is the workflow's.
+func IsWorkflow() bool {
+	return goroutine() == workflow
+}
+
 // Begin lets the collector work, since the workflow begins.
 func Begin() {
+	workflow = goroutine()
 	ended()
 }
 

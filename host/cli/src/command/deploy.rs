@@ -37,6 +37,13 @@ pub(crate) struct Args {
     by: Option<String>,
 }
 
+impl Args {
+    /// Whether journals of runs in flight are played.
+    pub(crate) fn looks_at_runs(&self) -> bool {
+        self.proof.check || self.proof.require_all || self.proof.upgrade != Upgrade::None
+    }
+}
+
 /// Which new runs go to a deployment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RolloutArgs {
@@ -249,7 +256,7 @@ pub(crate) fn events(workflow: &Workflow) -> String {
 /// other packages may come later.
 pub(crate) async fn describe_calls(client: &Client, one: &Deployable) -> Result<Vec<String>> {
     let calls = &one.described.descriptor.children;
-    if calls.is_empty() {
+    if calls.is_empty() || client.is_remote() {
         return Ok(Vec::new());
     }
     let deployed = client.workflows().await?;
@@ -434,7 +441,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     for one in &deployable {
         candidates.push(prove_first(&client, one, &args.proof, global, ui).await?);
     }
-    if deployable.len() > 1 && breaking == Breaking::Refuse {
+    if deployable.len() > 1 && breaking == Breaking::Refuse && !client.is_remote() {
         refuse_breaking(&client, &deployable, rollout.is_some()).await?;
     }
     let (mut outcomes, mut is_whole) = (Vec::new(), true);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::arguments::NoRuns;
 use crate::command::deploy::{self, ManifestArgs};
 use crate::error::{Failed, Result};
 use crate::ui::Ui;
@@ -16,6 +17,8 @@ pub(crate) struct Args {
     wasm: PathBuf,
     #[command(flatten)]
     manifest: ManifestArgs,
+    #[command(flatten)]
+    _no_runs: NoRuns,
     /// Write the component there: of a core module, what is deployed are other bytes than the file's
     #[arg(long, value_name = "OUT.wasm")]
     component: Option<PathBuf>,

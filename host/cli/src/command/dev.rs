@@ -3,7 +3,6 @@
 mod watch;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,17 +10,19 @@ use std::sync::Arc;
 use dacapo_client::{Breaking, Client, QueueChange};
 use dacapo_model::{Type, Workflow};
 use dacapo_postgres::{Cluster, ClusterOptions};
-use dacapo_server::{App, Probe, Readiness};
+use dacapo_server::{Probe, Readiness, Render};
 use dacapo_worker::{Worker, WorkerConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
+use crate::command::serve::ServerArgs;
 use crate::command::signal::Stop;
-use crate::command::worker::{Limits, failed, migrate, serve, worker_probe};
-use crate::command::{deploy, who};
+use crate::command::worker::{Limits, failed, migrate, trace, worker_probe};
+use crate::command::{deploy, serve, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
+use crate::telemetry::{self, OtlpArgs};
 use crate::ui::Ui;
 
 /// Name of the database in the private cluster.
@@ -35,27 +36,43 @@ pub(crate) struct Args {
     /// Where the private Postgres keeps its data [default: a data directory of the user]
     #[arg(long, env = "DACAPO_DATA_DIR", value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Answer /health/live, /health/ready and /version here; port 0 takes any
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Only the database and the deployments: workers are started with `dacapo worker`
     #[arg(long)]
     no_worker: bool,
     #[command(flatten)]
     manifest: deploy::ManifestArgs,
     #[command(flatten)]
+    otlp: OtlpArgs,
+    #[command(flatten)]
     limits: Limits,
 }
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.clone().config(global)?;
+    let mut config = args.limits.clone().config(global)?;
+    let render = telemetry::count()?;
+    let sending = trace(&args.otlp, &mut config)?;
     let files = wasm_files(&args.paths)?;
     let stop = Stop::new()?;
     let private = match &global.database_url {
         Some(_) => None,
         None => Some(Private::start(args.data_dir.clone()).await?),
     };
-    let result = work(&args, config, &files, private.as_ref(), global, stop, ui).await;
+    let result = work(
+        &args,
+        config,
+        render,
+        &files,
+        private.as_ref(),
+        global,
+        stop,
+        ui,
+    )
+    .await;
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     // Whatever happened, the server ends in good order, and nobody is sent to it any more.
     let stopped = match private {
         Some(private) => private.stop().await,
@@ -65,9 +82,14 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 }
 
 /// Everything but the private Postgres, until somebody stops it or the worker cannot go on.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once, by what owns all of these"
+)]
 async fn work(
     args: &Args,
     config: WorkerConfig,
+    render: Render,
     files: &[PathBuf],
     private: Option<&Private>,
     global: &Global,
@@ -100,12 +122,14 @@ async fn work(
         None => Arc::new(|| Readiness::Ready),
     };
     let done = CancellationToken::new();
-    let server = serve(
-        args.listen,
-        dacapo_server::everything(App::new(client.clone(), probe)),
-        done.clone(),
-    )
-    .await?;
+    let server = args.server.bind(true, ui).await?;
+    let app = args
+        .server
+        .app(client.clone(), probe, global.payload_limits(), done.clone())
+        .with_metrics(render);
+    let gate = args.server.gate(&client, &server, ui).await?;
+    serve::say_where(&server, ui);
+    let server = serve::start(server, dacapo_server::everything(app, gate), done.clone());
     // Before the first deploy, so that no change is missed.
     let mut watcher = watch::Watcher::new(&args.paths, args.manifest.file.as_deref())
         .map_err(|error| Failed::request(format!("cannot watch files: {}", chain(&error))))?;

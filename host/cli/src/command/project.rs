@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use dacapo_kits::{KitError, Language, Project, Scaffold, check_name};
 use serde_json::json;
 
+use crate::arguments::NoRuns;
 use crate::command::deploy::{self, ManifestArgs};
 use crate::error::{Failed, Kind, Result, chain};
 use crate::manifest;
@@ -22,6 +23,8 @@ pub(crate) struct NewArgs {
     /// Where the project is written to [default: a directory NAME]
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
+    #[command(flatten)]
+    _no_runs: NoRuns,
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,8 @@ pub(crate) struct BuildArgs {
     /// Only write what comes from Dacapo into .dacapo/, for editors and type checkers
     #[arg(long)]
     prepare: bool,
+    #[command(flatten)]
+    _no_runs: NoRuns,
 }
 
 fn name(text: &str) -> std::result::Result<String, String> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dacapo_client::{Client, ClientError, DeploymentStatus, ListFilter, RunFilter, RunId, Status};
 use dacapo_model::{DeploymentId, PayloadLimits};
+use dacapo_server::Repair;
 use dacapo_worker::{Candidate, Findings, Judged};
 use serde_json::json;
 
@@ -49,21 +50,127 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let (package, number) = args.with.split_once('@').ok_or_else(usage)?;
     let number: i32 = number.parse().map_err(|_| usage())?;
     let client = connect::client(global).await?;
-    let details = client.deployment(package, Some(number)).await?;
+    let ask = Repair {
+        package: package.to_owned(),
+        number,
+        filter: args.filter.filter()?,
+        apply: args.apply,
+        accept_inserted: args.accept_inserted,
+        who: who(args.by),
+    };
+    let report = repair(&client, ask, global.payload_limits(), ui).await?;
+    if ui.is_json() {
+        ui.data(&report.json(), |_| String::new());
+    } else {
+        report.text().iter().for_each(|line| ui.line(line));
+    }
+    let done = report.done.unwrap_or_default();
+    for run in &done.busy {
+        ui.say(&format!(
+            "run {run}: it was busy, or does not fit any more, and stays where it is; do this again"
+        ));
+    }
+    for (run, error) in &done.refused {
+        ui.say(&format!("run {run}: {error}"));
+    }
+    match done.stopped {
+        Some(error) if error.hint.is_none() => {
+            Err(error.hint("do this again: what was done is not done twice"))
+        }
+        Some(error) => Err(error),
+        None if done.busy.is_empty() && done.refused.is_empty() => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// What was found about failed and blocked runs, and what was done to them.
+pub(crate) struct Report {
+    package: String,
+    findings: Findings,
+    /// Runs that were repaired before.
+    before: usize,
+    /// Runs that were played.
+    played: usize,
+    /// Those of them that go on, by what they are.
+    blocked: usize,
+    failed: usize,
+    /// None: nothing was to be done.
+    done: Option<Repaired>,
+}
+
+impl Report {
+    /// As data.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let (proven, not) = self.findings.totals();
+        let done = self.done.as_ref();
+        let started = done.map(|done| {
+            let started = done.started.iter();
+            let started = started.map(|(old, new)| json!({ "run": old, "newRun": new }));
+            started.collect::<Vec<_>>()
+        });
+        json!({
+            "findings": self.findings.all(),
+            "proven": proven,
+            "notProven": not,
+            "repairedBefore": self.before,
+            "moved": done.map(|done| done.moved),
+            "started": started,
+            "busy": done.map(|done| &done.busy),
+            "refused": done.map_or(0, |done| done.refused.len()),
+        })
+    }
+
+    /// For people.
+    fn text(&self) -> Vec<String> {
+        let mut lines = vec![proof::findings_text(&self.findings, &self.package)];
+        if self.before > 0 {
+            lines.push(format!(
+                "{} failed runs were repaired with it before",
+                self.before
+            ));
+        }
+        if self.played > 0 {
+            lines.push(match &self.done {
+                Some(done) => format!(
+                    "{} blocked runs go on, {} failed ones go on as new runs",
+                    done.moved,
+                    done.started.len()
+                ),
+                None => format!(
+                    "--apply would let {} blocked runs go on, and {} failed ones as new runs",
+                    self.blocked, self.failed
+                ),
+            });
+        }
+        lines
+    }
+}
+
+/// Plays failed and blocked runs over the code of a deployment, and lets those go on that agree with it, if that is asked for.
+pub(crate) async fn repair(
+    client: &Client,
+    ask: Repair,
+    limits: PayloadLimits,
+    ui: Ui,
+) -> Result<Report> {
+    let number = ask.number;
+    let details = client.deployment(&ask.package, Some(number)).await?;
     let package = details.info.package;
     if details.info.status == DeploymentStatus::Retired {
-        return Err(Failed::request(format!(
+        let mut failed = Failed::request(format!(
             "deployment {number} of {package} is retired: no run can go on there"
         ))
         .hint(format!(
             "`dacapo deployments retire {package} {number} --undo` takes that back; or name another one"
-        )));
+        ));
+        failed.code = "deployment-retired".to_owned();
+        return Err(failed);
     }
-    let to = proof::deployment(&client, &package, number).await?;
-    let candidate = candidate(&client, to, global.payload_limits()).await?;
-    let candidate = candidate.accepts_inserted(args.accept_inserted);
+    let to = proof::deployment(client, &package, number).await?;
+    let candidate = candidate(client, to, limits).await?;
+    let candidate = candidate.accepts_inserted(ask.accept_inserted);
 
-    let mut broken = broken(&client, args.filter.filter()?, &package).await?;
+    let mut broken = broken(client, ask.filter, &package).await?;
     // Those go on already, as other runs.
     let failed = broken
         .iter()
@@ -88,74 +195,21 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     let judged = judging.await;
     bar.finish_and_clear();
     judged.map_err(ClientError::from)?;
-    if !ui.is_json() {
-        ui.line(&proof::findings_text(&findings, &package));
-    }
     failed.sort_unstable();
-    let blocked_runs = blocked.len();
-    let who = who(args.by);
-    let mut done = match args.apply {
-        true => Some(apply(&client, &candidate, to, blocked, &failed, &who, ui).await),
+    let counts = (blocked.len(), failed.len());
+    let done = match ask.apply {
+        true => Some(apply(client, &candidate, to, blocked, &failed, &ask.who, ui).await),
         false => None,
     };
-    let stopped = done.as_mut().and_then(|done| done.stopped.take());
-    if ui.is_json() {
-        let (proven, not) = findings.totals();
-        let started = done.as_ref().map(|done| {
-            let started = done.started.iter();
-            let started = started.map(|(old, new)| json!({ "run": old, "newRun": new }));
-            started.collect::<Vec<_>>()
-        });
-        let data = json!({
-            "findings": findings.all(),
-            "proven": proven,
-            "notProven": not,
-            "repairedBefore": before.len(),
-            "moved": done.as_ref().map(|done| done.moved),
-            "started": started,
-            "busy": done.as_ref().map(|done| &done.busy),
-            "refused": done.as_ref().map_or(0, |done| done.refused.len()),
-        });
-        ui.data(&data, |_| String::new());
-    } else {
-        if !before.is_empty() {
-            ui.line(&format!(
-                "{} failed runs were repaired with it before",
-                before.len()
-            ));
-        }
-        if !runs.is_empty() {
-            ui.line(&match &done {
-                Some(done) => format!(
-                    "{} blocked runs go on, {} failed ones go on as new runs",
-                    done.moved,
-                    done.started.len()
-                ),
-                None => format!(
-                    "--apply would let {} blocked runs go on, and {} failed ones as new runs",
-                    blocked_runs,
-                    failed.len()
-                ),
-            });
-        }
-    }
-    let done = done.unwrap_or_default();
-    for run in &done.busy {
-        ui.say(&format!(
-            "run {run}: it was busy, or does not fit any more, and stays where it is; do this again"
-        ));
-    }
-    for (run, error) in &done.refused {
-        ui.say(&format!("run {run}: {error}"));
-    }
-    match stopped {
-        Some(error) if error.hint.is_none() => {
-            Err(error.hint("do this again: what was done is not done twice"))
-        }
-        Some(error) => Err(error),
-        None if done.busy.is_empty() && done.refused.is_empty() => Ok(ExitCode::SUCCESS),
-        None => Ok(ExitCode::FAILURE),
-    }
+    Ok(Report {
+        package,
+        findings,
+        before: before.len(),
+        played: runs.len(),
+        blocked: counts.0,
+        failed: counts.1,
+        done,
+    })
 }
 
 /// The deployment's component, compiled.

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dacapo_client::RunExport;
-use dacapo_model::{Kind, Outcome, Recorded, RecordedState};
+use dacapo_model::{ExportError, Kind, Outcome, Recorded, RecordedState};
 use dacapo_sandbox::{LogLine, Observer, Seen};
 use dacapo_store::WholeRun;
 use dacapo_worker::Verdict;
 use serde::Serialize;
 
-use crate::arguments::Global;
+use crate::arguments::{Global, NoDatabase};
 use crate::command::deploy::{self, ManifestArgs};
 use crate::command::{proof, runs};
 use crate::error::{Failed, Result};
@@ -25,6 +25,8 @@ pub(crate) struct Args {
     /// The component to play them over
     #[arg(long, short, value_name = "FILE.wasm")]
     component: PathBuf,
+    #[command(flatten)]
+    _no_database: NoDatabase,
     #[command(flatten)]
     manifest: ManifestArgs,
     /// Take it as fine, too, if the code comes to a step that the manifest says was inserted before it has asked for all that is recorded
@@ -118,8 +120,13 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 fn read(file: &Path) -> Result<RunExport> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failed::usage(format!("cannot read {}: {error}", file.display())))?;
-    RunExport::from_json(&text)
-        .map_err(|error| Failed::usage(format!("{}: {error}", file.display())))
+    let refused = |error: ExportError| Failed::usage(format!("{}: {error}", file.display()));
+    let export = RunExport::from_json(&text).map_err(refused)?;
+    match export.is_redacted() {
+        // The code would be handed what it never recorded.
+        true => Err(refused(ExportError::Redacted)),
+        false => Ok(export),
+    }
 }
 
 fn whole(export: RunExport, until: Option<&str>, file: &Path) -> Result<WholeRun> {

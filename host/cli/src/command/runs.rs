@@ -1,6 +1,6 @@
 //! `dacapo runs`
 
-mod list;
+pub(crate) mod list;
 mod live;
 mod logs;
 mod show;

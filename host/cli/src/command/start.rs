@@ -1,18 +1,23 @@
 //! `dacapo start`
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use dacapo_client::{
-    Begins, ClientError, Debounce, OnConflict, Run, Singleton, StartOptions, Status, Timestamp,
-    parse_priority,
+    Begins, Client, ClientError, Debounce, OnConflict, Run, RunId, Singleton, StartOptions, Status,
+    Timestamp, parse_priority,
 };
+use dacapo_worker::{TRACE_PARENT, is_trace_parent};
 
 use crate::arguments::Global;
-use crate::command::json_argument;
+use crate::command::{json_argument, runs};
 use crate::error::{Failed, Result};
 use crate::ui::Ui;
 use crate::{arguments, connect};
+
+/// How long nothing is said of a run that is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,6 +35,9 @@ pub(crate) struct Args {
     /// A label to find the run by; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
+    /// The trace that the run is a part of, and the span that starts it, as the header of this name says it
+    #[arg(long, env = "TRACEPARENT", value_parser = trace_parent, value_name = "00-TRACE-SPAN-FLAGS")]
+    traceparent: Option<String>,
     /// The run fails when it has not ended by itself this long after its start, such as 90s or 2h; its code is not asked
     #[arg(long, value_parser = arguments::duration)]
     deadline: Option<Duration>,
@@ -126,6 +134,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     let input = json_argument(&args.input)?;
     let client = connect::client(global).await?;
+    let labels = labels_of(&args);
     let options = StartOptions {
         key: args.key,
         singleton: args.singleton.map(|key| Singleton {
@@ -137,7 +146,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
             quiet,
             at_most: args.at_most,
         }),
-        ..args.placing.options(args.labels, args.deadline)
+        ..args.placing.options(labels, args.deadline)
     };
     let started = client
         .start_by_name(&args.workflow, &input, options)
@@ -147,7 +156,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     if args.wait {
         ui.say(&format!("run {}", started.id));
-        let run = client.wait(started.id, args.timeout).await?;
+        let run = wait(&client, started.id, args.timeout, ui).await?;
         return finished(&run, ui);
     }
     if ui.is_json() {
@@ -158,6 +167,67 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// The labels, with the trace.
+fn labels_of(args: &Args) -> Vec<(String, String)> {
+    let mut labels = args.labels.clone();
+    if let Some(place) = &args.traceparent
+        && labels.iter().all(|(name, _)| name != TRACE_PARENT)
+    {
+        labels.push((TRACE_PARENT.to_owned(), place.clone()));
+    }
+    labels
+}
+
+fn trace_parent(text: &str) -> std::result::Result<String, String> {
+    match is_trace_parent(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 00-<32 hexadecimal digits>-<16>-<2>".to_owned()),
+    }
+}
+
+/// Waits for the end of a run; what takes long is said, once for each thing that it waits for.
+async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> Result<Run> {
+    let mut end = pin!(client.wait(id, timeout));
+    let mut told = String::new();
+    loop {
+        if let Ok(run) = tokio::time::timeout(PATIENCE, &mut end).await {
+            return Ok(run?);
+        }
+        // Whether the database can be reached is for the one that waits to say.
+        if let Ok(run) = client.get(id).await
+            && !run.status.is_terminal()
+        {
+            let state = state(&run);
+            if state != told {
+                ui.say(&state);
+                told = state;
+            }
+        }
+    }
+}
+
+/// What a run is about that has not ended, for somebody who waits for it.
+fn state(run: &Run) -> String {
+    let waits = run.waiting_for.as_ref();
+    let why = waits.map_or_else(String::new, |waits| {
+        format!(" ({})", runs::list::waits_for(waits))
+    });
+    match run.status {
+        Status::Queued if waits.is_none() => {
+            "queued: no worker has taken it yet; `dacapo doctor` says whether one is there".to_owned()
+        }
+        Status::Running if run.steps.is_empty() => {
+            "running, with no step so far: a worker that has not had this component before compiles it first, which takes a while for a large one"
+                .to_owned()
+        }
+        Status::Blocked => format!(
+            "blocked: `dacapo runs show {}` shows why; it goes on once that is mended",
+            run.id
+        ),
+        status => format!("{status}{why}"),
+    }
+}
+
 /// Starts a run for each line.
 async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCode> {
     let (name, text) = match from {
@@ -166,7 +236,7 @@ async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCo
     };
     let text = text.map_err(|error| Failed::usage(format!("cannot read {name}: {error}")))?;
     let placing = args.placing.clone();
-    let options = placing.options(args.labels.clone(), args.deadline);
+    let options = placing.options(labels_of(args), args.deadline);
     let mut lines = Vec::new();
     let mut starts = Vec::new();
     for (line, input) in (1..).zip(text.lines()) {
@@ -209,6 +279,21 @@ fn in_line(error: ClientError, name: &str, lines: &[usize]) -> Failed {
     failed
 }
 
+/// What there is to see of a run that has failed.
+fn shown(run: &Run) -> &'static str {
+    let details = run
+        .failure
+        .as_ref()
+        .and_then(|failure| failure.details.as_ref());
+    let trace = runs::trace(details.map(|details| details.as_str()));
+    match (run.steps.is_empty(), trace.is_empty()) {
+        (false, false) => "its steps, and where in the code that was",
+        (false, true) => "its steps",
+        (true, false) => "where in the code that was",
+        (true, true) => "all that is known of it",
+    }
+}
+
 /// Prints the output of a run that has ended, or says why there is none.
 pub(crate) fn finished(run: &Run, ui: Ui) -> Result<ExitCode> {
     ui.data(run, |run| {
@@ -223,7 +308,11 @@ pub(crate) fn finished(run: &Run, ui: Ui) -> Result<ExitCode> {
             "run {} failed: {}: {}",
             run.id, failure.code, failure.message
         ))
-        .hint(format!("`dacapo runs show {}` shows its steps", run.id))),
+        .hint(format!(
+            "`dacapo runs show {}` shows {}",
+            run.id,
+            shown(run)
+        ))),
         (status, None) => Err(Failed::request(format!("run {} is {status}", run.id))),
     }
 }

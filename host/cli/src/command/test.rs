@@ -12,7 +12,7 @@ use dacapo_testkit::{
 };
 use serde_json::json;
 
-use crate::arguments::{self, Global};
+use crate::arguments::{self, Global, NoDatabase};
 use crate::command::worker::default_cache_dir;
 use crate::command::{json_argument, runs};
 use crate::error::{Failed, Kind, Result, chain};
@@ -24,6 +24,8 @@ pub(crate) struct Args {
     /// tests/*.toml are played over the component that `dacapo build` has made
     #[arg(default_value = ".", value_name = "FILE.wasm|PROJECT")]
     file: PathBuf,
+    #[command(flatten)]
+    _no_database: NoDatabase,
     /// The workflow, by its full name or an end of it; may be left out if the component has only one
     #[arg(long, short, value_name = "WORKFLOW")]
     workflow: Option<String>,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dacapo_client::Client;
 use dacapo_model::RetryPolicy;
 use dacapo_sandbox::SandboxError;
 use dacapo_server::{Probe, Readiness, Server};
@@ -20,6 +21,7 @@ use crate::arguments::{Global, duration};
 use crate::command::signal::Stop;
 use crate::connect;
 use crate::error::{Failed, Result, chain};
+use crate::telemetry::{self, Otlp, OtlpArgs, Sending};
 use crate::ui::Ui;
 
 /// A worker is ready when it committed something this short a time ago; with rarer heartbeats, two of them.
@@ -30,9 +32,11 @@ pub(crate) struct Args {
     /// Do not bring the database to this version's schema first
     #[arg(long)]
     no_migrate: bool,
-    /// Answer /health/live, /health/ready and /version here, such as 127.0.0.1:8080
+    /// Answer /health/live, /health/ready, /metrics and /version here, such as 127.0.0.1:8080
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     #[command(flatten)]
     limits: Limits,
 }
@@ -146,6 +150,9 @@ pub(crate) struct Limits {
     /// Deployments whose machine code is kept in memory; the others are loaded again when a run wants them
     #[arg(long, default_value_t = 100, value_name = "DEPLOYMENTS")]
     deployments_max: u32,
+    /// How long it is kept who did what through the server (`dacapo audit list`)
+    #[arg(long, default_value = "400d", value_parser = duration, value_name = "DURATION")]
+    audit_keep: Duration,
     /// Where compiled components are kept [default: a cache directory of the user]
     #[arg(long, env = "DACAPO_CACHE_DIR", value_name = "DIRECTORY")]
     cache_dir: Option<PathBuf>,
@@ -194,6 +201,7 @@ impl Limits {
             sql_rows_max: self.sql_rows_max,
             sql_bytes_max: self.sql_bytes_max,
             sql_idle_max: self.sql_idle_max,
+            audit_kept: self.audit_keep,
             sandbox: SandboxConfig {
                 cache_dir: self.cache_dir.or_else(default_cache_dir),
                 memory_max_bytes: self.memory_max.saturating_mul(1 << 20),
@@ -217,6 +225,7 @@ impl Limits {
                 instances_max: defaults.sandbox.instances_max.max(self.runs_max),
                 ..defaults.sandbox
             },
+            traces: None,
         };
         config
             .check()
@@ -273,7 +282,7 @@ pub(crate) fn default_cache_dir() -> Option<PathBuf> {
 }
 
 pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode> {
-    let config = args.limits.config(global)?;
+    let mut config = args.limits.config(global)?;
     let heartbeat = config.heartbeat;
     let store = connect::chosen_store(global)?;
     let mut stop = Stop::new()?;
@@ -283,14 +292,18 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
             () = stop.asked() => return Ok(ExitCode::SUCCESS),
         }
     }
+    let served = match args.listen {
+        Some(address) => Some((address, telemetry::count()?)),
+        None => None,
+    };
+    let sending = trace(&args.otlp, &mut config)?;
+    let client = Client::new(store.clone());
     let worker = Worker::start(store, config).await.map_err(failed)?;
     let done = CancellationToken::new();
-    let server = args.listen.map(|address| {
-        serve(
-            address,
-            dacapo_server::health(worker_probe(worker.health(), heartbeat)),
-            done.clone(),
-        )
+    let server = served.map(|(address, render)| {
+        let routes = dacapo_server::health(worker_probe(worker.health(), heartbeat))
+            .merge(dacapo_server::metrics(render, client));
+        serve(address, routes, done.clone())
     });
     let server = match server {
         Some(server) => Some(server.await?),
@@ -305,6 +318,9 @@ pub(crate) async fn run(args: Args, global: &Global, _ui: Ui) -> Result<ExitCode
         });
     });
     let result = work.await.map_err(failed);
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     done.cancel();
     if let Some(server) = server {
         let _ = server.await;
@@ -336,6 +352,15 @@ pub(crate) async fn migrate(store: &Store) -> Result<()> {
     }
 }
 
+/// Sends spans of the worker's runs to where the arguments say. What is answered sends the last ones once the worker is gone.
+pub(crate) fn trace(args: &OtlpArgs, config: &mut WorkerConfig) -> Result<Option<Sending>> {
+    let Some((otlp, sending)) = Otlp::new(args)? else {
+        return Ok(None);
+    };
+    config.traces = Some(otlp.shared());
+    Ok(Some(sending))
+}
+
 /// Whether a worker with this heartbeat works.
 pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
     let ready_within = READY_WITHIN.max(heartbeat * 2);
@@ -350,21 +375,14 @@ pub(crate) fn worker_probe(health: Arc<Health>, heartbeat: Duration) -> Probe {
 }
 
 /// Serves some routes until `done`.
-pub(crate) async fn serve(
+async fn serve(
     address: SocketAddr,
     routes: dacapo_server::Router,
     done: CancellationToken,
 ) -> Result<tokio::task::JoinHandle<()>> {
     let server = Server::bind(address).await.map_err(Failed::new)?;
-    tracing::info!(address = %server.address(), "serving /health/live, /health/ready and /version");
-    Ok(tokio::spawn(async move {
-        if let Err(error) = server
-            .serve(routes, async move { done.cancelled().await })
-            .await
-        {
-            tracing::error!(error = chain(&error), "the server stopped");
-        }
-    }))
+    tracing::info!(address = %server.address(), "serving /health/live, /health/ready, /metrics and /version");
+    Ok(super::serve::start(server, routes, done))
 }
 
 pub(crate) fn failed(error: WorkerError) -> Failed {

@@ -17,7 +17,7 @@ use crate::world::World;
 pub(crate) const PROJECT: ProjectWords = ProjectWords {
     name: "Go",
     entry: "workflows.go",
-    setup: "",
+    setup: "    go version                  # 1.24 or later, and nothing else is needed",
     ignored: &[],
 };
 

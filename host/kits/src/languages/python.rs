@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
+use crate::assets;
 use crate::error::KitError;
 use crate::languages::ProjectWords;
+use crate::languages::shapes::{self, Names};
 use crate::project::Project;
 use crate::tool::Tool;
 use crate::world::{GUEST, World};
@@ -24,6 +28,7 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
     let module = entry.file_stem().unwrap_or_default();
     let code = entry.parent().unwrap_or(project.root());
     bindings(project, world)?;
+    let shapes = shapes(project, world)?;
     let made = project.support().join("component.wasm");
     componentize_py(project)?
         .args(["--quiet", "--wit-path"])
@@ -34,12 +39,31 @@ pub(crate) fn build(project: &Project, world: &World) -> Result<Vec<u8>, KitErro
         .arg(code)
         .arg("--python-path")
         .arg(project.kit())
+        .arg("--python-path")
+        .arg(shapes)
         .args(packages(project))
         .arg("--output")
         .arg(&made)
         .hint("a class that the module has not is that of an interface in wit/, in PascalCase: @workflows class NAME")
         .run()?;
     std::fs::read(&made).map_err(KitError::file("read", &made))
+}
+
+/// Writes a module for the kit, which holds what workflows return against it: the tool would end the component without a word of its own.
+fn shapes(project: &Project, world: &World) -> Result<PathBuf, KitError> {
+    let directory = project.support().join("shapes");
+    let mut all = shapes::shapes(&world.resolve, world.id, Names::Snake);
+    for parts in all.values_mut().filter_map(Value::as_object_mut) {
+        // The tool has checked what comes in.
+        parts.remove("input");
+    }
+    // What JSON writes so, as a text of JSON, is a text of Python too.
+    let text = Value::String(Value::Object(all).to_string());
+    let module = format!(
+        "\"\"\"Written by `dacapo build` from the project's WIT.\"\"\"\n\nSHAPES = {text}\n"
+    );
+    assets::write_file(&directory.join("dacapo_shapes.py"), module.as_bytes())?;
+    Ok(directory)
 }
 
 /// What type checkers read of the project's own types; the component is made without it.

@@ -4,8 +4,11 @@ mod types;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 use crate::error::KitError;
 use crate::languages::ProjectWords;
+use crate::languages::shapes::{self, Names};
 use crate::project::{Engine, Project};
 use crate::tool::Tool;
 use crate::world::{GUEST, World};
@@ -47,30 +50,51 @@ pub(crate) fn prepare(project: &Project, world: &World) -> Result<(), KitError> 
     Ok(())
 }
 
-/// `async` functions become generators over the kit's own promises: there is no event loop whose promises somebody would settle.
+/// What the engines have, and the kit must not leave to them: `async` functions become generators over the kit's own promises, since there is no
+/// event loop whose promises somebody would settle. All else stays as `tsconfig.json` of a new project has it, too.
+const ASYNC: [&str; 4] = [
+    "async-await",
+    "async-generator",
+    "for-await",
+    "top-level-await",
+];
+
+/// What goes out of workflows is held against this. Of what comes in only integers of 64 bits are of interest, where numbers are all that the
+/// engine has for them.
+fn shapes(world: &World, engine: Engine) -> Map<String, Value> {
+    let mut all = shapes::shapes(&world.resolve, world.id, Names::Camel);
+    for parts in all.values_mut().filter_map(Value::as_object_mut) {
+        let input = parts.remove("input").as_ref().map(shapes::wide);
+        if let Some(input) = input.filter(|shape| engine == Engine::QuickJs && !shape.is_null()) {
+            parts.insert("input".to_owned(), input);
+        }
+    }
+    all
+}
+
 fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(), KitError> {
-    let (engine, wide) = match project.settings().engine {
-        Engine::QuickJs => ("quickjs", types::wide(&world.resolve, world.id)),
-        // It has another type for them.
-        Engine::SpiderMonkey => ("spidermonkey", serde_json::Map::new()),
+    let engine = match project.settings().engine {
+        Engine::QuickJs => "quickjs",
+        Engine::SpiderMonkey => "spidermonkey",
     };
-    let wide = serde_json::Value::Object(wide);
+    let shapes = Value::Object(shapes(world, project.settings().engine));
     let metafile = project.support().join("bundle.json");
     node_tool(project, "esbuild", "to make one file of the code")?
         .arg(entry)
         .args([
             "--bundle",
             "--format=esm",
-            "--target=es2016",
+            "--target=es2022",
             "--log-level=warning",
         ])
+        .args(ASYNC.map(|feature| format!("--supported:{feature}=false")))
         .args(["--external:dacapo:*", "--external:wasi:*"])
         .arg(format!(
             "--alias:dacapo={}",
             absolute(&project.kit().join("src/index.ts")).display()
         ))
         .arg(format!("--define:DACAPO_ENGINE=\"{engine}\""))
-        .arg(format!("--define:DACAPO_WIDE={wide}"))
+        .arg(format!("--define:DACAPO_SHAPES={shapes}"))
         .arg(format!("--outfile={}", to.display()))
         .arg(format!("--metafile={}", metafile.display()))
         .run()?;
@@ -80,12 +104,12 @@ fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(
 
 /// The engines say so only when a workflow is called.
 fn check_exports(entry: &Path, metafile: &[u8], world: &World) -> Result<(), KitError> {
-    let metafile: serde_json::Value = serde_json::from_slice(metafile)
+    let metafile: Value = serde_json::from_slice(metafile)
         .map_err(|error| KitError::Wit(format!("esbuild's metafile is not JSON: {error}")))?;
     let outputs = metafile["outputs"].as_object().into_iter().flatten();
     let exported: Vec<&str> = outputs
         .flat_map(|(_, output)| output["exports"].as_array().into_iter().flatten())
-        .filter_map(serde_json::Value::as_str)
+        .filter_map(Value::as_str)
         .collect();
     for (interface, name) in types::exports(&world.resolve, world.id) {
         // An interface may go by its full name, too.
@@ -145,23 +169,23 @@ fn spidermonkey(
     }
     let script = project.support().join("componentize.mjs");
     crate::assets::write_file(&script, include_bytes!("typescript/componentize.mjs"))?;
-    Tool::find(
-        "node",
-        &[],
-        "to run componentize-js",
-        "install Node.js 20 or later",
-    )?
-    .directory(project.root())
-    .arg(absolute(&script))
-    .arg(absolute(&world.directory))
-    .arg(GUEST)
-    .arg(absolute(bundled))
-    .arg(absolute(made))
-    .run()
+    Tool::find("node", &[], "to run componentize-js", NODE)?
+        .directory(project.root())
+        .arg(absolute(&script))
+        .arg(absolute(&world.directory))
+        .arg(GUEST)
+        .arg(absolute(bundled))
+        .arg(absolute(made))
+        .run()
 }
+
+const NODE: &str =
+    "install Node.js 20 or later from https://nodejs.org, and then type: npm install";
 
 fn node_tool(project: &Project, name: &str, purpose: &str) -> Result<Tool, KitError> {
     let own = project.root().join("node_modules/.bin");
+    // What npm installs is run by it as well.
+    Tool::find("node", &[], purpose, NODE)?;
     let tool = Tool::find(name, &[own], purpose, "type: npm install")?;
     Ok(tool.directory(project.root()))
 }

@@ -20,6 +20,9 @@ const REDIRECTS_MAX: u32 = 10;
 /// The name of the header for the idempotency key, in bytes.
 const HEADER_NAME_MAX_BYTES: usize = 200;
 
+/// The header that says to which trace a request belongs.
+pub(crate) const TRACE_PARENT: &str = "traceparent";
+
 /// How a guest wants a request to be sent.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -55,6 +58,11 @@ impl Host for Guest {
         let mut headers = request.headers;
         if let Some(name) = options.idempotency_header {
             headers.extend(self.open_idempotency_key().map(|key| (name, key)));
+        }
+        let says = |(name, _): &(String, _)| name.eq_ignore_ascii_case(TRACE_PARENT);
+        if !headers.iter().any(says) {
+            let place = self.open_trace_parent();
+            headers.extend(place.map(|place| (TRACE_PARENT.to_owned(), place)));
         }
         let Some(outbound) = self.go.outbound.clone() else {
             return Ok(Err(Guest::no_outbound().into()));
@@ -119,6 +127,12 @@ impl Guest {
             NOT_GRANTED,
             "nothing is reached from here: whoever plays this run lets no requests out; in a test, script the step",
         )
+    }
+
+    /// The open attempt's place in its run's trace.
+    pub(crate) fn open_trace_parent(&self) -> Option<String> {
+        let attempt = self.attempt.as_ref()?;
+        self.journal.trace_parent(&attempt.slot.key, attempt.number)
     }
 
     /// A text that names the open attempt's step, in characters that every header can carry.

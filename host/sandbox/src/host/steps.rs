@@ -77,6 +77,8 @@ impl Host for Guest {
             let outcome = self.end_attempt(open, outcome).await?;
             return Ok(Ok(State::Recorded(outcome)));
         }
+        self.journal
+            .attempt_begins(&open.slot.key, open.number, open.started_at);
         let handle = self.table.push(Attempt {
             number: open.number,
         })?;

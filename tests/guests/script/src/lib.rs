@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use dacapo_guest::{
-    Failure, Fatal, Retry, child, context, map, pause, progress, race, sleep, step, wait_for,
+    Failure, Fatal, Retry, child, context, map, pause, progress, race, raw, sleep, step, wait_for,
     wait_for_any,
 };
 use serde::Deserialize;
@@ -27,6 +27,8 @@ enum Deed {
         attempts: u32,
         wait: u64,
     },
+    /// A step that writes a row for itself, in the transaction that records it. Its first attempts fail when they have done so.
+    Sql { id: String, fails: u32 },
     /// Sleeps for so many milliseconds.
     Sleep { id: String, ms: u64 },
     /// Waits for the first of these events; if there are none, for one of its id.
@@ -119,6 +121,27 @@ fn one<'a>(deed: &'a Deed, done: &[String]) -> Result<(&'a str, String), Failure
                 Err(_) => "failed".to_owned(),
             };
             (id, came)
+        }
+        Deed::Sql { id, fails } => {
+            let wait = Duration::from_millis(50);
+            let outcome: Result<String, Failure> = step(id)
+                // A connection that is lost takes one, too.
+                .attempts(1_000)
+                .backoff(wait, 1.0, wait)
+                .run_with(|attempt| {
+                    effects::append(&done.join(","));
+                    let params = [
+                        raw::sql::Value::Text(context::run_id()),
+                        raw::sql::Value::Text(id.clone()),
+                    ];
+                    raw::sql::execute("insert into effect (run, step) values ($1, $2)", &params)
+                        .map_err(Failure::from)?;
+                    match attempt <= *fails {
+                        true => Err(Retry("not yet").into()),
+                        false => Ok(format!("{id}!")),
+                    }
+                });
+            (id, outcome?)
         }
         Deed::Sleep { id, ms } => {
             sleep(id, Duration::from_millis(*ms))?;

@@ -1,11 +1,16 @@
-import { Failure, Fatal, step, workflows } from "dacapo";
-import type { Mistakes } from "wit/mistakes";
+import { Failure, Fatal, WorkflowError, log, step, workflows } from "dacapo";
+import type { Mistakes, Report } from "wit/mistakes";
 
 function deep(): never {
   throw new TypeError("there is no such order");
 }
 
 function deeper(): never {
+  deep();
+}
+
+async function deepLater(): Promise<void> {
+  await undefined;
   deep();
 }
 
@@ -65,5 +70,42 @@ export const mistakes = workflows<Mistakes>({
 
   async keeps(number) {
     return step("keep", () => number);
+  },
+
+  async returns(fields) {
+    if (fields === "error") {
+      throw new WorkflowError({ tag: "counted", val: "many" });
+    }
+    const right: Report = { total: 7, name: "Ada", colour: "red", parts: [], place: [1, 2.5], raw: new Uint8Array(), from: 3 };
+    return { ...right, ...JSON.parse(fields) };
+  },
+
+  async slips(how) {
+    switch (how) {
+      case "rejects":
+        void deepLater();
+        return;
+      case "rejects-a-step":
+        void step("unseen", () => {
+          throw new Fatal("no funds", { code: "declined", details: { missing: 5 } });
+        });
+        return;
+      case "rejects-in-step":
+        await step("careless", () => void deepLater());
+        return;
+      case "level":
+        return log("loud" as never, "listen");
+      case "object":
+        throw { code: "declined", message: "no funds" };
+      case "plain":
+        throw { missing: 5 };
+      case "fetch":
+        await step("call", { attempts: 1 }, () => (globalThis as unknown as { fetch(url: string): unknown }).fetch("http://localhost"));
+        return;
+      case "details":
+        throw new Fatal("no funds", { details: { missing: 5n } });
+      case "path":
+        await step("record", { attempts: 1 }, () => ({ items: [{ price: 1 }, { price: Number.NaN }] }));
+    }
   },
 });

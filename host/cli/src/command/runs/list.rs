@@ -99,7 +99,7 @@ pub(super) fn waiting(run: &RunSummary) -> String {
     run.waiting_for.as_ref().map_or_else(String::new, waits_for)
 }
 
-pub(super) fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
+pub(crate) fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
     let until = waiting
         .wake_at
         .map_or_else(String::new, |at| format!(" until {}", short(at)));

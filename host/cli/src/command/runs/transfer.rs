@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dacapo_client::{ClientError, RunExport, Status};
+use dacapo_client::{ClientError, Payloads, RunExport, Status};
 
 use crate::arguments::Global;
 use crate::command::{run_id, who};
@@ -21,6 +21,9 @@ pub(crate) struct Export {
     /// With the lines of its log
     #[arg(long)]
     log: bool,
+    /// With what its manifest calls secret; without, the file cannot be imported or replayed if there is any
+    #[arg(long)]
+    with_secrets: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -34,9 +37,16 @@ pub(crate) struct Import {
 
 pub(super) async fn export(args: Export, global: &Global, ui: Ui) -> Result<ExitCode> {
     let run = run_id(&args.run)?;
-    let client = connect::client(global).await?;
+    let payloads = match args.with_secrets {
+        true => Payloads::Whole,
+        false => Payloads::WithoutSecrets,
+    };
+    let client = connect::client(global).await?.showing(payloads);
     let exporting = client.export(run, args.log);
     let export = ui.working("exporting the run", exporting).await?;
+    if export.is_redacted() {
+        ui.say("what is secret is left out, so it can be neither imported nor replayed: --with-secrets keeps it");
+    }
     let text = export.to_json().map_err(Failed::new)?;
     let Some(file) = args.file else {
         ui.line(&text);

@@ -1,13 +1,12 @@
 //! The types of a project's WIT as its TypeScript sees them.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
 use wit_parser::{
     Docs, Interface, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
 };
 
+use crate::languages::shapes::{camel, capital};
 use crate::project::Engine;
 
 /// A file for each interface that the world exports: its name, and its declarations.
@@ -28,45 +27,6 @@ pub(super) fn declarations(
             Some((name.clone(), writer.interface(&name, id)))
         })
         .collect()
-}
-
-/// Where the workflows have integers of 64 bits, by the names of their functions: `{"place": {"input": {"fields": {"id": "u64"}}}}`. One whose
-/// name stands for several that differ in this is left out.
-pub(super) fn wide(resolve: &Resolve, world: WorldId) -> Map<String, Value> {
-    let writer = Writer {
-        resolve,
-        engine: Engine::QuickJs,
-    };
-    let exports = resolve.worlds[world].exports.values();
-    let functions = exports.filter_map(|item| match item {
-        WorldItem::Interface { id, .. } => Some(resolve.interfaces[*id].functions.values()),
-        _ => None,
-    });
-    let mut wide = Map::new();
-    let mut unclear = BTreeSet::new();
-    for function in functions.flatten() {
-        let (output, error) = match function.result {
-            None => (None, None),
-            Some(result) => match writer.resolved(&result) {
-                Some(TypeDefKind::Result(of)) => (of.ok, of.err),
-                _ => (Some(result), None),
-            },
-        };
-        let input = function.params.first().map(|param| param.ty);
-        let parts = [("input", input), ("output", output), ("error", error)];
-        let parts = parts.into_iter().filter_map(|(part, ty)| {
-            let wide = writer.wide(&ty?)?;
-            Some((part.to_owned(), wide))
-        });
-        let parts = Value::Object(parts.collect());
-        let name = camel(&function.name);
-        match wide.get(&name) {
-            Some(other) if *other != parts => drop(unclear.insert(name)),
-            _ => drop(wide.insert(name, parts)),
-        }
-    }
-    wide.retain(|name, parts| !unclear.contains(name) && *parts != json!({}));
-    wide
 }
 
 /// The interfaces that the world exports, and the names under which the code does.
@@ -197,57 +157,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Where a value of this type has integers of 64 bits, as `guest-sdk/ts/src/wide.ts` reads it.
-    fn wide(&self, ty: &Type) -> Option<Value> {
-        let id = match ty {
-            Type::U64 => return Some(json!("u64")),
-            Type::S64 => return Some(json!("s64")),
-            Type::Id(id) => *id,
-            _ => return None,
-        };
-        let some = |parts: Vec<(String, Option<Value>)>, word: &str| {
-            let wide = parts.into_iter();
-            let wide: Map<String, Value> = wide
-                .filter_map(|(name, wide)| Some((name, wide?)))
-                .collect();
-            (!wide.is_empty()).then(|| json!({ word: wide }))
-        };
-        let optional = |ty: &Option<Type>| ty.as_ref().and_then(|ty| self.wide(ty));
-        match &self.resolve.types[id].kind {
-            TypeDefKind::Type(ty) => self.wide(ty),
-            TypeDefKind::List(ty) | TypeDefKind::FixedLengthList(ty, _) => {
-                self.wide(ty).map(|wide| json!({ "list": wide }))
-            }
-            TypeDefKind::Option(ty) if self.option(ty).is_some() => {
-                some(vec![("some".to_owned(), self.wide(ty))], "cases")
-            }
-            TypeDefKind::Option(ty) => self.wide(ty),
-            TypeDefKind::Tuple(tuple) => {
-                let types = tuple.types.iter().enumerate();
-                let types = types.map(|(index, ty)| (index.to_string(), self.wide(ty)));
-                some(types.collect(), "fields")
-            }
-            TypeDefKind::Record(record) => {
-                let fields = record.fields.iter();
-                let fields = fields.map(|field| (camel(&field.name), self.wide(&field.ty)));
-                some(fields.collect(), "fields")
-            }
-            TypeDefKind::Variant(variant) => {
-                let cases = variant.cases.iter();
-                let cases = cases.map(|case| (case.name.clone(), optional(&case.ty)));
-                some(cases.collect(), "cases")
-            }
-            TypeDefKind::Result(result) => some(
-                vec![
-                    ("ok".to_owned(), optional(&result.ok)),
-                    ("err".to_owned(), optional(&result.err)),
-                ],
-                "cases",
-            ),
-            _ => None,
-        }
-    }
-
     fn kind(&self, kind: &TypeDefKind) -> String {
         match kind {
             TypeDefKind::Type(ty) => self.ty(ty),
@@ -346,53 +255,4 @@ fn docs(docs: &Docs, indent: &str) -> String {
 
 pub(super) fn pascal(name: &str) -> String {
     name.split('-').map(capital).collect()
-}
-
-fn camel(name: &str) -> String {
-    let mut words = name.split('-');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |name, word| name + &capital(word))
-}
-
-fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(chars).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn integers_of_64_bits_are_found_wherever_they_are() {
-        let wit = "package a:b;
-            interface i {
-                variant v { one(u64), two(u32), three }
-                record r { order-id: u64, name: string, all: list<tuple<string, s64>>, v: v, o: option<u64>, oo: option<option<s64>> }
-                type id = u64;
-                place: func(r: r) -> result<id, v>;
-                cancel-it: func(id: u64);
-                plain: func(n: u32) -> string;
-                twice: func(n: u64);
-            }
-            interface j { twice: func(); plain: func(n: u32) -> string; cancel-it: func(id: u64); }
-            world w { export i; export j; }";
-        let mut resolve = Resolve::default();
-        let package = resolve.push_str("test.wit", wit).unwrap();
-        let world = resolve.select_world(&[package], Some("w")).unwrap();
-        let v = json!({ "cases": { "one": "u64" } });
-        let expected = json!({
-            "place": {
-                "input": { "fields": {
-                    "orderId": "u64", "all": { "list": { "fields": { "1": "s64" } } }, "v": v, "o": "u64",
-                    "oo": { "cases": { "some": "s64" } },
-                } },
-                "output": "u64",
-                "error": v,
-            },
-            "cancelIt": { "input": "u64" },
-        });
-        assert_eq!(Value::Object(wide(&resolve, world)), expected);
-    }
 }

@@ -23,6 +23,7 @@ use wasmtime_wasi_http::{
 
 use crate::console::Console;
 use crate::guest::Guest;
+use crate::host::http::TRACE_PARENT;
 use crate::interrupt::Interrupt;
 use crate::journal::Level;
 
@@ -131,6 +132,7 @@ fn handle(
         outbound: outbound.clone(),
         grants: Arc::clone(grants),
         key: guest.open_idempotency_key(),
+        trace_parent: guest.open_trace_parent(),
         over: over.clone(),
         under_way: Arc::clone(&guest.hooks.under_way),
         console: guest.console.clone(),
@@ -192,6 +194,8 @@ struct Way {
     outbound: Outbound,
     grants: Arc<Grants>,
     key: Option<String>,
+    /// Says to which trace the request belongs.
+    trace_parent: Option<String>,
     over: StepOver,
     under_way: Arc<Semaphore>,
     console: Console,
@@ -236,6 +240,12 @@ impl Way {
             && !headers.contains_key(&name)
         {
             headers.insert(name, key);
+        }
+        if let Some(place) = self.trace_parent.as_deref()
+            && let Ok(place) = HeaderValue::from_str(place)
+            && !headers.contains_key(TRACE_PARENT)
+        {
+            headers.insert(TRACE_PARENT, place);
         }
         // The client says it as the URL has it in its normal form.
         headers.remove(http::header::HOST);

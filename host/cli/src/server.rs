@@ -1,0 +1,115 @@
+//! Carries requests to a server's API, for commands that are given one in the place of a database.
+
+use std::time::Duration;
+
+use dacapo_client::{Carried, RemoteAnswer, RemoteRequest, Transport};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use crate::error::{Failed, Result, chain};
+
+/// How long a server may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer: what is done to many runs takes a while.
+const ANSWER_MAX: Duration = Duration::from_secs(660);
+
+const HINT: &str = "expected http://host:port or https://host";
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Without a slash at its end.
+    url: String,
+    token: Option<String>,
+    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
+}
+
+impl Server {
+    pub(crate) fn new(url: &str, token: Option<String>) -> Result<Self> {
+        let url = url.trim_end_matches('/');
+        let is_one = ["http://", "https://"].iter().any(|scheme| {
+            url.strip_prefix(scheme)
+                .is_some_and(|host| !host.is_empty())
+        });
+        let parsed: std::result::Result<http::Uri, _> = url.parse();
+        if !is_one || parsed.is_err() {
+            return Err(
+                Failed::usage(format!("--server: not the URL of a server: {url:?}")).hint(HINT),
+            );
+        }
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_MAX));
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(Failed::new)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self {
+            url: url.to_owned(),
+            token,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    async fn ask(&self, request: RemoteRequest) -> std::result::Result<RemoteAnswer, String> {
+        let RemoteRequest {
+            method,
+            path,
+            by,
+            content_type,
+            body,
+        } = request;
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.url))
+            .header("accept", "application/json");
+        let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        for (name, value) in [
+            ("content-type", content_type),
+            ("dacapo-by", by),
+            ("authorization", token),
+        ] {
+            if let Some(value) = value {
+                builder = builder.header(name, value.as_bytes());
+            }
+        }
+        let request = builder
+            .body(Full::from(body))
+            .map_err(|error| error.to_string())?;
+        let answer = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| chain(&error))?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await;
+            let body = body.map_err(|error| chain(&error))?.to_bytes();
+            Ok(RemoteAnswer {
+                status,
+                body: body.into(),
+            })
+        };
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(answer) => answer.map_err(|error: String| format!("{}: {error}", self.url)),
+            Err(_) => Err(format!(
+                "{}: no answer within {} s",
+                self.url,
+                ANSWER_MAX.as_secs()
+            )),
+        }
+    }
+}
+
+impl Transport for Server {
+    fn carry(&self, request: RemoteRequest) -> Carried<'_> {
+        Box::pin(self.ask(request))
+    }
+}

@@ -1,0 +1,67 @@
+//! Cookies: few, and none that a script or another site could use.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// A cookie of ours by its name. On a connection that nobody can read it has a prefix, by which browsers take it from this very host
+/// alone, over TLS alone.
+fn full_name(name: &str, secure: bool) -> String {
+    match secure {
+        true => format!("__Host-{name}"),
+        false => name.to_owned(),
+    }
+}
+
+/// The value of a cookie that a request carries.
+pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str, secure: bool) -> Option<&'a str> {
+    let name = full_name(name, secure);
+    headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|cookies| cookies.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
+/// A cookie to be kept for so many seconds; for none it is forgotten.
+pub(crate) fn set(
+    name: &str,
+    value: &str,
+    seconds: u64,
+    secure: bool,
+) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
+    let name = full_name(name, secure);
+    let secure = if secure { "; Secure" } else { "" };
+    // `Lax` and not `Strict`: whoever follows a link to a run from elsewhere is signed in there, too.
+    HeaderValue::from_str(&format!(
+        "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_by_its_very_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1; s=2;s2=3"));
+        headers.append(header::COOKIE, HeaderValue::from_static("__Host-s=4"));
+        assert_eq!(value(&headers, "s", false), Some("2"));
+        assert_eq!(value(&headers, "s", true), Some("4"));
+        assert_eq!(value(&headers, "none", false), None);
+    }
+
+    #[test]
+    fn a_cookie_is_for_no_script_and_no_other_site() {
+        assert_eq!(
+            set("s", "x", 60, true).unwrap(),
+            "__Host-s=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+        );
+        assert_eq!(
+            set("s", "", 0, false).unwrap(),
+            "s=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! What is in service, what was, and what is different between them.
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use dacapo_client::{
+    ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, WorkflowTypes,
+};
+use minijinja::{Value, context};
+
+use super::Dashboard;
+use super::error::Oops;
+use super::guard::Visitor;
+use super::json_view;
+use super::page::page;
+use super::query::Query;
+
+fn word(status: DeploymentStatus) -> &'static str {
+    match status {
+        DeploymentStatus::Active => "active",
+        DeploymentStatus::RollingOut => "rolling-out",
+        DeploymentStatus::Inactive => "inactive",
+        DeploymentStatus::Retired => "retired",
+    }
+}
+
+fn of(info: &DeploymentInfo) -> Value {
+    let change = info.last_change.as_ref().map(|change| {
+        context! { what => change.what, who => change.who, at => change.at.to_string() }
+    });
+    context! {
+        package => info.package,
+        number => info.number,
+        status => word(info.status),
+        percent => info.rollout.as_ref().map(|rollout| rollout.percent),
+        rollout_labels => info.rollout.as_ref().map(|rollout| rollout.labels.iter().collect::<Vec<_>>()).unwrap_or_default(),
+        digest => info.digest,
+        deployed_at => info.deployed_at.to_string(),
+        retired_at => info.retired_at.map(|at| at.to_string()),
+        change,
+        in_flight => info.runs_in_flight,
+    }
+}
+
+fn types_of(workflow: &WorkflowTypes) -> Value {
+    let events: Vec<_> = workflow
+        .events
+        .iter()
+        .map(|event| {
+            context! { name => event.name, ty => event.payload.as_ref().map(|payload| payload.ty.clone()) }
+        })
+        .collect();
+    context! {
+        name => workflow.name,
+        input => workflow.input.as_ref().map(|input| input.ty.clone()),
+        output => workflow.output.as_ref().map(|output| output.ty.clone()),
+        events,
+        types => super::workflows::types_of(&workflow.workflow),
+        docs => workflow.workflow.docs,
+    }
+}
+
+/// All of them, by package.
+pub(crate) async fn list(dashboard: Dashboard, visitor: Visitor) -> Result<Response, Oops> {
+    let deployments = dashboard.client().deployments(None).await?;
+    let mut packages: Vec<(String, Vec<Value>)> = Vec::new();
+    for info in &deployments {
+        match packages.last_mut() {
+            Some((package, of_it)) if *package == info.package => of_it.push(of(info)),
+            _ => packages.push((info.package.clone(), vec![of(info)])),
+        }
+    }
+    let html = page(&visitor, "deployments.html", context! { packages })?;
+    Ok(html.into_response())
+}
+
+/// One of them, with what is in it.
+pub(crate) async fn show(
+    dashboard: Dashboard,
+    Path((package, number)): Path<(String, String)>,
+    visitor: Visitor,
+) -> Result<Response, Oops> {
+    let client = dashboard.client();
+    let number = number_of(&number)?;
+    let details: DeploymentDetails = client.deployment(&package, Some(number)).await?;
+    let others = client.deployments(Some(&package)).await?;
+    let numbers: Vec<i32> = others
+        .iter()
+        .map(|info| info.number)
+        .filter(|other| *other != number)
+        .collect();
+    let manifest = serde_json::to_string(&details.manifest).unwrap_or_default();
+    let changes: Vec<_> = details
+        .changes
+        .iter()
+        .map(|change| context! { what => change.what, who => change.who, at => change.at.to_string() })
+        .collect();
+    let html = page(
+        &visitor,
+        "deployment.html",
+        context! {
+            version => details.version,
+            workflows => details.workflows.iter().map(types_of).collect::<Vec<_>>(),
+            calls => details.calls.iter().map(types_of).collect::<Vec<_>>(),
+            imports => details.imports,
+            manifest => json_view::html(&manifest),
+            has_manifest => manifest != "{}",
+            changes,
+            numbers,
+            ..of(&details.info)
+        },
+    )?;
+    Ok(html.into_response())
+}
+
+fn number_of(text: &str) -> Result<i32, Oops> {
+    text.parse()
+        .map_err(|_| Oops::missing(format!("{text:?} is no number of a deployment")))
+}
+
+/// What is different between two.
+pub(crate) async fn diff(
+    dashboard: Dashboard,
+    Path(package): Path<String>,
+    visitor: Visitor,
+    query: Query,
+) -> Result<Response, Oops> {
+    let number = |name: &'static str| {
+        let text = query.filled(name).unwrap_or("");
+        text.parse::<i32>().map_err(|_| ClientError::BadArgument {
+            what: "deployment",
+            message: format!("{name}={text}: expected the number of a deployment"),
+        })
+    };
+    let (from, to) = (number("from")?, number("to")?);
+    let diff = dashboard
+        .client()
+        .diff_deployments(&package, from, to)
+        .await?;
+    let manifests = diff.manifests.as_ref().map(|(one, other)| {
+        let html = |manifest| json_view::html(&serde_json::to_string(manifest).unwrap_or_default());
+        context! { from => html(one), to => html(other) }
+    });
+    let html = page(
+        &visitor,
+        "diff.html",
+        context! {
+            package => diff.package,
+            from,
+            to,
+            same_component => diff.same_component,
+            changes => diff.changes,
+            imports_added => diff.imports_added,
+            imports_removed => diff.imports_removed,
+            calls_added => diff.calls_added,
+            calls_removed => diff.calls_removed,
+            manifests,
+        },
+    )?;
+    Ok(html.into_response())
+}

@@ -1,0 +1,176 @@
+//! Deployments.
+
+use axum::http::Method;
+use dacapo_tests::{database, guest};
+use serde_json::{Value, json};
+
+use crate::api::{Answer, Api};
+
+const BOUNDARY: &str = "----parts";
+
+/// A form with these parts, and the bytes of a component if there are any.
+fn form(component: Option<&[u8]>, parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in parts {
+        body.extend(
+            format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            )
+            .bytes(),
+        );
+    }
+    if let Some(bytes) = component {
+        body.extend(
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"component\"; filename=\"a.wasm\"\r\nContent-Type: application/wasm\r\n\r\n")
+                .bytes(),
+        );
+        body.extend(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+    body
+}
+
+async fn deploy(api: &Api, component: Option<&[u8]>, parts: &[(&str, &str)]) -> Answer {
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let headers = [("content-type", kind.as_str()), ("dacapo-by", "ada")];
+    api.ask(
+        Method::POST,
+        "/deployments",
+        &headers,
+        form(component, parts),
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_is_uploaded_compared_rolled_out_and_retired() {
+    let database = database().await;
+    let api = Api::on(&database).await;
+    let (old, new) = (guest("probe"), guest("probe2"));
+    let first = deploy(&api, Some(&old), &[]).await.is(201);
+    assert_eq!(
+        (&first["package"], &first["number"], &first["created"]),
+        (&json!("test:probe"), &json!(1), &json!(true))
+    );
+    assert!(first["workflows"].as_array().unwrap().len() > 10);
+    let again = deploy(&api, Some(&old), &[]).await.is(200);
+    assert_eq!(
+        (&again["number"], &again["created"]),
+        (&json!(1), &json!(false))
+    );
+
+    let refused = deploy(&api, Some(&new), &[]).await;
+    if refused.status.as_u16() == 409 {
+        assert!(refused.is_problem(409, "breaking")["changes"].is_array());
+    }
+    let parts = [
+        ("percent", "10"),
+        ("label", "canary=yes"),
+        ("allowBreaking", "true"),
+        ("manifest", r#"{"priority": 5}"#),
+    ];
+    let second = deploy(&api, Some(&new), &parts).await.is(201);
+    assert_eq!(
+        second["rollout"],
+        json!({ "percent": 10, "labels": { "canary": "yes" } })
+    );
+
+    let list = api.get("/deployments?package=probe").await.is(200);
+    let stand: Vec<(&Value, &Value)> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["number"], &one["status"]))
+        .collect();
+    assert_eq!(
+        stand,
+        [
+            (&json!(2), &json!("rolling-out")),
+            (&json!(1), &json!("active"))
+        ]
+    );
+    let shown = api.get("/deployments/test:probe/active").await.is(200);
+    assert_eq!(shown["number"], 1);
+    assert_eq!(shown["changes"][0]["who"], "ada");
+    let shown = api.get("/deployments/probe/2").await.is(200);
+    assert_eq!(shown["manifest"], json!({ "priority": 5 }));
+    let types = api.get("/deployments/probe/2/types").await.is(200);
+    assert_eq!(types, shown["workflows"]);
+    let diff = api.get("/deployments/probe/diff?from=1&to=2").await.is(200);
+    assert_eq!(diff["sameComponent"], false);
+
+    let body = json!({ "allowBreaking": true });
+    let activated = api
+        .post("/deployments/probe/2/activate", &body)
+        .await
+        .is(200);
+    assert_eq!(activated["before"], 1);
+    let retired = api.tell("/deployments/probe/1/retire").await.is(200);
+    assert_eq!(retired["outcome"], "retired");
+    api.tell("/deployments/probe/1/activate")
+        .await
+        .is_problem(409, "deployment-retired");
+    api.tell("/deployments/probe/2/retire")
+        .await
+        .is_problem(409, "deployment-conflict");
+    let gone = api
+        .post("/collect-deployments", &json!({ "dryRun": true }))
+        .await
+        .is(200);
+    assert_eq!(gone[0]["number"], 1);
+    api.get("/deployments/probe/7")
+        .await
+        .is_problem(404, "deployment-not-found");
+    api.get("/deployments/probe/x")
+        .await
+        .is_problem(400, "bad-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_component_or_no_form_is_refused() {
+    let database = database().await;
+    let api = Api::on(&database).await;
+    deploy(&api, Some(b"not wasm"), &[])
+        .await
+        .is_problem(422, "bad-component");
+    deploy(&api, None, &[]).await.is_problem(400, "bad-request");
+    deploy(&api, None, &[("color", "red")])
+        .await
+        .is_problem(400, "bad-request");
+    deploy(&api, None, &[("percent", "200")])
+        .await
+        .is_problem(400, "bad-request");
+    let probe = guest("bench_guest");
+    deploy(&api, Some(&probe), &[("manifest", r#"{"color": 1}"#)])
+        .await
+        .is_problem(422, "bad-manifest");
+    let manifest = r#"{"workflows": {"nothing": {"queue": "q"}}}"#;
+    deploy(&api, Some(&probe), &[("manifest", manifest)])
+        .await
+        .is_problem(422, "bad-manifest");
+    let manifest = r#"{"queue": "nowhere"}"#;
+    let refused = deploy(&api, Some(&probe), &[("manifest", manifest)]).await;
+    assert!(refused.status.is_client_error(), "{refused:?}");
+    api.post("/deployments", &json!({}))
+        .await
+        .is_problem(415, "unsupported-media-type");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_runs_are_played_over_mended_code() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    let body = json!({ "package": "probe", "number": 1 });
+    let report = api.post("/bulk/repair", &body).await.is(200);
+    assert_eq!(report["findings"], json!([]));
+    let body = json!({ "package": "probe", "number": 9 });
+    api.post("/bulk/repair", &body)
+        .await
+        .is_problem(404, "deployment-not-found");
+    let body = json!({ "package": "probe", "number": 1, "filter": { "status": "queued" } });
+    api.post("/bulk/repair", &body)
+        .await
+        .is_problem(422, "bad-argument");
+}

@@ -1,0 +1,117 @@
+//! What goes wrong with any request.
+
+use axum::http::Method;
+use dacapo_tests::database;
+use serde_json::json;
+
+use crate::api::Api;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_cannot_be_asked_is_a_problem_with_a_code() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    for path in ["/nothing", "/", "", "/runs/a/b/c"] {
+        api.ask_anything(Method::GET, path, &[], "")
+            .await
+            .is_problem(404, "not-found");
+    }
+    let refused = api.ask_anything(Method::PUT, "/runs", &[], "").await;
+    refused.is_problem(405, "method-not-allowed");
+    let allowed = refused.headers["allow"].to_str().unwrap();
+    assert!(
+        allowed.contains("GET") && allowed.contains("POST"),
+        "{allowed}"
+    );
+
+    for path in [
+        "/runs/17",
+        "/runs?status=asleep",
+        "/runs?limit=many",
+        "/runs?color=red",
+        "/runs?label=novalue",
+        "/runs?cursor=here",
+        "/runs?since=monday",
+        "/runs/count?deployment=one",
+        "/deployments/probe/diff?from=1",
+    ] {
+        api.get(path).await.is_problem(400, "bad-request");
+    }
+    for path in [
+        "/runs?limit=0",
+        "/runs?limit=1001",
+        "/runs?deployment=0",
+        "/runs?failure=%00",
+    ] {
+        api.get(path).await.is_problem(422, "bad-argument");
+    }
+    let run = "01938e60-5a1c-7cc0-9d2f-3b8f0a6c41d7";
+    let problem = api.get(&format!("/runs/{run}")).await;
+    let problem = problem.is_problem(404, "run-not-found");
+    assert_eq!(problem["run"], run);
+    assert_eq!(problem["type"], "urn:dacapo:problem:run-not-found");
+    assert!(problem["hint"].is_string());
+
+    let kind = [("content-type", "application/json")];
+    for body in [
+        "",
+        "{",
+        "[]",
+        "\"x\"",
+        "{\"workflow\": 1}",
+        "{\"workflow\":\"a\",\"workflow\":\"b\"}",
+    ] {
+        api.ask(Method::POST, "/runs", &kind, body)
+            .await
+            .is_problem(400, "bad-request");
+    }
+    let plain = [("content-type", "text/plain")];
+    api.ask(
+        Method::POST,
+        "/runs",
+        &plain,
+        json!({ "workflow": "x" }).to_string(),
+    )
+    .await
+    .is_problem(415, "unsupported-media-type");
+    for body in [
+        json!({ "workflow": "counted-steps", "input": 1, "labels": { "a": "\u{0}" } }),
+        json!({ "workflow": "counted-steps", "input": 1, "key": "\u{0}" }),
+    ] {
+        api.post("/runs", &body)
+            .await
+            .is_problem(422, "bad-argument");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_a_problem_that_says_when_to_come_back() {
+    let database = database().await;
+    let api = Api::on(&database).await;
+    let name = database
+        .url
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .split('?')
+        .next()
+        .unwrap();
+    database.store.pool().close().await;
+    let admin = database.url.replacen(name, "postgres", 1);
+    let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&admin)
+        .await
+        .unwrap();
+    let forbid = format!("alter database {name} with allow_connections false");
+    sqlx::Executor::execute(&mut admin, sqlx::AssertSqlSafe(forbid))
+        .await
+        .unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+    sqlx::query(end)
+        .bind(name)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let answer = api.get("/queues").await;
+    answer.is_problem(503, "unavailable");
+    assert!(answer.headers.contains_key("retry-after"));
+}
