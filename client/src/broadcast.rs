@@ -45,6 +45,22 @@ impl Client {
         payload_json: &str,
         delivery_id: Option<&str>,
     ) -> Result<SentToMany, ClientError> {
+        self.send_event_to_many_telling(filter, name, payload_json, delivery_id, |_| ())
+            .await
+    }
+
+    /// The same, and tells after each batch what has become of the event so far.
+    ///
+    /// # Errors
+    /// Those of [`Client::send_event_to_many`].
+    pub async fn send_event_to_many_telling(
+        &self,
+        filter: RunFilter,
+        name: &str,
+        payload_json: &str,
+        delivery_id: Option<&str>,
+        mut tell: impl FnMut(&SentToMany) + Send,
+    ) -> Result<SentToMany, ClientError> {
         if self.remote().is_some() {
             return Err(needs_database("to send an event to many runs"));
         }
@@ -104,6 +120,7 @@ impl Client {
                     }
                 }
             }
+            tell(&done);
             after = page.next;
             if after.is_none() {
                 return Ok(done);

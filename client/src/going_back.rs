@@ -343,6 +343,20 @@ impl Client {
         change: &Change,
         who: &str,
     ) -> Result<InBulk, ClientError> {
+        self.change_many_telling(filter, change, who, |_| ()).await
+    }
+
+    /// The same, and tells after each run what has become of those so far.
+    ///
+    /// # Errors
+    /// Those of [`Client::change_many`].
+    pub async fn change_many_telling(
+        &self,
+        filter: RunFilter,
+        change: &Change,
+        who: &str,
+        mut tell: impl FnMut(&InBulk) + Send,
+    ) -> Result<InBulk, ClientError> {
         if self.remote().is_some() {
             return Err(needs_database("to change many runs"));
         }
@@ -367,7 +381,10 @@ impl Client {
                     .iter()
                     .filter(|run| seen.insert(run.id))
                     .collect();
-                if let Err(error) = self.change_page(&runs, change, who, &mut done).await {
+                if let Err(error) = self
+                    .change_page(&runs, change, who, &mut done, &mut tell)
+                    .await
+                {
                     done.stopped = Some(error);
                     return Ok(done);
                 }
@@ -463,6 +480,7 @@ impl Client {
         change: &Change,
         who: &str,
         done: &mut InBulk,
+        tell: &mut (impl FnMut(&InBulk) + Send),
     ) -> Result<(), ClientError> {
         let store = self.store();
         let open = match change {
@@ -501,6 +519,7 @@ impl Client {
                 }
                 Err(error) => done.refused.push((run.id, error)),
             }
+            tell(done);
         }
         Ok(())
     }

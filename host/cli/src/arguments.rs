@@ -8,8 +8,9 @@ use dacapo_model::PayloadLimits;
 
 use crate::bench;
 use crate::command::{
-    audit, deploy, deployments, describe, dev, doctor, event, going_back, project, queue, refs,
-    replay, request, retention, runs, schedule, serve, start, test, token, worker, workflows,
+    audit, completions, deploy, deployments, describe, dev, doctor, event, going_back, help, man,
+    project, queue, refs, replay, request, retention, runs, schedule, serve, start, test, token,
+    worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -189,6 +190,12 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Measure this machine and database, as ratios to plain single-row commits
     Bench(bench::Args),
+    /// Print what makes a shell complete commands and options
+    Completions(completions::Args),
+    /// Print the manual page of a command, or write those of all commands
+    Man(man::Args),
+    /// Show the help of a command, or of a topic
+    Help(help::Args),
 }
 
 impl Command {

@@ -1,6 +1,7 @@
 //! The commands: each an arguments struct and a function.
 
 pub(crate) mod audit;
+pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
 pub(crate) mod describe;
@@ -8,6 +9,8 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod going_back;
+pub(crate) mod help;
+pub(crate) mod man;
 pub(crate) mod migrate;
 pub(crate) mod project;
 pub(crate) mod proof;
@@ -78,6 +81,9 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Migrate => migrate::run(global, ui).await,
         Command::Doctor(args) => doctor::run(args, global, ui).await,
         Command::Bench(args) => crate::bench::run(args, global, ui).await,
+        Command::Completions(args) => completions::run(&args, ui),
+        Command::Man(args) => man::run(&args, ui),
+        Command::Help(args) => help::run(&args, ui),
     }
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod command;
 mod connect;
 mod error;
+mod help;
 mod manifest;
 mod server;
 mod telemetry;
@@ -14,7 +15,7 @@ mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::arguments::Arguments;
 
@@ -22,7 +23,12 @@ use crate::arguments::Arguments;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::parse();
+    let mut command = help::command();
+    let matches = command.get_matches_mut();
+    let mut arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.format(&mut command).exit(),
+    };
     arguments.global.server.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);
     if let Err(error) = connect::read_url_files(&mut arguments.global) {

@@ -1,8 +1,12 @@
 //! The only place that prints. Data goes to standard output, talk to standard error.
 
+mod lines;
+mod progress;
+mod screen;
+mod style;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -10,6 +14,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{LogFormat, Output};
 use crate::error::{Failed, Kind, Result};
+
+pub(crate) use lines::Line;
+pub(crate) use progress::patiently;
+pub(crate) use screen::{Input, Key, Screen};
+pub(crate) use style::{Stream, Tone, status, tint};
 
 /// Prints.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +31,22 @@ impl Ui {
         Self { output }
     }
 
+    /// One that shows no sign of life: for work that is done for somebody else than who sits at the terminal.
+    pub(crate) fn silent() -> Self {
+        Self::new(Output::Json)
+    }
+
     pub(crate) fn is_json(self) -> bool {
         self.output == Output::Json
+    }
+
+    /// Bytes of data, as they are.
+    pub(crate) fn bytes(self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away, as in `| head`, wants no more.
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
     }
 
     /// Data: as JSON, or as people like it.
@@ -47,6 +70,15 @@ impl Ui {
         }
     }
 
+    /// Text of clap's, with its styles where there are colours.
+    pub(crate) fn styled(self, text: &clap::builder::StyledStr) {
+        let text = match Stream::Out.has_colour() {
+            true => text.ansi().to_string(),
+            false => text.to_string(),
+        };
+        self.line(text.trim_end());
+    }
+
     /// Talk.
     pub(crate) fn say(self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
@@ -58,9 +90,11 @@ impl Ui {
             let error = serde_json::json!({ "error": { "code": failed.code, "message": failed.message, "hint": failed.hint } });
             self.say(&error.to_string());
         } else {
-            self.say(&format!("error: {}", failed.message));
+            let error = tint("error:", Tone::Bad, Stream::Err);
+            self.say(&format!("{error} {}", failed.message));
             if let Some(hint) = &failed.hint {
-                self.say(&format!("hint: {hint}"));
+                let word = tint("hint:", Tone::Busy, Stream::Err);
+                self.say(&format!("{word} {hint}"));
             }
         }
         ExitCode::from(match failed.kind {
@@ -70,30 +104,27 @@ impl Ui {
     }
 }
 
-/// What takes no longer than this needs no word.
-const MOMENT: Duration = Duration::from_secs(2);
-
-/// Waits for something, and says what it is if it takes longer than a moment.
-pub(crate) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    if let Ok(done) = tokio::time::timeout(MOMENT, &mut work).await {
-        return done;
+/// Columns that text may fill: those of the terminal, if there is one, and no more than this.
+pub(crate) fn width(at_most: usize) -> usize {
+    if !Stream::Out.is_terminal() {
+        return at_most;
     }
-    let _ = writeln!(std::io::stderr(), "{what}");
-    work.await
+    let size = crossterm::terminal::size();
+    size.map_or(at_most, |(columns, _)| usize::from(columns).min(at_most))
 }
 
 /// A table with these columns.
 pub(crate) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let colour = Stream::Out.has_colour();
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_header(columns.iter().map(|column| column.to_uppercase()));
+        .set_header(style::header(columns, colour));
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {
-        table.add_row(row);
+        table.add_row(style::row(columns, row, colour));
     }
     table
         .lines()
@@ -122,12 +153,10 @@ pub(crate) fn start_tracing(format: LogFormat, level: &str) -> Result<()> {
         })?,
         _ => EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")),
     };
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(colour)
+        .with_ansi(Stream::Err.has_colour())
         .with_target(false);
     match format {
         LogFormat::Text => builder.init(),

@@ -521,6 +521,9 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["migrate"],
         &["doctor"],
         &["bench"],
+        &["completions"],
+        &["man"],
+        &["help"],
     ];
     let mut reference = String::new();
     for command in commands {

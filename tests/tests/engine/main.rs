@@ -59,6 +59,7 @@ mod start_options;
 mod starting;
 mod steps;
 mod telemetry;
+mod terminal;
 mod testing;
 mod timers;
 mod transfer;

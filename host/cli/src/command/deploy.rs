@@ -372,7 +372,7 @@ async fn upgrade(
         let none = json!({ "moved": 0, "busy": 0, "proof": proven.json() });
         return Ok((none, true));
     }
-    let upgraded = proof::upgrade(client, candidate, to, proven, who).await;
+    let upgraded = proof::upgrade(client, candidate, to, proven, who, ui).await;
     let (proven, moved, busy) = (upgraded.proven, upgraded.moved, upgraded.busy.len());
     if !ui.is_json() {
         ui.line(&proven.text(package));
@@ -446,7 +446,9 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     let (mut outcomes, mut is_whole) = (Vec::new(), true);
     for (one, candidate) in deployable.iter().zip(candidates) {
-        let outcome = put(&client, one, rollout.clone(), breaking, &who).await?;
+        let what = format!("storing {}", one.described.descriptor.package);
+        let putting = put(&client, one, rollout.clone(), breaking, &who);
+        let outcome = ui.working(&what, putting).await?;
         if !ui.is_json() {
             ui.line(&describe_outcome(one, &outcome));
         }

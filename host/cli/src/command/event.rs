@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dacapo_client::{Client, RunFilter, SentEvent};
+use dacapo_client::{Client, RunFilter, SentEvent, SentToMany};
 use serde_json::json;
 
 use super::going_back::runs_in_words;
@@ -99,9 +99,16 @@ async fn to_many(
         });
         return Ok(ExitCode::SUCCESS);
     }
+    let progress = ui.spinner(&format!("sending {name}"));
+    let tell = |done: &SentToMany| {
+        let seen = done.sent + done.duplicates + done.refused;
+        progress.set_message(format!("sending {name}: {}", runs_in_words(seen)));
+    };
     let done = client
-        .send_event_to_many(filter, name, payload, delivery)
-        .await?;
+        .send_event_to_many_telling(filter, name, payload, delivery, tell)
+        .await;
+    progress.finish_and_clear();
+    let done = done?;
     ui.data(&done, |done| {
         let before = match done.duplicates {
             0 => String::new(),

@@ -205,13 +205,31 @@ async fn in_bulk(
         Change::Skip(_) => "sent on",
     };
     if which.dry_run {
-        let runs = client.count_changes(filter, change).await?;
+        let counting = client.count_changes(filter, change);
+        let runs = ui.working("looking at the runs", counting).await?;
         ui.data(&json!({ "runs": runs }), |_| {
             format!("{} would be {done}", runs_in_words(runs))
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let bulk = client.change_many(filter, change, &who(which.by)).await?;
+    let doing = match change {
+        Change::Rerun(_) => "starting again",
+        Change::Retry => "retrying",
+        Change::Skip(_) => "sending on",
+    };
+    let progress = ui.spinner(doing);
+    let tell = |done: &InBulk| {
+        let (changed, refused) = (done.changed.len() as u64, done.refused.len());
+        let refused = match refused {
+            0 => String::new(),
+            refused => format!(", {refused} left as they are"),
+        };
+        progress.set_message(format!("{doing}: {}{refused}", runs_in_words(changed)));
+    };
+    let who = who(which.by);
+    let bulk = client.change_many_telling(filter, change, &who, tell).await;
+    progress.finish_and_clear();
+    let bulk = bulk?;
     let InBulk {
         changed,
         refused,

@@ -9,7 +9,6 @@ use dacapo_model::{DeploymentId, Descriptor, Manifest, PayloadLimits};
 use dacapo_sandbox::{Sandbox, SandboxConfig};
 use dacapo_store::Move;
 use dacapo_worker::{Candidate, Finding, Findings, Judged};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::command::deploy::Deployable;
@@ -242,13 +241,7 @@ async fn judge(
     ui: Ui,
 ) -> Result<(Findings, Vec<Judged>)> {
     let (mut findings, mut going_on) = (Findings::default(), Vec::new());
-    let bar = match ui.is_json() {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::new(runs.len() as u64),
-    };
-    if let Ok(style) = ProgressStyle::with_template("replaying [{bar:30}] {pos}/{len} {per_sec}") {
-        bar.set_style(style);
-    }
+    let bar = ui.bar("replaying", runs.len() as u64);
     let judging = candidate.judge_all(store, runs, |judged| {
         bar.inc(1);
         if judged.has_ended {
@@ -286,6 +279,7 @@ pub(crate) async fn upgrade(
     to: DeploymentId,
     mut proven: Proven,
     who: &str,
+    ui: Ui,
 ) -> Upgraded {
     let store = client.store();
     let by_run = |judged: Judged| (judged.at.run, judged);
@@ -298,6 +292,7 @@ pub(crate) async fn upgrade(
         stopped: None,
     };
     let mut patience = PATIENCE;
+    let bar = ui.bar("moving", going_on.len() as u64);
     for attempt in 1..=TRIES {
         let moves: Vec<Move> = going_on.values().map(|judged| judged.at).collect();
         let mut again = Vec::new();
@@ -311,6 +306,7 @@ pub(crate) async fn upgrade(
                 }
             };
             done.moved += answer.moved;
+            bar.set_position(done.moved);
             for run in &answer.ended {
                 if let Some(judged) = going_on.get(run) {
                     done.proven.findings.remove(judged);
@@ -350,6 +346,7 @@ pub(crate) async fn upgrade(
             break;
         }
     }
+    bar.finish_and_clear();
     done
 }
 

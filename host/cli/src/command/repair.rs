@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
         accept_inserted: args.accept_inserted,
         who: who(args.by),
     };
-    let report = repair(&client, ask, global.payload_limits()).await?;
+    let report = repair(&client, ask, global.payload_limits(), ui).await?;
     if ui.is_json() {
         ui.data(&report.json(), |_| String::new());
     } else {
@@ -147,7 +147,12 @@ impl Report {
 }
 
 /// Plays failed and blocked runs over the code of a deployment, and lets those go on that agree with it, if that is asked for.
-pub(crate) async fn repair(client: &Client, ask: Repair, limits: PayloadLimits) -> Result<Report> {
+pub(crate) async fn repair(
+    client: &Client,
+    ask: Repair,
+    limits: PayloadLimits,
+    ui: Ui,
+) -> Result<Report> {
     let number = ask.number;
     let details = client.deployment(&ask.package, Some(number)).await?;
     let package = details.info.package;
@@ -176,7 +181,9 @@ pub(crate) async fn repair(client: &Client, ask: Repair, limits: PayloadLimits) 
     let runs: Vec<RunId> = broken.keys().copied().collect();
     let mut findings = Findings::default();
     let (mut blocked, mut failed) = (Vec::new(), Vec::new());
+    let bar = ui.bar("replaying", runs.len() as u64);
     let judging = candidate.judge_all(client.store(), &runs, |judged| {
+        bar.inc(1);
         let run = judged.at.run;
         findings.add(&judged);
         match broken.get(&run) {
@@ -185,11 +192,13 @@ pub(crate) async fn repair(client: &Client, ask: Repair, limits: PayloadLimits) 
             _ => {}
         }
     });
-    judging.await.map_err(ClientError::from)?;
+    let judged = judging.await;
+    bar.finish_and_clear();
+    judged.map_err(ClientError::from)?;
     failed.sort_unstable();
     let counts = (blocked.len(), failed.len());
     let done = match ask.apply {
-        true => Some(apply(client, &candidate, to, blocked, &failed, &ask.who).await),
+        true => Some(apply(client, &candidate, to, blocked, &failed, &ask.who, ui).await),
         false => None,
     };
     Ok(Report {
@@ -281,8 +290,10 @@ async fn apply(
     blocked: Vec<Judged>,
     failed: &[RunId],
     who: &str,
+    ui: Ui,
 ) -> Repaired {
-    let moving = proof::upgrade(client, candidate, to, proof::Proven::of(blocked), who).await;
+    let blocked = proof::Proven::of(blocked);
+    let moving = proof::upgrade(client, candidate, to, blocked, who, ui).await;
     let mut done = Repaired {
         moved: moving.moved,
         busy: [moving.busy, moving.unfit].concat(),
@@ -292,15 +303,18 @@ async fn apply(
     if done.stopped.is_some() {
         return done;
     }
+    let bar = ui.bar("starting again", failed.len() as u64);
     for &run in failed {
         match client.repair(run, to, who).await {
             Ok(new) => done.started.push((run, new)),
             Err(error @ (ClientError::Unavailable(_) | ClientError::Store(_))) => {
                 done.stopped = Some(error.into());
-                return done;
+                break;
             }
             Err(error) => done.refused.push((run, error)),
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     done
 }

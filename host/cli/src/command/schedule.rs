@@ -372,7 +372,8 @@ async fn backfill(args: Backfill, global: &Global, ui: Ui) -> Result<()> {
         });
         return Ok(());
     }
-    let done = client.backfill_schedule(&args.name, from, until).await?;
+    let filling = client.backfill_schedule(&args.name, from, until);
+    let done = ui.working("starting runs", filling).await?;
     ui.data(&done, |done| {
         format!(
             "started {} of {} ticks; {} had a run already",

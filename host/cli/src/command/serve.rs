@@ -233,7 +233,7 @@ impl Code for Here {
         // Journals are played for as long as it takes: on a thread of its own, which goes on if nobody waits for the answer any more.
         let (client, limits, runtime) = (client.clone(), self.limits, Handle::current());
         let repairing = tokio::task::spawn_blocking(move || {
-            let report = runtime.block_on(repair::repair(&client, ask, limits));
+            let report = runtime.block_on(repair::repair(&client, ask, limits, Ui::silent()));
             report.map(|report| report.json())
         });
         match repairing.await {

@@ -210,7 +210,7 @@ async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> 
 fn state(run: &Run) -> String {
     let waits = run.waiting_for.as_ref();
     let why = waits.map_or_else(String::new, |waits| {
-        format!(" ({})", runs::waits_for(waits))
+        format!(" ({})", runs::list::waits_for(waits))
     });
     match run.status {
         Status::Queued if waits.is_none() => {
@@ -250,9 +250,11 @@ async fn many(from: &str, args: &Args, global: &Global, ui: Ui) -> Result<ExitCo
             "{name} holds no input: expected one as JSON on each line"
         )));
     }
-    let started = connect::client(global)
-        .await?
-        .start_many_by_name(&args.workflow, &starts)
+    let client = connect::client(global).await?;
+    let starting = client.start_many_by_name(&args.workflow, &starts);
+    let what = format!("starting {} runs", starts.len());
+    let started = ui
+        .working(&what, starting)
         .await
         .map_err(|error| in_line(error, name, &lines))?;
     let ids: Vec<_> = started.iter().map(|run| run.id).collect();
