@@ -32,9 +32,12 @@ pub(crate) fn is_local_name(host: &str) -> bool {
     if host.parse::<SocketAddr>().is_ok() || host.parse::<std::net::IpAddr>().is_ok() {
         return true;
     }
+    // An address of IPv6 has colons of its own, and brackets around it.
+    if let Some((bare, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        return bare.parse::<std::net::IpAddr>().is_ok();
+    }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    name.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {

@@ -26,7 +26,8 @@ impl Failures {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, count) = failures.get(&network(address))?;
         let rest = WITHIN.checked_sub(since.elapsed())?;
-        (*count >= FAILURES_MAX).then_some(rest.max(Duration::from_secs(1)))
+        let waits = *count >= FAILURES_MAX && !rest.is_zero();
+        waits.then_some(rest.max(Duration::from_secs(1)))
     }
 
     /// Notes a failure.
