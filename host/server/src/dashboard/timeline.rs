@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use dacapo_client::{Kind, Run, RunId, Step, StepOutcome, StepStatus, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::runs::millis;
 
@@ -160,6 +160,12 @@ impl TimeLine {
     }
 }
 
+/// What the start of a child records.
+#[derive(Deserialize)]
+struct Child {
+    run: RunId,
+}
+
 /// An entry with its place in the tree.
 struct Entry<'a> {
     key: String,
@@ -278,9 +284,11 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
         bars.push(scale.bar(attempt.started_at, attempt.finished_at, "b-failed", &what));
     }
     let child = match (step.kind, &step.outcome) {
-        (Kind::Child, Some(StepOutcome::Ok(id))) => serde_json::from_str::<RunId>(id.as_str())
-            .ok()
-            .map(|id| id.to_string()),
+        (Kind::Child, Some(StepOutcome::Ok(payload))) => {
+            serde_json::from_str::<Child>(payload.as_str())
+                .ok()
+                .map(|child| child.run.to_string())
+        }
         _ => None,
     };
     let name = match step.kind {
