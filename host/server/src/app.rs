@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::any;
 use dacapo_client::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -102,5 +103,9 @@ impl App {
 
 /// All routes.
 pub fn everything(app: App) -> Router {
-    health(app.probe.clone()).nest(api::PREFIX, api::routes(app))
+    // A path that is nested does not have the one with a slash behind it.
+    let bare = format!("{}/", api::PREFIX);
+    health(app.probe.clone())
+        .route(&bare, any(api::nothing_at_all))
+        .nest(api::PREFIX, api::routes(app))
 }

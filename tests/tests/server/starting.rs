@@ -125,7 +125,11 @@ async fn singletons_and_debounces_are_started_as_they_are_by_the_command() {
             404,
             "queue-not-found",
         ),
-        (json!({ "workflow": "nothing" }), 404, "unknown-workflow"),
+        (
+            json!({ "workflow": "no-such-thing" }),
+            404,
+            "unknown-workflow",
+        ),
         (
             json!({ "workflow": "counted-steps", "input": 1, "deadlineMs": 0 }),
             422,
