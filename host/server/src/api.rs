@@ -208,11 +208,17 @@ async fn openapi() -> Response {
 }
 
 async fn no_such_path(request: Request) -> Problem {
-    Problem::new(
-        "not-found",
-        format!("there is nothing at {PREFIX}{}", request.uri().path()),
-    )
-    .hint(format!("{PREFIX}/openapi.json says what there is"))
+    nothing_at(&format!("{PREFIX}{}", request.uri().path()))
+}
+
+/// There is nothing at the path of the API itself.
+pub(crate) async fn nothing_at_all() -> Problem {
+    nothing_at(&format!("{PREFIX}/"))
+}
+
+fn nothing_at(path: &str) -> Problem {
+    Problem::new("not-found", format!("there is nothing at {path}"))
+        .hint(format!("{PREFIX}/openapi.json says what there is"))
 }
 
 async fn no_such_method(request: Request) -> Problem {

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
+use axum::routing::any;
 use dacapo_client::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +118,10 @@ impl App {
 pub fn everything(app: App, gate: Gate) -> Router {
     let tls = HasTls(gate.has_tls());
     let probe = app.probe.clone();
+    // A path that is nested does not have the one with a slash behind it.
+    let bare = format!("{}/", api::PREFIX);
     Router::new()
+        .route(&bare, any(api::nothing_at_all))
         .nest(api::PREFIX, api::routes(app.clone()))
         .merge(dashboard::router(app))
         .merge(sign_in_routes(gate.clone()))

@@ -15,6 +15,10 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
         Method::HEAD => &Method::GET,
         _ => method,
     };
+    // Whatever there is not, there is for nobody.
+    if path.strip_suffix('/') == Some(api::PREFIX) {
+        return Need::Nothing;
+    }
     if path == "/sign-in" || path.starts_with("/sign-in/") || path == "/sign-out" {
         return Need::Nothing;
     }

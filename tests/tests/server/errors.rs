@@ -1,7 +1,8 @@
 //! What goes wrong with any request.
 
 use axum::http::Method;
-use dacapo_tests::database;
+use dacapo_postgres::{Cluster, ClusterOptions};
+use dacapo_tests::{database, database_with};
 use serde_json::json;
 
 use crate::api::Api;
@@ -86,31 +87,25 @@ async fn whatever_cannot_be_asked_is_a_problem_with_a_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_away_is_a_problem_that_says_when_to_come_back() {
-    let database = database().await;
+    let directory = tempfile::Builder::new()
+        .prefix("dacapo-away-")
+        .tempdir()
+        .unwrap();
+    // The server of Postgres runs as another user when we are root.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everybody).unwrap();
+    let options = ClusterOptions {
+        data_dir: directory.path().join("data"),
+        settings: Vec::new(),
+        binaries: None,
+    };
+    let cluster = Cluster::start(options).await.unwrap();
+    let database = database_with(&cluster.url("postgres"));
+    dacapo_store::migrate(&database.store).await.unwrap();
     let api = Api::on(&database).await;
-    let name = database
-        .url
-        .rsplit('/')
-        .next()
-        .unwrap()
-        .split('?')
-        .next()
-        .unwrap();
+    api.get("/queues").await.is(200);
     database.store.pool().close().await;
-    let admin = database.url.replacen(name, "postgres", 1);
-    let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&admin)
-        .await
-        .unwrap();
-    let forbid = format!("alter database {name} with allow_connections false");
-    sqlx::Executor::execute(&mut admin, sqlx::AssertSqlSafe(forbid))
-        .await
-        .unwrap();
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
-    sqlx::query(end)
-        .bind(name)
-        .execute(&mut admin)
-        .await
-        .unwrap();
+    cluster.stop().await.unwrap();
     let answer = api.get("/queues").await;
     answer.is_problem(503, "unavailable");
     assert!(answer.headers.contains_key("retry-after"));

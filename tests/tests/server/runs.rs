@@ -11,7 +11,7 @@ use crate::api::Api;
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_runs_are_read_page_by_page_in_both_directions_each_once() {
     let database = database().await;
-    database.deploy("bench_guest").await;
+    database.deploy("probe").await;
     let api = Api::on(&database).await;
     let starts: Vec<_> = (0..250)
         .map(|n| {
@@ -19,9 +19,11 @@ async fn hundreds_of_runs_are_read_page_by_page_in_both_directions_each_once() {
             ("null".to_owned(), options)
         })
         .collect();
-    let workflow = database.client.workflows().await.unwrap()[0].name.clone();
     let client = &database.client;
-    client.start_many_by_name(&workflow, &starts).await.unwrap();
+    client
+        .start_many_by_name("step-wait-step", &starts)
+        .await
+        .unwrap();
 
     let mut path = "/runs?limit=30&label=half%3D1".to_owned();
     let (mut seen, mut pages) = (HashSet::new(), Vec::new());

@@ -64,10 +64,7 @@ async fn an_input_of_another_type_is_refused_with_its_place_and_numbers_are_kept
         .await;
     let problem = problem.is_problem(422, "bad-input");
     assert!(
-        problem["detail"]
-            .as_str()
-            .unwrap()
-            .contains("plan.attempts"),
+        problem["detail"].as_str().unwrap().contains(".attempts"),
         "{problem}"
     );
     assert!(
@@ -128,7 +125,11 @@ async fn singletons_and_debounces_are_started_as_they_are_by_the_command() {
             404,
             "queue-not-found",
         ),
-        (json!({ "workflow": "nothing" }), 404, "unknown-workflow"),
+        (
+            json!({ "workflow": "no-such-thing" }),
+            404,
+            "unknown-workflow",
+        ),
         (
             json!({ "workflow": "counted-steps", "input": 1, "deadlineMs": 0 }),
             422,

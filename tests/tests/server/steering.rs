@@ -102,7 +102,7 @@ async fn a_failed_run_is_retried_and_started_again_and_what_waits_is_skipped() {
     assert_eq!(dry["status"], "failed");
     assert!(!dry["opened"].as_array().unwrap().is_empty(), "{dry}");
     let new = api
-        .post(&format!("/runs/{run}/rerun"), &json!({ "from": "flaky" }))
+        .post(&format!("/runs/{run}/rerun"), &json!({ "from": "flaky#1" }))
         .await
         .is(200);
     assert_ne!(new["newRun"], json!(run));
@@ -116,7 +116,7 @@ async fn a_failed_run_is_retried_and_started_again_and_what_waits_is_skipped() {
         .post(&format!("/runs/{waiting}/skip"), &json!({ "value": 1 }))
         .await
         .is(200);
-    assert_eq!(skipped["step"], "go");
+    assert_eq!(skipped["step"], "go#1");
     stands(&database, waiting, Status::Completed).await;
     api.tell(&format!("/runs/{waiting}/skip"))
         .await

@@ -32,7 +32,7 @@ async fn a_run_is_followed_until_its_end_and_who_has_seen_that_is_told_so() {
     let end = rest.last().unwrap();
     assert_eq!(end.data, json!({ "run": run, "status": "completed" }));
     let last_step = rest.iter().rfind(|event| event.name == "step").unwrap();
-    assert_eq!(last_step.data["key"], "b");
+    assert_eq!(last_step.data["key"], "b#1");
     assert_eq!(events.next().await, None);
 
     let seen = [("last-event-id", end.id.as_deref().unwrap())];

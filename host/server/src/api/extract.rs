@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Multipart, Request};
 use axum::http::request::Parts;
@@ -72,6 +73,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // Some say the type of a body that they do not send.
+        if request.body().is_end_stream() {
+            return Ok(Self(T::default()));
+        }
         match Option::<Json<T>>::from_request(request, state).await {
             Ok(Some(Json(value))) => Ok(Self(value)),
             Ok(None) => Ok(Self(T::default())),
