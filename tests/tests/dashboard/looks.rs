@@ -224,13 +224,17 @@ async fn the_theme_that_somebody_chose_is_kept() {
     let light = browser.run(background).await;
     browser.click("#theme").await;
     browser.click("#theme").await;
-    browser.sees("Theme: dark").await;
+    browser
+        .until("document.getElementById('theme-name').innerText === 'dark'")
+        .await;
     let dark = browser.run(background).await;
     assert_ne!(light, dark);
     browser.open("/runs").await;
     assert_eq!(browser.run(background).await, dark);
     browser.click("#theme").await;
-    browser.sees("Theme: auto").await;
+    browser
+        .until("document.getElementById('theme-name').innerText === 'auto'")
+        .await;
     assert_eq!(browser.run(background).await, light);
     browser.quit().await;
 }

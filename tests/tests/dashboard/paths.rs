@@ -287,6 +287,11 @@ async fn branches_children_attempts_and_waits_stand_in_the_time_line() {
         .until("document.querySelectorAll('.row .name.d3').length >= 4")
         .await;
     browser.photograph("branches").await;
+    browser
+        .click_text(".timeline a", "Even out long waits")
+        .await;
+    browser.click_text(".timeline a", "True lengths").await;
+    browser.until("!location.search.includes('even')").await;
 
     let input = r#"{"workflow": "children.square", "input": "3"}"#;
     let run = scene.start("children.runs-child", input).await;

@@ -17,7 +17,7 @@ use super::page::{now, page};
 use super::query::Query;
 use super::runs::{Again, message_of, millis, waiting_text};
 use super::steer::Button;
-use super::timeline::TimeLine;
+use super::timeline::{Lengths, TimeLine};
 
 /// Steps of a child that are shown within its parent.
 const CHILD_ROWS: usize = 50;
@@ -196,13 +196,14 @@ fn values(run: &Run, line: &TimeLine, query: &Query) -> Value {
         buttons => Button::for_run(run),
         line,
         page => line.page,
+        scale => line.scale,
         asked_page => query.get("page").unwrap_or(""),
     }
 }
 
 fn line_of(run: &Run, query: &Query) -> TimeLine {
     let asked = query.get("page").and_then(|text| text.parse().ok());
-    TimeLine::of(run, now(), asked)
+    TimeLine::of(run, now(), asked, Lengths::of(query.get("scale")))
 }
 
 /// What was just done, in words, if the address says so.
@@ -291,7 +292,7 @@ pub(crate) async fn brief(
     query: Query,
 ) -> Result<Response, Oops> {
     let run = get(dashboard.client(), &id).await?;
-    let mut line = TimeLine::of(&run, now(), Some(1));
+    let mut line = TimeLine::of(&run, now(), Some(1), Lengths::True);
     line.rows.truncate(CHILD_ROWS);
     let shown = line.rows.len();
     let html = page(

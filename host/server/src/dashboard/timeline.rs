@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use dacapo_client::{Kind, Run, RunId, Step, StepOutcome, StepStatus, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::runs::millis;
 
@@ -47,21 +47,105 @@ struct Bar {
     title: String,
 }
 
-/// From where to where a line goes.
-#[derive(Debug, Clone, Copy)]
-struct Scale {
-    from: Timestamp,
-    until: Timestamp,
+/// How long lengths of time are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lengths {
+    /// As long as they are.
+    True,
+    /// The stretches between what happens by their square roots: so that what took moments can be seen beside a wait of days.
+    Even,
 }
 
+impl Lengths {
+    /// What an address asks for.
+    pub(crate) fn of(word: Option<&str>) -> Self {
+        match word {
+            Some("even") => Self::Even,
+            _ => Self::True,
+        }
+    }
+
+    /// The word of an address for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "",
+            Self::Even => "even",
+        }
+    }
+}
+
+/// Where times lie on a line: some of them with their places from 0 to 1, in their order; the others lie between these.
+#[derive(Debug, Clone)]
+struct Scale(Vec<(Timestamp, f64)>);
+
 impl Scale {
-    fn bar(self, from: Timestamp, until: Timestamp, class: &'static str, what: &str) -> Bar {
-        let whole = (self.until.as_micros() - self.from.as_micros()).max(1) as f64;
-        let place = |at: Timestamp| {
-            let share = (at.as_micros() - self.from.as_micros()) as f64 / whole * 100.0;
-            share.clamp(0.0, 100.0)
+    fn of(run: &Run, now: Timestamp, lengths: Lengths) -> Self {
+        let from = run.started_at.unwrap_or(run.created_at);
+        let until = run.finished_at.unwrap_or(now).max(from);
+        let between: Vec<Timestamp> = match lengths {
+            Lengths::True => Vec::new(),
+            Lengths::Even => run
+                .steps
+                .iter()
+                .flat_map(|step| [Some(step.started_at), step.finished_at])
+                .flatten()
+                .collect(),
         };
-        let (x, end) = (place(from), place(until));
+        Self::through(from, until, between)
+    }
+
+    fn through(from: Timestamp, until: Timestamp, mut between: Vec<Timestamp>) -> Self {
+        between.retain(|at| *at > from && *at < until);
+        between.sort_unstable();
+        between.dedup();
+        let mut places = vec![(from, 0.0)];
+        let mut whole = 0.0;
+        let mut last = from;
+        for at in between.into_iter().chain([until]) {
+            whole += ((at.as_micros() - last.as_micros()).max(0) as f64).sqrt();
+            places.push((at, whole));
+            last = at;
+        }
+        if whole > 0.0 {
+            for (_, place) in &mut places {
+                *place /= whole;
+            }
+        }
+        Self(places)
+    }
+
+    /// Where a time lies, from 0 to 1.
+    fn place(&self, at: Timestamp) -> f64 {
+        let behind = self.0.partition_point(|(known, _)| *known <= at);
+        let Some((after, end)) = self.0.get(behind) else {
+            return 1.0;
+        };
+        let Some((before, begin)) = behind.checked_sub(1).and_then(|index| self.0.get(index))
+        else {
+            return 0.0;
+        };
+        let whole = (after.as_micros() - before.as_micros()).max(1) as f64;
+        let part = (at.as_micros() - before.as_micros()) as f64 / whole;
+        begin + (end - begin) * part
+    }
+
+    /// How long after the beginning it is at a place, in milliseconds.
+    fn at(&self, place: f64) -> i64 {
+        let Some((from, _)) = self.0.first() else {
+            return 0;
+        };
+        let behind = self.0.partition_point(|(_, known)| *known <= place);
+        let (before, after) = match (behind.checked_sub(1), self.0.get(behind)) {
+            (Some(index), Some(after)) => (self.0[index], *after),
+            (Some(index), None) => return millis(*from, self.0[index].0),
+            (None, _) => return 0,
+        };
+        let part = (place - before.1) / (after.1 - before.1).max(f64::EPSILON);
+        millis(*from, before.0) + (millis(before.0, after.0) as f64 * part) as i64
+    }
+
+    fn bar(&self, from: Timestamp, until: Timestamp, class: &'static str, what: &str) -> Bar {
+        let (x, end) = (self.place(from) * 100.0, self.place(until) * 100.0);
         Bar {
             x: format!("{x:.3}%"),
             // What took no time is there to be seen all the same.
@@ -82,6 +166,8 @@ pub(crate) struct TimeLine {
     pub(crate) pages: usize,
     /// Times below the line, at its beginning, its quarters and its end, from the beginning.
     ticks: Vec<String>,
+    /// How it is drawn, as an address says it.
+    pub(crate) scale: &'static str,
     /// The first row that failed or waits, and its page.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -96,11 +182,8 @@ pub(crate) struct Trouble {
 
 impl TimeLine {
     /// The page asked for; without one, that where somebody would look first.
-    pub(crate) fn of(run: &Run, now: Timestamp, asked: Option<usize>) -> Self {
-        let scale = Scale {
-            from: run.started_at.unwrap_or(run.created_at),
-            until: run.finished_at.unwrap_or(now).max(run.created_at),
-        };
+    pub(crate) fn of(run: &Run, now: Timestamp, asked: Option<usize>, lengths: Lengths) -> Self {
+        let scale = Scale::of(run, now, lengths);
         let order = in_order(&run.steps);
         let pages = order.len().div_ceil(ROWS).max(1);
         let is_over = run.finished_at.is_some();
@@ -130,16 +213,17 @@ impl TimeLine {
             .enumerate()
             .skip(first)
             .take(ROWS)
-            .map(|(index, entry)| row(entry, index, scale, now))
+            .map(|(index, entry)| row(entry, index, &scale, now))
             .collect();
-        let whole = millis(scale.from, scale.until);
-        let ticks = (0..=4).map(|quarter| super::page::took(whole * quarter / 4));
+        let quarters = [0.0, 0.25, 0.5, 0.75, 1.0];
+        let ticks = quarters.map(|place| super::page::took(scale.at(place)));
         Self {
             rows,
             all: order.len(),
             page,
             pages,
-            ticks: ticks.collect(),
+            ticks: ticks.into(),
+            scale: lengths.as_str(),
             trouble: trouble.map(|index| Trouble {
                 page: index / ROWS + 1,
                 index,
@@ -150,14 +234,17 @@ impl TimeLine {
 
     /// The row of this key alone.
     pub(crate) fn row_of(run: &Run, now: Timestamp, key: &str) -> Option<(Row, usize)> {
-        let scale = Scale {
-            from: run.started_at.unwrap_or(run.created_at),
-            until: run.finished_at.unwrap_or(now).max(run.created_at),
-        };
+        let scale = Scale::of(run, now, Lengths::True);
         let order = in_order(&run.steps);
         let index = order.iter().position(|entry| entry.key == key)?;
-        Some((row(&order[index], index, scale, now), index / ROWS + 1))
+        Some((row(&order[index], index, &scale, now), index / ROWS + 1))
     }
+}
+
+/// What the start of a child records.
+#[derive(Deserialize)]
+struct Child {
+    run: RunId,
 }
 
 /// An entry with its place in the tree.
@@ -219,7 +306,7 @@ fn number_of(key: &str) -> (u32, &str) {
     (number.unwrap_or(u32::MAX), key)
 }
 
-fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
+fn row(entry: &Entry<'_>, index: usize, scale: &Scale, now: Timestamp) -> Row {
     let Some(step) = entry.step else {
         let (number, _) = number_of(&entry.key);
         return Row {
@@ -278,9 +365,11 @@ fn row(entry: &Entry<'_>, index: usize, scale: Scale, now: Timestamp) -> Row {
         bars.push(scale.bar(attempt.started_at, attempt.finished_at, "b-failed", &what));
     }
     let child = match (step.kind, &step.outcome) {
-        (Kind::Child, Some(StepOutcome::Ok(id))) => serde_json::from_str::<RunId>(id.as_str())
-            .ok()
-            .map(|id| id.to_string()),
+        (Kind::Child, Some(StepOutcome::Ok(payload))) => {
+            serde_json::from_str::<Child>(payload.as_str())
+                .ok()
+                .map(|child| child.run.to_string())
+        }
         _ => None,
     };
     let name = match step.kind {
@@ -376,16 +465,29 @@ mod tests {
 
     #[test]
     fn bars_lie_within_the_line() {
-        let scale = Scale {
-            from: Timestamp::from_millis(0),
-            until: Timestamp::from_millis(1_000),
-        };
-        let bar = scale.bar(
-            Timestamp::from_millis(250),
-            Timestamp::from_millis(2_000),
-            "b-ok",
-            "completed",
-        );
+        let at = Timestamp::from_millis;
+        let scale = Scale::through(at(0), at(1_000), Vec::new());
+        let bar = scale.bar(at(250), at(2_000), "b-ok", "completed");
         assert_eq!((bar.x.as_str(), bar.width.as_str()), ("25.000%", "75.000%"));
+        assert_eq!((scale.at(0.25), scale.at(1.0)), (250, 1_000));
+        // A run that has just begun.
+        let scale = Scale::through(at(0), at(0), Vec::new());
+        assert_eq!(scale.bar(at(0), at(0), "b-ok", "completed").width, "0.100%");
+    }
+
+    #[test]
+    fn what_took_moments_can_be_seen_beside_a_wait_of_a_day_where_lengths_are_even() {
+        let at = Timestamp::from_millis;
+        let day = 86_400_000;
+        let (from, until) = (at(0), at(day + 2_000));
+        let width = |between: &[Timestamp]| {
+            let scale = Scale::through(from, until, between.to_vec());
+            scale.place(at(1_000)) - scale.place(at(0))
+        };
+        assert!(width(&[]) < 0.000_1);
+        assert!(width(&[at(1_000), at(day + 1_000)]) > 0.003);
+        let scale = Scale::through(from, until, vec![at(day + 1_000), at(1_000), at(1_000)]);
+        assert!((scale.at(0.5) - day / 2).abs() < 2_000);
+        assert_eq!(scale.at(1.0), day + 2_000);
     }
 }
