@@ -220,7 +220,9 @@ impl PerWorkflow {
     /// What is secret in its payloads, once [`PerWorkflow::mistake`] has found nothing wrong with it.
     fn secret(&self) -> Vec<SecretPath> {
         let paths = self.secret.iter();
-        paths.filter_map(|path| path.get_ref().parse().ok()).collect()
+        paths
+            .filter_map(|path| path.get_ref().parse().ok())
+            .collect()
     }
 
     /// The first thing in it that cannot be meant, whatever its component is.

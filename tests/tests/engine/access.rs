@@ -921,8 +921,14 @@ async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
         &["there is no token"],
     );
     for (bad, says) in [
-        (["--role", "root"], "expected read, operate, deploy or admin"),
-        (["--role=read", "--workflow=place"], "is no pattern of workflows"),
+        (
+            ["--role", "root"],
+            "expected read, operate, deploy or admin",
+        ),
+        (
+            ["--role=read", "--workflow=place"],
+            "is no pattern of workflows",
+        ),
         (["--role=read", "--label=team"], "expected NAME=VALUE"),
     ] {
         let output = dacapo(&database, &["token", "create", "x"])

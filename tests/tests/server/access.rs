@@ -221,7 +221,8 @@ async fn without_a_token_whoever_is_on_this_machine_may_do_everything_and_nobody
     let renamed = Request::get(runs).header(header::HOST, "evil.example:7007");
     let renamed = site.ask(renamed.body(Body::empty()).unwrap()).await;
     assert_eq!(renamed.status(), StatusCode::FORBIDDEN);
-    let paused = Request::patch("/api/v1/queues/q").header(header::CONTENT_TYPE, "application/json");
+    let paused =
+        Request::patch("/api/v1/queues/q").header(header::CONTENT_TYPE, "application/json");
     let made = site.ask(paused.body(Body::from("{}")).unwrap()).await;
     assert!(made.status().is_success(), "{}", made.status());
     let audit = site.audit().await;
