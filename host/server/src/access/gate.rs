@@ -276,6 +276,7 @@ pub(crate) async fn guarded(
     };
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
+    let is_page = !path.starts_with("/api/");
     let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
     let (address, secure) = (gate.address(&request), gate.is_secure(&request));
@@ -285,7 +286,7 @@ pub(crate) async fn guarded(
     extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
     let known = match gate.know(&shown).await {
         Ok(known) => known,
-        Err(error) => return Problem::from(error).into_response(),
+        Err(error) => return routes::failed(is_page, error),
     };
     let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     let (role, action) = match need {
@@ -307,7 +308,6 @@ pub(crate) async fn guarded(
         status: 0,
         address: Some(address.to_string()),
     };
-    let is_page = !path.starts_with("/api/");
     let refusal = match known {
         Knowledge::Caller(caller) if caller.may(role) => {
             deed.who = Some(caller.who.clone());
