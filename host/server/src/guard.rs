@@ -1,6 +1,6 @@
 //! What is looked at before any handler is asked: where a request comes from, how fast its address sends, and how long the answer takes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -38,12 +38,12 @@ pub(crate) async fn same_site(State(app): State<App>, request: Request, next: Ne
 
 /// `localhost` or an address, with a port or without.
 fn is_local_name(host: &str) -> bool {
-    if host.parse::<SocketAddr>().is_ok() || host.parse::<std::net::IpAddr>().is_ok() {
-        return true;
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split(']').next().unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    let name = host.split(':').next().unwrap_or_default();
+    name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_cross_site(headers: &HeaderMap) -> bool {
