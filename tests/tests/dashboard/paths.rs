@@ -304,6 +304,11 @@ async fn branches_children_attempts_and_waits_stand_in_the_time_line() {
         .run("document.querySelector('.row:has(use[href=\"#i-child\"]) summary').click()")
         .await;
     browser.sees("children.square").await;
+    // The child's own time line, within its parent's.
+    browser
+        .until("document.querySelector('.inside .timeline .row')")
+        .await;
+    browser.photograph("child").await;
     // The child knows its parent.
     browser.click(".inside dd a").await;
     browser.sees("child of").await;
