@@ -382,12 +382,12 @@ impl Problem {
 
     /// What HTTP calls it.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// What is wrong, and what to do about it, for people.
     pub(crate) fn words(&self) -> (&str, Option<&str>) {
-        (&self.detail, self.hint.as_deref())
+        (&self.0.detail, self.0.hint.as_deref())
     }
 
     /// As JSON.
