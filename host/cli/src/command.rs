@@ -96,7 +96,6 @@ fn needs_database(command: &Command) -> Option<&'static str> {
         Command::Migrate => Some("migrate"),
         Command::Doctor(_) => Some("doctor"),
         Command::Bench(_) => Some("bench"),
-        Command::Workflows(_) => Some("workflows"),
         Command::Runs(runs::Command::Repair(_)) => Some("runs repair"),
         Command::Deploy(args) if args.looks_at_runs() => {
             Some("deploy --check, --upgrade and --require-all")

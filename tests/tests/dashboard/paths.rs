@@ -54,7 +54,7 @@ async fn a_new_user_finds_why_a_run_failed_and_retries_it_in_three_clicks() {
             run.interventions[0].action.as_str(),
             run.interventions[0].who.as_str()
         ),
-        ("retry", "dashboard")
+        ("retry", "local")
     );
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.quit().await;
