@@ -130,7 +130,7 @@ pub(crate) enum Command {
     /// Build the component of a project by its language's own tools
     Build(project::BuildArgs),
     /// Work on this machine: a private Postgres, a worker, and the named .wasm files deployed anew when they change
-    Dev(dev::Args),
+    Dev(Box<dev::Args>),
     /// Take runs from the queue and play them
     Worker(worker::Args),
     /// Answer the HTTP API, without a worker

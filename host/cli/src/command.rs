@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
     match arguments.command {
         Command::New(args) => project::new(args, ui),
         Command::Build(args) => project::build(args, ui).await,
-        Command::Dev(args) => dev::run(args, global, ui).await,
+        Command::Dev(args) => dev::run(*args, global, ui).await,
         Command::Serve(args) => serve::run(args, global, ui).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
