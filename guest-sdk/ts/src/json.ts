@@ -3,6 +3,10 @@ import { Fatal } from "./failure";
 /** The value as JSON. Throws {@link Fatal} with the code `encode` for what JSON cannot carry, instead of leaving it out. */
 export function encode(value: unknown, what: string): string {
   const given = value === undefined ? null : value;
+  // What most steps record needs no look at its parts.
+  if (typeof given === "string" || typeof given === "boolean" || given === null || Number.isFinite(given)) {
+    return JSON.stringify(given);
+  }
   try {
     return JSON.stringify(given, check);
   } catch (error) {

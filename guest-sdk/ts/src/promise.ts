@@ -37,7 +37,11 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
   /** The step in whose body it was made. */
   readonly step = playing.step;
 
-  constructor(executor: (resolve: (value: T | PromiseLike<T>) => void, reject: (reason?: unknown) => void) => void) {
+  /** Without an executor it is settled by {@link follow} and {@link end}, once: that takes no functions of its own. */
+  constructor(executor?: (resolve: (value: T | PromiseLike<T>) => void, reject: (reason?: unknown) => void) => void) {
+    if (executor === undefined) {
+      return;
+    }
     const { resolve, reject } = this.resolvers();
     try {
       executor(resolve, reject);
@@ -102,28 +106,26 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): WorkflowPromise<A | B> {
     this.isAwaited = true;
-    return new WorkflowPromise<A | B>((resolve, reject) => {
-      const react = () => {
-        const isFulfilled = this.state === "fulfilled";
-        const handler = (isFulfilled ? onFulfilled : onRejected) as ((value: unknown) => A) | null | undefined;
-        try {
-          if (typeof handler === "function") {
-            resolve(handler(this.value));
-          } else if (isFulfilled) {
-            resolve(this.value as A);
-          } else {
-            reject(this.value);
-          }
-        } catch (error) {
-          reject(error);
+    const next = new WorkflowPromise<A | B>();
+    const react = () => {
+      const isFulfilled = this.state === "fulfilled";
+      const handler = (isFulfilled ? onFulfilled : onRejected) as ((value: unknown) => A) | null | undefined;
+      try {
+        if (typeof handler === "function") {
+          next.follow(handler(this.value));
+        } else {
+          next.end(isFulfilled ? "fulfilled" : "rejected", this.value);
         }
-      };
-      if (this.isSettled()) {
-        reactions.push(react);
-      } else {
-        this.waiting.push(react);
+      } catch (error) {
+        next.end("rejected", error);
       }
-    });
+    };
+    if (this.isSettled()) {
+      reactions.push(react);
+    } else {
+      this.waiting.push(react);
+    }
+    return next;
   }
 
   catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): WorkflowPromise<T | B> {

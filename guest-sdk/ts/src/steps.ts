@@ -33,6 +33,42 @@ export interface Attempt {
   readonly idempotencyKey: string;
 }
 
+/** Asks the host for what a body reads, and for no more: most bodies read neither, and a call takes as long as much else in a step. */
+class OpenAttempt implements Attempt {
+  private handle: { number(): number } | undefined;
+  private asked: { number?: number; idempotencyKey?: string } = {};
+
+  constructor(handle: { number(): number }) {
+    this.handle = handle;
+  }
+
+  get number(): number {
+    return (this.asked.number ??= this.open("number").number());
+  }
+
+  get idempotencyKey(): string {
+    if (this.asked.idempotencyKey === undefined) {
+      this.open("idempotencyKey");
+      this.asked.idempotencyKey = context.idempotencyKey() ?? "";
+    }
+    return this.asked.idempotencyKey;
+  }
+
+  close(): void {
+    this.handle = undefined;
+  }
+
+  private open(what: string): { number(): number } {
+    if (this.handle === undefined) {
+      throw new Failure(`the attempt's ${what} was read after its step had ended: read it in the step's body`, {
+        code: "misuse",
+        retryable: false,
+      });
+    }
+    return this.handle;
+  }
+}
+
 type Body<T> = (attempt: Attempt) => T | PromiseLike<T>;
 
 /**
@@ -60,10 +96,11 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
     return read(name, state.val.val, options.parse);
   }
   const attempt = state.val;
+  const open = new OpenAttempt(attempt);
   playing.step = name;
   let outcome: { tag: "ok"; val: string } | { tag: "err"; val: ReturnType<typeof toWit> };
   try {
-    const value = await body({ number: attempt.number(), idempotencyKey: context.idempotencyKey() ?? "" });
+    const value = await body(open);
     outcome = { tag: "ok", val: encode(value, `the outcome of step "${name}"`) };
   } catch (error) {
     if (error instanceof Retry && error.afterMs !== undefined) {
@@ -72,6 +109,7 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
     outcome = { tag: "err", val: failureOf(error, `step "${name}"`) };
   }
   playing.step = undefined;
+  open.close();
   const recorded = durable(() => wit.stepEnd(attempt, outcome));
   return read(name, recorded, options.parse);
 }
