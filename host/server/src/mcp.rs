@@ -119,13 +119,13 @@ pub(crate) fn routes(app: App) -> Router {
     };
     let service = Service::new(move || Ok(mcp.clone()), Arc::default(), config);
     Router::new()
-        .route(PATH, any(answer))
+        .route(PATH, any(answered))
         .with_state(service)
         .layer(from_fn_with_state(app, guard::paced))
         .layer(from_fn(guard::same_site))
 }
 
-async fn answer(State(service): State<Service>, request: Request) -> Response {
+async fn answered(State(service): State<Service>, request: Request) -> Response {
     service.handle(request).await.into_response()
 }
 
