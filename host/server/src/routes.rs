@@ -62,6 +62,8 @@ mod tests {
             Some((Role::Read, "getRun".to_owned()))
         );
         assert_eq!(role(&Method::HEAD, run), role(&Method::GET, run));
+        let tools = role(&Method::POST, mcp::PATH);
+        assert_eq!(tools, Some((Role::Read, "callTool".to_owned())));
         for (method, path) in [
             (Method::PUT, "/api/v1/runs"),
             (Method::GET, "/api/v1/nothing"),
