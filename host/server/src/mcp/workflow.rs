@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use dacapo_client::{Payloads, WorkflowInfo};
-use dacapo_model::Type;
+use dacapo_model::{Type, json_schema};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -72,8 +72,8 @@ fn description(workflow: &WorkflowInfo) -> String {
         "Starts a durable run of the workflow {} and waits for its end.",
         workflow.name
     );
-    if let Some(output) = &workflow.output {
-        let _ = write!(text, " Its output is {}.", output.ty);
+    if let Some(output) = output_type(workflow) {
+        let _ = write!(text, " Its output is {output}.");
     }
     for event in &workflow.events {
         let payload = event.payload.as_ref();
@@ -85,6 +85,14 @@ fn description(workflow: &WorkflowInfo) -> String {
          dacapo_cancel_run does.",
     );
     text
+}
+
+/// What a run has for an output: of a result the one half, since a run that returned the other half has failed.
+fn output_type(workflow: &WorkflowInfo) -> Option<&Type> {
+    match &workflow.workflow.result {
+        Some(Type::Result { ok, .. }) => ok.as_deref(),
+        other => other.as_ref(),
+    }
 }
 
 /// Whether what the workflow takes is an object, so that its members are the tool's arguments.
@@ -126,8 +134,8 @@ fn input(workflow: &WorkflowInfo) -> JsonObject {
 /// The schema of what it answers, whatever comes of the run. Nothing in it is required: a call that is refused has no run.
 fn output(workflow: &WorkflowInfo, payloads: Payloads) -> JsonObject {
     let is_shown = payloads != Payloads::Hidden && !workflow.has_secrets;
-    let shown = match &workflow.output {
-        Some(output) if is_shown => without_dialect(&output.schema),
+    let shown = match output_type(workflow) {
+        Some(output) if is_shown => without_dialect(&json_schema(output)),
         None if is_shown => json!({ "type": "null" }),
         // What is shown in the place of something hidden is of no type of the workflow's.
         _ => json!({}),
