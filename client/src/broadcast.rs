@@ -4,7 +4,6 @@ use dacapo_model::{RunId, Status};
 use dacapo_store::{NotSent, SentEvent};
 use serde::Serialize;
 
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError, ListFilter, RunFilter};
 
@@ -61,11 +60,13 @@ impl Client {
         delivery_id: Option<&str>,
         mut tell: impl FnMut(&SentToMany) + Send,
     ) -> Result<SentToMany, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to send an event to many runs"));
-        }
         let payload = self.check_event(name, payload_json, delivery_id)?;
         check(&filter)?;
+        if let Some(remote) = self.remote() {
+            return remote
+                .event_to_many(&filter, name, payload.as_str(), delivery_id)
+                .await;
+        }
         let mut done = SentToMany {
             delivery_id: delivery_id.map_or_else(|| RunId::new().to_string(), str::to_owned),
             sent: 0,
@@ -133,10 +134,10 @@ impl Client {
     /// # Errors
     /// Those of [`Client::count`]; [`ClientError::BadArgument`] for a status that a run ends with.
     pub async fn count_receivers(&self, filter: RunFilter) -> Result<u64, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to send an event to many runs"));
-        }
         check(&filter)?;
+        if let Some(remote) = self.remote() {
+            return remote.count_receivers(&filter).await;
+        }
         let counts = self.count(filter).await?;
         let active = counts.iter().filter(|(status, _)| !status.is_terminal());
         Ok(active.map(|(_, runs)| runs).sum())

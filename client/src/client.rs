@@ -75,7 +75,7 @@ impl Client {
         Self::made(store, None)
     }
 
-    /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or do something to many runs
+    /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or show types
     /// come back with [`ClientError::NeedsDatabase`].
     ///
     /// # Errors

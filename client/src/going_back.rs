@@ -7,11 +7,10 @@ use dacapo_model::{DeploymentId, Kind, Payload, RunId, Status, StepKey};
 use dacapo_store::{
     OpenRow, Refusal, Rerun, RerunRefusal, RetryPlan, RetryRefusal, SkipRefusal, Skipped,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::options::check_text;
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::RunSummary;
 use crate::start::{bad_input, payload};
@@ -102,7 +101,7 @@ pub struct InBulk {
 }
 
 /// A run that was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changed {
     /// The run.
@@ -357,8 +356,8 @@ impl Client {
         who: &str,
         mut tell: impl FnMut(&InBulk) + Send,
     ) -> Result<InBulk, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to change many runs"));
+        if let Some(remote) = self.remote() {
+            return remote.change_many(&filter, change, who).await;
         }
         check_who(who)?;
         let statuses = statuses(&filter, change)?;
@@ -408,8 +407,8 @@ impl Client {
         filter: RunFilter,
         change: &Change,
     ) -> Result<u64, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to change many runs"));
+        if let Some(remote) = self.remote() {
+            return remote.count_changes(&filter, change).await;
         }
         let store = self.store();
         let mut count = 0;

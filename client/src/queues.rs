@@ -7,7 +7,6 @@ use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueDepth, QueueRow,
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::options::{check_queue_name, check_text};
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -285,8 +284,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is paused.
     pub async fn pause_workflow(&self, workflow: &str) -> Result<String, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at workflows and pause them"));
+        if let Some(remote) = self.remote() {
+            return remote.steer_workflow(workflow, "pause").await;
         }
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
         self.check_workflows(std::iter::once(workflow.as_str()))?;
@@ -304,8 +303,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`]; [`ClientError::AlreadySo`] if it is not paused.
     pub async fn resume_workflow(&self, workflow: &str) -> Result<String, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at workflows and pause them"));
+        if let Some(remote) = self.remote() {
+            return remote.steer_workflow(workflow, "resume").await;
         }
         let workflow = self.resolve(workflow).await?.workflow.name.clone();
         self.check_workflows(std::iter::once(workflow.as_str()))?;
@@ -323,8 +322,8 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn paused_workflows(&self) -> Result<Vec<PausedWorkflow>, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at workflows and pause them"));
+        if let Some(remote) = self.remote() {
+            return remote.paused_workflows().await;
         }
         let store = self.store();
         let rows = retried(|| dacapo_store::paused_workflows(store, &self.namespace)).await?;

@@ -1,7 +1,7 @@
 //! A client of a server instead of a database: the same calls, asked over the HTTP API. Who carries the requests is handed in ([`Transport`]),
 //! since this crate knows no HTTP.
 //!
-//! Not every call is there: those that look at components, and those that do something to many runs at once, need the database itself.
+//! Not every call is there: those that look at components or show types need the database itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,8 +20,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::broadcast::SentToMany;
 use crate::deployments::{Breaking, Deploy, DeployOutcome};
-use crate::going_back::{OnDeployment, RerunOptions, SkipOptions, SkippedStep};
+use crate::going_back::{
+    Change, Changed, InBulk, OnDeployment, RerunOptions, SkipOptions, SkippedStep,
+};
 use crate::list::{ListFilter, Page, RunFilter};
 use crate::logs::LogLevel;
 use crate::queues::RateForm;
@@ -388,6 +391,121 @@ impl Remote {
         Ok(())
     }
 
+    /// How many runs would be changed.
+    pub(crate) async fn count_changes(
+        &self,
+        filter: &RunFilter,
+        change: &Change,
+    ) -> Result<u64, ClientError> {
+        let (path, mut body) = bulk_form(filter, change)?;
+        body.insert("dryRun", raw(&true)?);
+        let counted: CountedForm = self.send("POST", path, None, &body).await?;
+        Ok(counted.runs)
+    }
+
+    pub(crate) async fn change_many(
+        &self,
+        filter: &RunFilter,
+        change: &Change,
+        who: &str,
+    ) -> Result<InBulk, ClientError> {
+        #[derive(Deserialize)]
+        struct Refused {
+            run: RunId,
+            code: String,
+            message: String,
+        }
+        #[derive(Deserialize)]
+        struct Done {
+            changed: Vec<Changed>,
+            refused: Vec<Refused>,
+            stopped: Option<ProblemForm>,
+        }
+        let (path, body) = bulk_form(filter, change)?;
+        let done: Done = self.send("POST", path, Some(who), &body).await?;
+        let refused = done.refused.into_iter().map(|refused| {
+            let problem = RemoteProblem {
+                status: 409,
+                code: known(&refused.code),
+                detail: refused.message,
+                hint: None,
+            };
+            (refused.run, ClientError::Remote(problem))
+        });
+        Ok(InBulk {
+            changed: done.changed,
+            refused: refused.collect(),
+            stopped: done.stopped.map(ProblemForm::error),
+        })
+    }
+
+    pub(crate) async fn count_receivers(&self, filter: &RunFilter) -> Result<u64, ClientError> {
+        let body: Members = BTreeMap::from([
+            ("filter", raw(&filter_form(filter))?),
+            ("name", raw(&"counted")?),
+            ("dryRun", raw(&true)?),
+        ]);
+        let path = "/bulk/events".to_owned();
+        let counted: CountedForm = self.send("POST", path, None, &body).await?;
+        Ok(counted.runs)
+    }
+
+    pub(crate) async fn event_to_many(
+        &self,
+        filter: &RunFilter,
+        name: &str,
+        payload: &str,
+        id: Option<&str>,
+    ) -> Result<SentToMany, ClientError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Done {
+            delivery_id: String,
+            sent: u64,
+            duplicates: u64,
+            refused: u64,
+            refusal: Option<ProblemForm>,
+            stopped: Option<ProblemForm>,
+        }
+        let mut body: Members = BTreeMap::from([
+            ("filter", raw(&filter_form(filter))?),
+            ("name", raw(&name)?),
+            ("payload", read(payload, "the payload")?),
+        ]);
+        if let Some(id) = id {
+            body.insert("id", raw(&id)?);
+        }
+        let path = "/bulk/events".to_owned();
+        let done: Done = self.send("POST", path, None, &body).await?;
+        Ok(SentToMany {
+            delivery_id: done.delivery_id,
+            sent: done.sent,
+            duplicates: done.duplicates,
+            refused: done.refused,
+            refusal: done.refusal.map(ProblemForm::error),
+            stopped: done.stopped.map(ProblemForm::error),
+        })
+    }
+
+    /// `pause` or `resume`. The workflow's full name.
+    pub(crate) async fn steer_workflow(
+        &self,
+        name: &str,
+        what: &str,
+    ) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        struct Paused {
+            workflow: String,
+        }
+        let path = format!("/workflows/{}/{what}", part(name));
+        let paused: Paused = self.ask(request("POST", path, None)).await?;
+        Ok(paused.workflow)
+    }
+
+    pub(crate) async fn paused_workflows(&self) -> Result<Vec<crate::PausedWorkflow>, ClientError> {
+        self.get("/paused-workflows".to_owned()).await
+    }
+
     pub(crate) async fn schedules<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         self.get("/schedules".to_owned()).await
     }
@@ -596,6 +714,21 @@ impl Remote {
         Ok(())
     }
 
+    /// Whether something was set.
+    pub(crate) async fn reset_retention(
+        &self,
+        workflow: Option<String>,
+        status: Option<Status>,
+    ) -> Result<bool, ClientError> {
+        let before: Value = self.get("/retention".to_owned()).await?;
+        let mut query = Vec::new();
+        query.extend(workflow.map(|workflow| ("workflow", workflow)));
+        query.extend(status.map(|status| ("status", status.to_string())));
+        let path = with_query("/retention", &query);
+        let after: Value = self.ask(request("DELETE", path, None)).await?;
+        Ok(before != after)
+    }
+
     pub(crate) async fn deployments<T: DeserializeOwned>(
         &self,
         package: Option<&str>,
@@ -714,6 +847,68 @@ impl Remote {
             changes: deployed.changes,
         })
     }
+}
+
+#[derive(Deserialize)]
+struct CountedForm {
+    runs: u64,
+}
+
+/// A problem as the server says it.
+#[derive(Deserialize)]
+struct ProblemForm {
+    status: u16,
+    code: String,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl ProblemForm {
+    fn error(self) -> ClientError {
+        ClientError::Remote(RemoteProblem {
+            status: self.status,
+            code: known(&self.code),
+            detail: self.detail,
+            hint: self.hint,
+        })
+    }
+}
+
+fn filter_form(filter: &RunFilter) -> Value {
+    json!({
+        "status": filter.status,
+        "workflow": filter.workflow,
+        "deployment": filter.deployment,
+        "labels": filter.labels,
+        "failure": filter.failure,
+        "since": filter.created_since,
+        "before": filter.created_before,
+    })
+}
+
+/// Where a change of many runs is asked for, and how.
+fn bulk_form(filter: &RunFilter, change: &Change) -> Result<(String, Members), ClientError> {
+    let mut body: Members = BTreeMap::from([("filter", raw(&filter_form(filter))?)]);
+    let what = match change {
+        Change::Rerun(options) => {
+            if matches!(options.deployment, OnDeployment::Of(_)) {
+                return Err(needs_database("to start runs again on another deployment"));
+            }
+            let own = options.deployment == OnDeployment::Own;
+            body.insert("from", raw(&options.from)?);
+            body.insert("sameDeployment", raw(&own)?);
+            "rerun"
+        }
+        Change::Retry => "retry",
+        Change::Skip(options) => {
+            body.insert("step", raw(&options.step)?);
+            if let Some(value) = &options.value {
+                body.insert("value", read(value, "the value")?);
+            }
+            "skip"
+        }
+    };
+    Ok((format!("/bulk/{what}"), body))
 }
 
 /// A run that was started, as the server says it.

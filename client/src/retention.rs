@@ -6,7 +6,6 @@ use dacapo_model::{Keep, Status};
 use dacapo_store::RetentionRule;
 
 use crate::options::check_text;
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -70,8 +69,8 @@ impl Client {
         workflow: Option<String>,
         status: Option<Status>,
     ) -> Result<bool, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to take a rule of retention back"));
+        if let Some(remote) = self.remote() {
+            return remote.reset_retention(workflow, status).await;
         }
         let workflow = self.retained(workflow, status).await?;
         let store = self.store();

@@ -50,7 +50,7 @@ pub(crate) struct Global {
     )]
     pub(crate) direct_url: Option<String>,
     /// A server to ask in the place of the database: http://host:port, as `dacapo serve` listens. What is to be shown for a token is taken from
-    /// DACAPO_TOKEN. Commands that look at components or change many runs at once need the database
+    /// DACAPO_TOKEN. Commands that play journals, show types or look at the database itself need the database
     #[arg(long, global = true, env = "DACAPO_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The tenant that workflows and runs belong to
@@ -130,7 +130,7 @@ pub(crate) enum Command {
     /// Build the component of a project by its language's own tools
     Build(project::BuildArgs),
     /// Work on this machine: a private Postgres, a worker, and the named .wasm files deployed anew when they change
-    Dev(dev::Args),
+    Dev(Box<dev::Args>),
     /// Take runs from the queue and play them
     Worker(worker::Args),
     /// Answer the HTTP API, without a worker

@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
     match arguments.command {
         Command::New(args) => project::new(args, ui),
         Command::Build(args) => project::build(args, ui).await,
-        Command::Dev(args) => dev::run(args, global, ui).await,
+        Command::Dev(args) => dev::run(*args, global, ui).await,
         Command::Serve(args) => serve::run(args, global, ui).await,
         Command::Mcp(args) => mcp::run(args, global).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
@@ -99,7 +99,6 @@ fn needs_database(command: &Command) -> Option<&'static str> {
         Command::Migrate => Some("migrate"),
         Command::Doctor(_) => Some("doctor"),
         Command::Bench(_) => Some("bench"),
-        Command::Workflows(_) => Some("workflows"),
         Command::Runs(runs::Command::Repair(_)) => Some("runs repair"),
         Command::Deploy(args) if args.looks_at_runs() => {
             Some("deploy --check, --upgrade and --require-all")

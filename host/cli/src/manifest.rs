@@ -171,7 +171,7 @@ fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, M
         )
     })?;
     let mut all = file.workflows.values();
-    if let Some(mistake) = all.find_map(|own| own.changes.mistake()) {
+    if let Some(mistake) = all.find_map(PerWorkflow::mistake) {
         return Err(mistake);
     }
     let manifest = file.manifest();
@@ -213,10 +213,28 @@ struct PerWorkflow {
     #[serde(default)]
     changes: Changes,
     #[serde(default)]
-    secret: Vec<Spanned<Secret>>,
+    secret: Vec<Spanned<String>>,
 }
 
 impl PerWorkflow {
+    /// What is secret in its payloads, once [`PerWorkflow::mistake`] has found nothing wrong with it.
+    fn secret(&self) -> Vec<SecretPath> {
+        let paths = self.secret.iter();
+        paths
+            .filter_map(|path| path.get_ref().parse().ok())
+            .collect()
+    }
+
+    /// The first thing in it that cannot be meant, whatever its component is.
+    fn mistake(&self) -> Option<Mistake> {
+        let secret = self.secret.iter().find_map(|path| {
+            let error = path.get_ref().parse::<SecretPath>().err()?;
+            let message = format!("`secret` {:?}: expected {error}", path.get_ref());
+            Some((path.span(), message))
+        });
+        secret.or_else(|| self.changes.mistake())
+    }
+
     fn runs(&self) -> Runs<'_> {
         Runs {
             queue: self.queue.as_ref(),
@@ -361,11 +379,7 @@ impl File {
                 priority: priority(&own.priority),
                 retention: retention(&own.retention),
                 changes: own.changes.settings(),
-                secret: own
-                    .secret
-                    .iter()
-                    .map(|path| path.get_ref().0.clone())
-                    .collect(),
+                secret: own.secret(),
             };
             (name.get_ref().clone(), settings)
         });
@@ -440,7 +454,11 @@ impl File {
             } => {
                 let own = self.workflow(workflow).1;
                 let mut paths = own.into_iter().flat_map(|own| &own.secret);
-                let span = paths.find(|known| known.get_ref().0.to_string() == *path);
+                let is_it = |known: &&Spanned<String>| {
+                    let known = known.get_ref().parse::<SecretPath>();
+                    known.is_ok_and(|known| known.to_string() == *path)
+                };
+                let span = paths.find(is_it);
                 let message = format!("`secret` {path:?}: expected {expected}");
                 (span.map_or(0..0, Spanned::span), message)
             }
@@ -490,19 +508,6 @@ impl File {
             .iter()
             .find(|(known, _)| known.get_ref() == name)
             .map_or((0..0, None), |(known, own)| (known.span(), Some(own)))
-    }
-}
-
-/// A part of payloads that is secret.
-#[derive(Debug)]
-struct Secret(SecretPath);
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(|error| {
-            serde::de::Error::custom(format_args!("`secret` {text:?}: expected {error}"))
-        })
     }
 }
 

@@ -36,7 +36,7 @@ use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dacapo_client::{Client, Role, Run};
+use dacapo_client::{Client, ClientError, Role, Run};
 use minijinja::context;
 
 use crate::access::Need;
@@ -143,6 +143,11 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Option<Need> {
         path if *method == Method::GET => Some(Need::Role(Role::Read, path.to_owned())),
         _ => None,
     }
+}
+
+/// The page where it cannot be found out who asks.
+pub(crate) fn failed(error: ClientError) -> Response {
+    Oops::from(error).into_response()
 }
 
 /// The page for whoever may not see another one.

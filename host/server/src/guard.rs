@@ -1,6 +1,6 @@
 //! What is looked at before any handler is asked: where a request comes from, how fast its address sends, and how long the answer takes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -29,15 +29,12 @@ pub(crate) async fn same_site(request: Request, next: Next) -> Response {
 
 /// `localhost` or an address, with a port or without.
 pub(crate) fn is_local_name(host: &str) -> bool {
-    if host.parse::<SocketAddr>().is_ok() || host.parse::<std::net::IpAddr>().is_ok() {
-        return true;
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split(']').next().unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
     }
-    // An address of IPv6 has colons of its own, and brackets around it.
-    if let Some((bare, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        return bare.parse::<std::net::IpAddr>().is_ok();
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    let name = host.split(':').next().unwrap_or_default();
+    name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {

@@ -295,7 +295,11 @@ pub(crate) fn known(code: &str) -> Option<(&'static str, StatusCode, &'static st
 
 /// What went wrong.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// What is said about it.
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -333,7 +337,7 @@ impl Problem {
     /// A problem with one of the codes of this crate.
     pub(crate) fn new(code: &str, detail: impl Into<String>) -> Self {
         let (code, status, title) = known(code).unwrap_or(UNKNOWN);
-        Self {
+        Self(Box::new(Parts {
             status,
             code,
             title,
@@ -343,16 +347,15 @@ impl Problem {
             run: None,
             index: None,
             changes: None,
-        }
+        }))
     }
 
     /// A problem by its code, or by another one if nobody knows that: for whoever is handed in.
     pub fn told(code: &str, other: &str, detail: impl Into<String>, hint: Option<String>) -> Self {
         let code = if known(code).is_some() { code } else { other };
-        Self {
-            hint,
-            ..Self::new(code, detail)
-        }
+        let mut problem = Self::new(code, detail);
+        problem.0.hint = hint;
+        problem
     }
 
     /// The request cannot be read.
@@ -362,34 +365,34 @@ impl Problem {
 
     /// What to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// When to try again.
     pub(crate) fn come_back(mut self, after: Duration) -> Self {
-        self.come_back = Some(after);
+        self.0.come_back = Some(after);
         self
     }
 
     /// The word for programs.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What HTTP calls it.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// What is wrong, and what to do about it, for people.
     pub(crate) fn words(&self) -> (&str, Option<&str>) {
-        (&self.detail, self.hint.as_deref())
+        (&self.0.detail, self.0.hint.as_deref())
     }
 
     /// The run that is in the way, or that it is about.
     pub(crate) fn run(&self) -> Option<RunId> {
-        self.run
+        self.0.run
     }
 
     /// As JSON.
@@ -398,16 +401,17 @@ impl Problem {
     }
 
     fn form(&self) -> Form<'_> {
+        let parts = &self.0;
         Form {
-            r#type: format!("{TYPE}{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-            hint: self.hint.as_deref(),
-            run: self.run,
-            index: self.index,
-            changes: self.changes.as_ref(),
+            r#type: format!("{TYPE}{}", parts.code),
+            title: parts.title,
+            status: parts.status.as_u16(),
+            code: parts.code,
+            detail: &parts.detail,
+            hint: parts.hint.as_deref(),
+            run: parts.run,
+            index: parts.index,
+            changes: parts.changes.as_ref(),
         }
     }
 }
@@ -440,14 +444,14 @@ impl From<ClientError> for Problem {
             _ => error.code(),
         };
         let mut problem = Self::new(code, chain(&error));
-        problem.hint = error.hint();
-        problem.run = run;
-        problem.index = index;
-        problem.changes = changes;
-        if problem.status.is_server_error() {
+        problem.0.hint = error.hint();
+        problem.0.run = run;
+        problem.0.index = index;
+        problem.0.changes = changes;
+        if problem.0.status.is_server_error() {
             tracing::warn!(
-                code = problem.code,
-                detail = problem.detail,
+                code = problem.0.code,
+                detail = problem.0.detail,
                 "cannot answer"
             );
         }
@@ -458,13 +462,13 @@ impl From<ClientError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self.form()).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.0.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(after) = self.come_back {
+        if let Some(after) = self.0.come_back {
             let seconds = after.as_millis().div_ceil(1_000).max(1);
             if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
                 headers.insert(header::RETRY_AFTER, seconds);

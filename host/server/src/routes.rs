@@ -3,7 +3,7 @@
 
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
-use dacapo_client::Role;
+use dacapo_client::{ClientError, Role};
 
 use crate::access::Need;
 use crate::{Problem, api, dashboard, mcp};
@@ -15,6 +15,10 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
         Method::HEAD => &Method::GET,
         _ => method,
     };
+    // Whatever there is not, there is for nobody.
+    if path.strip_suffix('/') == Some(api::PREFIX) {
+        return Need::Nothing;
+    }
     if path == "/sign-in" || path.starts_with("/sign-in/") || path == "/sign-out" {
         return Need::Nothing;
     }
@@ -33,6 +37,14 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
         false => dashboard::need(method, path, asked),
     };
     known.unwrap_or_else(|| Need::Role(Role::Admin, format!("{method} {path}")))
+}
+
+/// The answer to whoever cannot be known now.
+pub(crate) fn failed(is_page: bool, error: ClientError) -> Response {
+    match is_page {
+        true => dashboard::failed(error),
+        false => Problem::from(error).into_response(),
+    }
 }
 
 /// The answer to whoever may not.

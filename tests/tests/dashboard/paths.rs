@@ -54,7 +54,7 @@ async fn a_new_user_finds_why_a_run_failed_and_retries_it_in_three_clicks() {
             run.interventions[0].action.as_str(),
             run.interventions[0].who.as_str()
         ),
-        ("retry", "dashboard")
+        ("retry", "local")
     );
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.quit().await;
@@ -304,6 +304,11 @@ async fn branches_children_attempts_and_waits_stand_in_the_time_line() {
         .run("document.querySelector('.row:has(use[href=\"#i-child\"]) summary').click()")
         .await;
     browser.sees("children.square").await;
+    // The child's own time line, within its parent's.
+    browser
+        .until("document.querySelector('.inside .timeline .row')")
+        .await;
+    browser.photograph("child").await;
     // The child knows its parent.
     browser.click(".inside dd a").await;
     browser.sees("child of").await;

@@ -119,7 +119,7 @@ async fn what_a_manifest_calls_secret_is_shown_nowhere_and_whoever_started_the_r
     let run = client.get(started.id).await.unwrap();
     assert_eq!(
         run.input.as_str(),
-        r#"{"orderId":"•••","amountCents":100,"currency":"eur","items":[{"sku":"•••","price":100}]}"#
+        r#"{"amountCents":100,"currency":"eur","items":[{"price":100,"sku":"•••"}],"orderId":"•••"}"#
     );
     // What `output.charge` holds is not called secret, though the step that it comes from is.
     assert_eq!(
@@ -243,7 +243,7 @@ async fn an_export_without_its_secrets_can_be_looked_at_and_nothing_else() {
     let refused = crate::command::run(&other, &["runs", "import", file]).await;
     fails(&refused, 2, &["without what is secret", "--with-secrets"]);
     let component = dacapo_tests::guest_path("process_payment");
-    let replay = ["replay", component.to_str().unwrap(), file];
+    let replay = ["replay", "--component", component.to_str().unwrap(), file];
     fails(
         &crate::command::run(&database, &replay).await,
         2,
@@ -925,10 +925,13 @@ async fn tokens_are_made_listed_and_revoked_by_the_command_and_that_is_noted() {
             ["--role", "root"],
             "expected read, operate, deploy or admin",
         ),
-        (["--workflow", "place"], "is no pattern of workflows"),
-        (["--label", "team"], "expected NAME=VALUE"),
+        (
+            ["--role=read", "--workflow=place"],
+            "is no pattern of workflows",
+        ),
+        (["--role=read", "--label=team"], "expected NAME=VALUE"),
     ] {
-        let output = dacapo(&database, &["token", "create", "x", "--role", "read"])
+        let output = dacapo(&database, &["token", "create", "x"])
             .args(bad)
             .output()
             .await

@@ -15,7 +15,15 @@ struct Dev {
 }
 
 impl Dev {
+    /// On a port of its own, unless the arguments say where it listens: other tests want the usual one.
     fn start(data: &Path, arguments: &[&str]) -> Self {
+        if arguments.contains(&"--listen") {
+            return Self::start_as_usual(data, arguments);
+        }
+        Self::start_as_usual(data, &[arguments, &["--listen", "127.0.0.1:0"]].concat())
+    }
+
+    fn start_as_usual(data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(dacapo_binary());
         command
             .arg("dev")
@@ -183,7 +191,7 @@ async fn dev_listens_on_another_port_if_the_usual_one_is_taken_and_says_so() {
     // Held by this test, or by somebody else.
     let _taken = std::net::TcpListener::bind("127.0.0.1:7007");
     let data = directory.path().join("data");
-    let mut dev = Dev::start(&data, &["--no-worker"]);
+    let mut dev = Dev::start_as_usual(&data, &["--no-worker"]);
     let said = dev.says("listening on").await;
     assert!(said.contains("port 7007 is taken"), "{said}");
     assert!(!said.contains("http://127.0.0.1:7007"), "{said}");

@@ -219,7 +219,11 @@ async fn a_run_is_watched_live_steered_by_keys_and_left_when_it_ends() {
     terminal.shows("it is paused").await;
     terminal.shows("paused  waits").await;
     terminal.press("r");
+    terminal.shows("it goes on").await;
     terminal.shows("suspended").await;
+    // The next key takes away what was said.
+    terminal.press("f");
+    terminal.shows("q quit").await;
 
     for (rows, columns) in [(6, 30), (60, 200), (30, 120)] {
         terminal.resize(rows, columns).await;

@@ -190,8 +190,7 @@ async fn every_operation_of_the_document_is_there_and_says_who_may_ask_for_it() 
         let path = path
             .replace("{run}", "01938e60-5a1c-7cc0-9d2f-3b8f0a6c41d7")
             .replace("{number}", "1")
-            .replace('{', "")
-            .replace('}', "");
+            .replace(['{', '}'], "");
         if path.ends_with("/stream") && !path.contains("01938e60") {
             continue;
         }

@@ -103,6 +103,20 @@ async fn from_deploying_to_the_output_nothing_but_a_server_is_needed() {
     let again = again["newRun"].as_str().unwrap();
     let cancelled = prints(&api, &["cancel", again, "--force"]).await;
     assert_eq!(cancelled["run"], again);
+    let many = ["event", "--label", "c=d", "go", "--id", "all"];
+    prints(&api, &["start", "step-wait-step", "--label", "c=d"]).await;
+    assert_eq!(
+        prints(&api, &[&many[..], &["--dry-run"]].concat()).await["runs"],
+        1
+    );
+    assert_eq!(prints(&api, &many).await["sent"], 1);
+    let rerun = ["rerun", "--label", "a=b", "--status", "completed"];
+    assert_eq!(
+        prints(&api, &[&rerun[..], &["--dry-run"]].concat()).await["runs"],
+        1
+    );
+    let done = prints(&api, &rerun).await;
+    assert_eq!(done["changed"][0]["run"], id);
     let unknown = "01938e60-5a1c-7cc0-9d2f-3b8f0a6c41d7";
     assert_eq!(
         fails(&api, &["runs", "show", unknown]).await,
@@ -162,8 +176,13 @@ async fn queues_and_schedules_are_steered_through_a_server() {
     prints(&api, &["schedule", "trigger", "n"]).await;
     prints(&api, &["schedule", "pause", "n"]).await;
     prints(&api, &["schedule", "delete", "n"]).await;
-    let rules = prints(&api, &["retention", "set", "90d"]).await;
-    assert_eq!(rules[0]["keepSeconds"], 90 * 86_400);
+    let rules = prints(&api, &["retention", "set", "90d", "--status", "failed"]).await;
+    assert_eq!(rules[1]["keepSeconds"], 90 * 86_400);
+    let rules = prints(&api, &["retention", "set", "default", "--status", "failed"]).await;
+    assert_eq!(rules.as_array().unwrap().len(), 1);
+    let paused = prints(&api, &["workflows", "pause", "counted-steps"]).await;
+    assert_eq!(paused["workflow"], "test:probe/durable.counted-steps");
+    prints(&api, &["workflows", "resume", "counted-steps"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,8 +192,7 @@ async fn what_needs_the_database_says_so_and_a_server_that_is_not_there_too() {
     for arguments in [&["worker"][..], &["doctor"], &["migrate"]] {
         assert_eq!(fails(&api, arguments).await, "usage", "{arguments:?}");
     }
-    let event = ["event", "--status", "suspended", "go"];
-    assert_eq!(fails(&api, &event).await, "needs-database");
+    assert_eq!(fails(&api, &["workflows"]).await, "needs-database");
     let output = tokio::process::Command::new(dacapo_binary())
         .args(["runs", "list", "--server", "http://127.0.0.1:9"])
         .stdin(Stdio::null())

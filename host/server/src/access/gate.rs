@@ -315,6 +315,8 @@ pub(crate) async fn guarded(
     };
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
+    let is_tools = path == mcp::PATH;
+    let is_page = !path.starts_with("/api/") && !is_tools;
     let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
     let (address, secure) = (gate.address(&request), gate.is_secure(&request));
@@ -324,7 +326,7 @@ pub(crate) async fn guarded(
     extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
     let known = match gate.know(&shown).await {
         Ok(known) => known,
-        Err(error) => return Problem::from(error).into_response(),
+        Err(error) => return routes::failed(is_page, error),
     };
     let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     let (role, action) = match need {
@@ -346,15 +348,16 @@ pub(crate) async fn guarded(
         status: 0,
         address: Some(address.to_string()),
     };
-    let is_tools = path == mcp::PATH;
-    let is_page = !path.starts_with("/api/") && !is_tools;
     let refusal = match known {
         Knowledge::Caller(caller) if caller.may(role) => {
             deed.who = Some(caller.who.clone());
             deed.via = caller.via;
             deed.role = Some(caller.access.role);
             let extensions = request.extensions_mut();
-            extensions.insert(Principal(caller.who.clone()));
+            // Whoever is on this machine has shown nothing, and is who they say.
+            if caller.via != Via::Local {
+                extensions.insert(Principal(caller.who.clone()));
+            }
             extensions.insert(caller);
             if is_tools {
                 let gate = gate.clone();
