@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use dacapo_model::{Case, RetentionSettings, RetryPolicy, Timestamp, Type, Workflow};
+use dacapo_model::{Case, RetentionSettings, RetryPolicy, SecretFields, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
 use serde::Serialize;
 
@@ -43,6 +43,9 @@ pub struct WorkflowInfo {
     /// The workflow and its types as plain data.
     #[serde(skip)]
     pub workflow: Workflow,
+    /// Whether its manifest says that something in its payloads is secret, so that they may be shown with something else in that place.
+    #[serde(skip)]
+    pub has_secrets: bool,
 }
 
 /// What a workflow takes or returns.
@@ -120,6 +123,9 @@ impl WorkflowInfo {
             retention: manifest.and_then(|manifest| manifest.retention_of(&workflow.name)),
             problem,
             docs: workflow.docs.clone(),
+            has_secrets: manifest.is_none_or(|manifest| {
+                manifest.secrets_of(&workflow.name) != SecretFields::default()
+            }),
             workflow,
         }
     }

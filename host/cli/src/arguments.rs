@@ -9,8 +9,8 @@ use dacapo_model::PayloadLimits;
 use crate::bench;
 use crate::command::{
     audit, completions, deploy, deployments, describe, dev, doctor, event, going_back, help, man,
-    project, queue, refs, replay, request, retention, runs, schedule, serve, start, test, token,
-    worker, workflows,
+    mcp, project, queue, refs, replay, request, retention, runs, schedule, serve, start, test,
+    token, worker, workflows,
 };
 
 /// Durable workflows as WebAssembly components, with Postgres as the only service.
@@ -135,6 +135,8 @@ pub(crate) enum Command {
     Worker(worker::Args),
     /// Answer the HTTP API, without a worker
     Serve(serve::Args),
+    /// Speak MCP over standard input and output, for the program that starts this: workflows as tools, and tools for runs
+    Mcp(mcp::Args),
     /// Put .wasm files into service
     Deploy(deploy::Args),
     /// Look at deployments and steer them: activate one, roll it out by and by, retire it

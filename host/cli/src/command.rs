@@ -11,6 +11,7 @@ pub(crate) mod event;
 pub(crate) mod going_back;
 pub(crate) mod help;
 pub(crate) mod man;
+pub(crate) mod mcp;
 pub(crate) mod migrate;
 pub(crate) mod project;
 pub(crate) mod proof;
@@ -56,6 +57,7 @@ pub(crate) async fn run(arguments: Arguments, ui: &Ui) -> Result<ExitCode> {
         Command::Build(args) => project::build(args, ui).await,
         Command::Dev(args) => dev::run(*args, global, ui).await,
         Command::Serve(args) => serve::run(args, global, ui).await,
+        Command::Mcp(args) => mcp::run(args, global).await,
         Command::Worker(args) => worker::run(args, global, ui).await,
         Command::Deploy(args) => deploy::run(args, global, ui).await,
         Command::Deployments(command) => deployments::run(command, global, ui).await,
@@ -92,6 +94,7 @@ fn needs_database(command: &Command) -> Option<&'static str> {
     match command {
         Command::Worker(_) => Some("worker"),
         Command::Serve(_) => Some("serve"),
+        Command::Mcp(_) => Some("mcp"),
         Command::Dev(_) => Some("dev"),
         Command::Migrate => Some("migrate"),
         Command::Doctor(_) => Some("doctor"),

@@ -66,6 +66,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         &[
             "worker",
             "serve",
+            "mcp",
             "token",
             "audit",
             "queue",

@@ -40,6 +40,7 @@ use dacapo_client::Role;
 use crate::{App, Limits, Problem, guard, problem};
 
 pub use extract::Principal;
+pub(crate) use stream::permit;
 
 /// Where the API is.
 pub const PREFIX: &str = "/api/v1";

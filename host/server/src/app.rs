@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Gate, HasTls, guarded, secure, sign_in_routes};
 use crate::rate::Rate;
-use crate::{Caller, Code, Limits, Probe, Problem, Render, api, dashboard, health, metrics};
+use crate::{Caller, Code, Limits, Probe, Problem, Render, api, dashboard, health, mcp, metrics};
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -136,6 +136,7 @@ pub fn everything(app: App, gate: Gate) -> Router {
     Router::new()
         .route(&bare, any(api::nothing_at_all))
         .nest(api::PREFIX, api::routes(app.clone()))
+        .merge(mcp::routes(app.clone()))
         .merge(counted)
         .merge(dashboard::router(app))
         .merge(sign_in_routes(gate.clone()))

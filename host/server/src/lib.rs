@@ -6,6 +6,7 @@
 //! | `GET /health/ready` | 200 when it does its work, else 503 with the reason |
 //! | `GET /version` | name and version |
 //! | `/api/v1/…` | everything that the command can do: [`api`] |
+//! | `/mcp` | workflows as tools, and tools for runs, by MCP |
 //!
 //! All bodies are JSON. What "does its work" means is for the process to say: it hands in a [`Probe`]. This crate knows no worker and no wasm:
 //! who reads components is handed in, too ([`Code`]).
@@ -23,6 +24,7 @@ mod dashboard;
 mod guard;
 mod health;
 mod limits;
+mod mcp;
 mod metrics;
 mod problem;
 mod rate;
@@ -37,6 +39,7 @@ pub use axum::Router;
 pub use code::{Code, Component, Repair};
 pub use health::{Probe, Readiness, health};
 pub use limits::Limits;
+pub use mcp::{McpConfig, McpError, mcp_over_stdio};
 pub use metrics::{Render, metrics};
 pub use problem::Problem;
 pub use server::{Server, ServerError};

@@ -23,6 +23,8 @@ pub struct Limits {
     pub streams_max: u32,
     /// How often a stream without news says that it lives.
     pub stream_heartbeat: Duration,
+    /// How long the call of a workflow over MCP waits for the end of its run.
+    pub tool_wait_max: Duration,
 }
 
 impl Default for Limits {
@@ -37,6 +39,7 @@ impl Default for Limits {
             bulk_time_max: Duration::from_secs(600),
             streams_max: 256,
             stream_heartbeat: Duration::from_secs(15),
+            tool_wait_max: Duration::from_secs(60),
         }
     }
 }

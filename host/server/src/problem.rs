@@ -390,6 +390,11 @@ impl Problem {
         (&self.0.detail, self.0.hint.as_deref())
     }
 
+    /// The run that is in the way, or that it is about.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        self.0.run
+    }
+
     /// As JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::to_value(self.form()).unwrap_or_default()

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use dacapo_client::{ClientError, Role};
 
 use crate::access::Need;
-use crate::{Problem, api, dashboard};
+use crate::{Problem, api, dashboard, mcp};
 
 /// What a request takes, by its method and its path, as the router knows it and as it was asked for.
 pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
@@ -24,6 +24,10 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
     }
     if path == "/metrics" {
         return Need::Role(Role::Read, "getMetrics".to_owned());
+    }
+    // What a tool takes beyond this is looked at when it is called, and noted by the name of what it does.
+    if path == mcp::PATH {
+        return Need::Role(Role::Read, "callTool".to_owned());
     }
     let known = match path.starts_with(api::PREFIX) {
         true => api::operations()
@@ -70,6 +74,8 @@ mod tests {
             Some((Role::Read, "getRun".to_owned()))
         );
         assert_eq!(role(&Method::HEAD, run), role(&Method::GET, run));
+        let tools = role(&Method::POST, mcp::PATH);
+        assert_eq!(tools, Some((Role::Read, "callTool".to_owned())));
         for (method, path) in [
             (Method::PUT, "/api/v1/runs"),
             (Method::GET, "/api/v1/nothing"),

@@ -486,6 +486,7 @@ async fn the_reference_of_the_command_is_as_it_was_accepted() {
         &["dev"],
         &["worker"],
         &["serve"],
+        &["mcp"],
         &["deploy"],
         &["refs"],
         &["workflows"],

@@ -65,7 +65,7 @@ impl Site {
         (site, tokens)
     }
 
-    async fn token(&self, role: Role, scope: Scope, payloads: bool) -> String {
+    pub(crate) async fn token(&self, role: Role, scope: Scope, payloads: bool) -> String {
         let access = Access {
             role,
             scope,
@@ -123,7 +123,7 @@ impl Site {
         body
     }
 
-    async fn audit(&self) -> Vec<AuditEntry> {
+    pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
         let page = self.database.client.audit(&AuditFilter::default()).await;
         page.unwrap().items
     }

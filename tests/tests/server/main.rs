@@ -9,6 +9,7 @@ mod deployments;
 mod document;
 mod errors;
 mod limits;
+mod mcp;
 mod oidc;
 mod queues;
 mod remote;

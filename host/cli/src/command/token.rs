@@ -67,7 +67,7 @@ fn role(text: &str) -> std::result::Result<Role, String> {
         .map_err(|error: dacapo_client::RoleError| error.to_string())
 }
 
-fn pattern(text: &str) -> std::result::Result<WorkflowPattern, String> {
+pub(crate) fn pattern(text: &str) -> std::result::Result<WorkflowPattern, String> {
     text.parse()
         .map_err(|error: dacapo_client::PatternError| error.to_string())
 }

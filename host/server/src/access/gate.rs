@@ -16,7 +16,7 @@ use super::oidc::Oidc;
 use super::slow::Failures;
 use super::{AccessConfig, AccessError, Caller, cookies};
 use crate::api::Principal;
-use crate::{Problem, guard, routes};
+use crate::{Problem, guard, mcp, routes};
 
 /// How often it is looked whether whoever reads a stream may still get in.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -250,6 +250,45 @@ enum Knowledge {
     BadHost,
 }
 
+/// Notes what is asked for within a request that is none of the operations itself.
+#[derive(Clone)]
+pub(crate) struct Auditor {
+    gate: Gate,
+    address: IpAddr,
+}
+
+impl Auditor {
+    /// Notes what somebody did or wanted to do.
+    pub(crate) async fn note(
+        &self,
+        caller: &Caller,
+        action: &str,
+        target: Option<String>,
+        status: StatusCode,
+    ) {
+        let deed = Deed {
+            who: Some(caller.who.clone()),
+            via: caller.via,
+            role: Some(caller.access.role),
+            action: action.to_owned(),
+            target,
+            outcome: outcome(status),
+            status: status.as_u16(),
+            address: Some(self.address.to_string()),
+        };
+        self.gate.note(deed).await;
+    }
+}
+
+/// What became of what was answered with this status.
+fn outcome(status: StatusCode) -> DeedOutcome {
+    match status {
+        status if status.is_server_error() => DeedOutcome::Failed,
+        status if status.is_client_error() => DeedOutcome::Refused,
+        _ => DeedOutcome::Done,
+    }
+}
+
 /// What an operation takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -276,7 +315,8 @@ pub(crate) async fn guarded(
     };
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
-    let is_page = !path.starts_with("/api/");
+    let is_tools = path == mcp::PATH;
+    let is_page = !path.starts_with("/api/") && !is_tools;
     let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
     let (address, secure) = (gate.address(&request), gate.is_secure(&request));
@@ -319,17 +359,18 @@ pub(crate) async fn guarded(
                 extensions.insert(Principal(caller.who.clone()));
             }
             extensions.insert(caller);
+            if is_tools {
+                let gate = gate.clone();
+                extensions.insert(Auditor { gate, address });
+            }
             let response = next.run(request).await;
-            if changes {
+            // Most calls of tools only look; those that do not are noted one by one.
+            if changes && !is_tools {
                 if deed.target.is_none() {
                     deed.target = made(&response);
                 }
                 deed.status = response.status().as_u16();
-                deed.outcome = match response.status() {
-                    status if status.is_server_error() => DeedOutcome::Failed,
-                    status if status.is_client_error() => DeedOutcome::Refused,
-                    _ => DeedOutcome::Done,
-                };
+                deed.outcome = outcome(response.status());
                 gate.note(deed).await;
             }
             return watched(gate, shown, response);
