@@ -40,7 +40,7 @@ pub trait Code: Send + Sync {
     /// Reads a component: its bytes, or those of a core module that carries component type information.
     ///
     /// # Errors
-    /// [`Code::bad_component`] if they are none.
+    /// The code `bad-component` if they are none.
     async fn describe(&self, bytes: Vec<u8>) -> Result<Component, Problem>;
 
     /// Plays failed and blocked runs over mended code, and lets them go on.

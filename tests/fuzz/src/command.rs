@@ -15,7 +15,9 @@ const REFERENCE: &str = include_str!(
 );
 
 /// Those that work until they are told to stop, or make files.
-const ENDLESS: &[&str] = &["dev", "worker", "bench", "new", "build", "watch", "logs"];
+const ENDLESS: &[&str] = &[
+    "dev", "worker", "serve", "mcp", "bench", "new", "build", "watch", "logs",
+];
 
 /// How long a command may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
