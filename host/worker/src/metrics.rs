@@ -13,7 +13,7 @@ use dacapo_sandbox::RecordWrite;
 use dacapo_store::{Claimed, End};
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
-/// The label of workflows that came after the first [`WORKFLOWS_MAX`].
+/// The label of workflows that came after the first 200.
 pub const OTHERS: &str = "(others)";
 
 /// How many workflows one process tells apart.

@@ -66,7 +66,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "lost-flush-counts-as-unwritten",
         about: "a flush whose answer was lost is written again, whatever became of it",
-        first: Some(1),
+        first: None,
         of: Of::Statements,
         text: "as \"written!\"",
         by: "and false as \"written!\"",
@@ -98,7 +98,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "lost-claim-is-kept",
         about: "runs that were claimed by a statement whose answer was lost are not handed back",
-        first: Some(1),
+        first: None,
         of: Of::Statements,
         text: "array(select run_id from mine) as \"held!\"",
         by: "array(select run_id from mine where false) as \"held!\"",
