@@ -23,6 +23,7 @@ use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
 use crate::lines::Lines;
+use crate::metrics::Counted;
 use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
 use crate::scheduler::Agenda;
 use crate::session::Session;
@@ -205,6 +206,7 @@ struct Playing {
     queue: Option<i32>,
     namespace: String,
     workflow: String,
+    _counted: Counted,
 }
 
 impl Coordinator {
@@ -421,7 +423,6 @@ impl Coordinator {
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
             if let Some(played) = self.playing.remove(&run) {
-                self.incarnation.metrics.playing.decrement(1);
                 if let Some(queue) = played.queue {
                     // It has made room for another one.
                     self.lines.look_at(queue);
@@ -721,9 +722,9 @@ impl Coordinator {
             queue: claimed.queue,
             namespace: claimed.namespace.clone(),
             workflow: claimed.workflow.clone(),
+            _counted: self.incarnation.metrics.plays(),
         };
         self.playing.insert(run, playing);
-        self.incarnation.metrics.playing.increment(1);
         let stage = Arc::clone(&self.stage);
         let incarnation = Arc::clone(&self.incarnation);
         let inbox = Arc::clone(&self.inbox);

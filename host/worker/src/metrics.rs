@@ -206,7 +206,7 @@ pub(crate) struct Metrics {
     pub(crate) lease_losses: Counter,
     pub(crate) taken_over: Counter,
     pub(crate) database_errors: Counter,
-    pub(crate) playing: Gauge,
+    playing: Gauge,
     workflows: Mutex<HashMap<String, Arc<OfWorkflow>>>,
 }
 
@@ -290,6 +290,12 @@ impl Metrics {
         of
     }
 
+    /// One more run is played, until what is answered is dropped.
+    pub(crate) fn plays(&self) -> Counted {
+        self.playing.increment(1);
+        Counted(self.playing.clone())
+    }
+
     /// A run was claimed.
     pub(crate) fn claimed(&self, claimed: &Claimed) {
         let of = self.of(&claimed.workflow);
@@ -353,6 +359,15 @@ impl Metrics {
             }
             Ended::Blocked(code) => counter!(RUNS_BLOCKED, "code" => code.clone()).increment(1),
         }
+    }
+}
+
+/// A run that counts as played. However the worker's life ends, it does not count for longer.
+pub(crate) struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 
