@@ -58,8 +58,9 @@ impl Client {
     /// How much waits for workers, and how these stand. Not of one namespace: workers serve all of them.
     ///
     /// # Errors
-    /// The database did not answer.
+    /// The database did not answer, or the client is limited to a scope.
     pub async fn backlog(&self) -> Result<Backlog, ClientError> {
+        self.check_whole("how much waits in all namespaces")?;
         let store = self.store();
         let queues = dacapo_store::queue_depths(store, None, COUNTED_MAX).await?;
         let fleet = dacapo_store::fleet(store, COUNTED_MAX).await?;

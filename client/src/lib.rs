@@ -84,7 +84,7 @@ pub use logs::{LogLevel, LogLevelError, LogTail};
 pub use options::{Debounce, Singleton, StartOptions};
 pub use queues::{PausedWorkflow, Queue, Standstill};
 pub use reference::{DecodeError, WorkflowRef};
-pub use remote::{Carried, RemoteAnswer, RemoteProblem, RemoteRequest, Transport};
+pub use remote::{Carried, REMOTE_CODES, RemoteAnswer, RemoteProblem, RemoteRequest, Transport};
 pub use requests::By;
 pub use run::{
     Deployment, FailedAttempt, Intervention, Progress, Run, RunProgress, RunSummary, Step,

@@ -1096,8 +1096,8 @@ fn problem(answer: &RemoteAnswer) -> ClientError {
     }
 }
 
-/// Codes that servers answer.
-const CODES: &[&str] = &[
+/// Codes that servers answer; any other one is `other` for this version.
+pub const REMOTE_CODES: &[&str] = &[
     "already-so",
     "ambiguous-workflow",
     "bad-argument",
@@ -1119,12 +1119,16 @@ const CODES: &[&str] = &[
     "deployment-not-found",
     "deployment-retired",
     "forbidden",
+    "internal",
     "key-conflict",
+    "method-not-allowed",
     "not-found",
     "not-here",
     "not-importable",
+    "no-randomness",
     "not-open",
     "nothing-failed",
+    "out-of-scope",
     "queue-in-use",
     "queue-not-found",
     "rate-limited",
@@ -1139,15 +1143,19 @@ const CODES: &[&str] = &[
     "singleton-taken",
     "step-not-found",
     "timed-out",
+    "token-exists",
+    "token-not-found",
     "too-large",
     "too-many-streams",
-    "unauthorized",
+    "unauthenticated",
     "unavailable",
     "unknown-workflow",
+    "unsupported-media-type",
+    "withheld",
 ];
 
 fn known(code: &str) -> &'static str {
-    CODES
+    REMOTE_CODES
         .iter()
         .copied()
         .find(|known| *known == code)

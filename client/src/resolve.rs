@@ -90,7 +90,10 @@ impl Client {
     /// The same, with what is being rolled out.
     pub(crate) async fn resolve_all(&self, name: &str) -> Result<Arc<Resolution>, ClientError> {
         let key = (Arc::clone(&self.namespace), name.to_owned());
+        // What is unique within a scope need not be so for others, nor the other way round.
+        let is_limited = self.limits_of_scope().is_some();
         if let Some(answer) = self.shared.resolved.answers().get(&key)
+            && (!is_limited || answer.workflow.name() == name)
             && answer
                 .believed_until
                 .is_none_or(|until| Instant::now() < until)
@@ -99,6 +102,9 @@ impl Client {
         }
         let workflow = Arc::new(self.look_up(name).await?);
         let is_full = workflow.name() == name;
+        if is_limited && !is_full {
+            return Ok(workflow);
+        }
         let answer = Answer {
             workflow: Arc::clone(&workflow),
             believed_until: (!is_full).then(|| Instant::now() + SHORT_NAME_BELIEVED),

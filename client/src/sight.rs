@@ -14,6 +14,7 @@ use dacapo_store::{InterventionRow, RunRow, StepRow};
 
 use crate::retry::retried;
 use crate::run::{Run, RunSummary, StepOutcome};
+use crate::start::shortened;
 use crate::{Client, ClientError, Schedule};
 
 /// Deployments whose secrets are kept in mind, at most.
@@ -96,6 +97,14 @@ impl Client {
     /// The scope, if it leaves anything out.
     pub(crate) fn limits_of_scope(&self) -> Option<&Scope> {
         self.scope().filter(|scope| !scope.is_whole())
+    }
+
+    /// Refuses who is limited to a scope: for whoever shows what concerns everything.
+    ///
+    /// # Errors
+    /// [`ClientError::OutOfScope`].
+    pub fn check_sees_all(&self) -> Result<(), ClientError> {
+        self.check_whole("what concerns all runs")
     }
 
     /// Refuses what concerns more than the scope.
@@ -206,6 +215,38 @@ impl Client {
         Ok(secrets_in(&all, deployment, workflow))
     }
 
+    /// The error of a start whose key belongs to another run. What that was started with is shown to whoever may see all that the workflow's runs
+    /// are started with: its labels are not known here.
+    pub(crate) async fn key_conflict(
+        &self,
+        (deployment, workflow): (DeploymentId, &str),
+        key: &str,
+        run: RunId,
+        existing: &str,
+        given: &str,
+    ) -> Result<ClientError, ClientError> {
+        let secrets = self.secrets_of(deployment, workflow).await?;
+        let by_label = self.scope().is_some_and(|scope| !scope.labels.is_empty());
+        let existing = match by_label || self.payloads() == Payloads::Hidden {
+            true => WITHHELD.to_owned(),
+            false => shortened(
+                secrets
+                    .input(Payload::from_trusted(existing.to_owned()))
+                    .as_str(),
+            ),
+        };
+        Ok(ClientError::KeyConflict {
+            key: key.to_owned(),
+            run,
+            existing,
+            given: shortened(
+                secrets
+                    .input(Payload::from_trusted(given.to_owned()))
+                    .as_str(),
+            ),
+        })
+    }
+
     async fn secrets_on(
         &self,
         deployments: &[DeploymentId],
@@ -252,6 +293,12 @@ impl Client {
             let secrets = Arc::new(secrets);
             known.insert(deployment, Arc::clone(&secrets));
             found.insert(deployment, secrets);
+        }
+        // One that is not there any more may have called anything secret.
+        for deployment in missing {
+            found
+                .entry(deployment)
+                .or_insert_with(|| Arc::new(OfDeployment::Unknown));
         }
         Ok(found)
     }

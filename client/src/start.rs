@@ -240,14 +240,9 @@ impl Client {
                     None => true,
                     Some(_) if is_same_input(&active.workflow, &input, payload.as_str()) => false,
                     Some(key) => {
-                        let existing = Payload::from_trusted(input);
-                        let secrets = self.secrets_of(active.deployment, workflow).await?;
-                        return Err(ClientError::KeyConflict {
-                            key: key.clone(),
-                            run: id,
-                            existing: shortened(secrets.input(existing).as_str()),
-                            given: shortened(secrets.input((*payload).clone()).as_str()),
-                        });
+                        let of = (active.deployment, workflow);
+                        let conflict = self.key_conflict(of, key, id, &input, payload.as_str());
+                        return Err(conflict.await?);
                     }
                 },
             };
@@ -408,7 +403,7 @@ fn is_same_value(ty: &Type, existing: &str, given: &str) -> bool {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(INPUT_SHOWN_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -783,11 +783,11 @@ pub async fn find_flush(
     .await?;
     // Asked last: a fence that is open now was so before. Runs that were taken over since it was renewed are gone, too, and their rows may be
     // those of others.
-    let is_open: bool = sqlx::query_scalar(
-        "select exists (select from dacapo.fence where worker_id = $1 and connection = $2 and open)",
+    let is_open = sqlx::query_scalar!(
+        r#"select exists (select from dacapo.fence where worker_id = $1 and connection = $2 and open) as "open!""#,
+        worker.0,
+        fence,
     )
-    .bind(worker.0)
-    .bind(fence)
     .fetch_one(&mut connection.0)
     .await?;
     if !is_open {

@@ -1,11 +1,10 @@
 //! Starting many runs at once: all of them, or none.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use dacapo_store::{StartResult, StartRun};
 
-use super::{bad_input, encode, is_same_input, shortened, unknown_queue};
+use super::{bad_input, encode, is_same_input, unknown_queue};
 use crate::reference::{WorkflowRef, decode};
 use crate::retry::retried;
 use crate::run::Deployment;
@@ -129,25 +128,14 @@ impl Client {
                 }
             }
 
-            let mut secrets = HashMap::new();
-            for index in 0..starts.len() {
-                let deployment = target(index).deployment;
-                if let Entry::Vacant(vacant) = secrets.entry(deployment) {
-                    vacant.insert(self.secrets_of(deployment, full_name).await?);
-                }
-            }
-            let conflict = |index: usize, existing: &str| {
-                let secrets = &secrets[&target(index).deployment];
-                let shown = |text: &str| {
-                    let payload = Payload::from_trusted(text.to_owned());
-                    shortened(secrets.input(payload).as_str())
-                };
-                ClientError::KeyConflict {
-                    key: starts[index].1.key.clone().unwrap_or_default(),
-                    run: ids[index],
-                    existing: shown(existing),
-                    given: shown(payloads[index].as_str()),
-                }
+            let conflict = async |index: usize, existing: &str| {
+                let of = (target(index).deployment, full_name);
+                let key = starts[index].1.key.as_deref().unwrap_or_default();
+                let given = payloads[index].as_str();
+                let conflict = self.key_conflict(of, key, ids[index], existing, given);
+                conflict
+                    .await
+                    .map_or_else(|error| error, |conflict| conflict.in_many(index))
             };
             // Two starts with one key are one run, as they would be one after the other.
             let mut first_of: HashMap<RunId, usize> = HashMap::with_capacity(ids.len());
@@ -161,7 +149,7 @@ impl Client {
                     payloads[first].as_str(),
                     payloads[index].as_str(),
                 ) {
-                    return Err(conflict(index, payloads[first].as_str()).in_many(index));
+                    return Err(conflict(index, payloads[first].as_str()).await);
                 }
             }
             // Always in the same order, so that two calls with the same keys wait for each other instead of deadlocking.
@@ -196,7 +184,7 @@ impl Client {
                 }
                 Written::Conflict(place, existing) => {
                     let index = order[place];
-                    return Err(conflict(index, &existing).in_many(index));
+                    return Err(conflict(index, &existing).await);
                 }
             };
 

@@ -11,11 +11,18 @@ type State = "pending" | "following" | "fulfilled" | "rejected";
 
 const reactions: Reaction[] = [];
 
+/** With so many promises in {@link lost} those are forgotten that were awaited since. */
+const LOST_MAX = 1_024;
+let lostMax = LOST_MAX;
+
 /** Promises that were rejected while nothing was there to react. */
 let lost: { readonly isAwaited: boolean; readonly step: string | undefined; readonly value: unknown }[] = [];
 
-/** The step whose body is running. */
+/** The step whose attempt is open: nothing else durable may be called until it is over. */
 export const playing: { step: string | undefined } = { step: undefined };
+
+/** The step whose code is running: its body, and what reacts to promises that were made there. Other code goes on while an attempt is open. */
+export const within: { step: string | undefined } = { step: undefined };
 
 /** A promise was rejected, and nothing ever awaited it. */
 export class Unhandled extends Error {
@@ -35,7 +42,7 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
   /** Whether something reacts to it. */
   isAwaited = false;
   /** The step in whose body it was made. */
-  readonly step = playing.step;
+  readonly step = within.step;
 
   /** Without an executor it is settled by {@link follow} and {@link end}, once: that takes no functions of its own. */
   constructor(executor?: (resolve: (value: T | PromiseLike<T>) => void, reject: (reason?: unknown) => void) => void) {
@@ -96,6 +103,11 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
     this.value = value;
     if (state === "rejected" && !this.isAwaited) {
       lost.push(this);
+      // Most are awaited right after: a long run must not keep them all.
+      if (lost.length >= lostMax) {
+        lost = lost.filter((one) => !one.isAwaited);
+        lostMax = Math.max(LOST_MAX, 2 * lost.length);
+      }
     }
     reactions.push(...this.waiting);
     this.waiting = [];
@@ -107,7 +119,10 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
   ): WorkflowPromise<A | B> {
     this.isAwaited = true;
     const next = new WorkflowPromise<A | B>();
+    const step = within.step;
     const react = () => {
+      const before = within.step;
+      within.step = step;
       const isFulfilled = this.state === "fulfilled";
       const handler = (isFulfilled ? onFulfilled : onRejected) as ((value: unknown) => A) | null | undefined;
       try {
@@ -118,6 +133,8 @@ export class WorkflowPromise<T> implements PromiseLike<T> {
         }
       } catch (error) {
         next.end("rejected", error);
+      } finally {
+        within.step = before;
       }
     };
     if (this.isSettled()) {

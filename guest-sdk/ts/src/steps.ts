@@ -4,7 +4,7 @@ import * as witModule from "dacapo:workflow/steps@0.1.0";
 import { none, offered, u64 } from "./engine";
 import { Failure, Fatal, Retry, durable, fromWit, toWit } from "./failure";
 import { encode } from "./json";
-import { playing } from "./promise";
+import { playing, within } from "./promise";
 
 const context = offered(contextModule);
 const wit = offered(witModule);
@@ -34,39 +34,38 @@ export interface Attempt {
 }
 
 /** Asks the host for what a body reads, and for no more: most bodies read neither, and a call takes as long as much else in a step. */
-class OpenAttempt implements Attempt {
-  private handle: { number(): number } | undefined;
-  private asked: { number?: number; idempotencyKey?: string } = {};
-
-  constructor(handle: { number(): number }) {
-    this.handle = handle;
-  }
-
-  get number(): number {
-    return (this.asked.number ??= this.open("number").number());
-  }
-
-  get idempotencyKey(): string {
-    if (this.asked.idempotencyKey === undefined) {
-      this.open("idempotencyKey");
-      this.asked.idempotencyKey = context.idempotencyKey() ?? "";
+function openAttempt(handle: { number(): number }): { attempt: Attempt; close(): void } {
+  let isOpen = true;
+  let number: number | undefined;
+  let key: string | undefined;
+  const need = (what: string) => {
+    if (!isOpen) {
+      const message = `the attempt's ${what} was read after its step had ended: read it in the step's body`;
+      throw new Failure(message, { code: "misuse", retryable: false });
     }
-    return this.asked.idempotencyKey;
-  }
-
-  close(): void {
-    this.handle = undefined;
-  }
-
-  private open(what: string): { number(): number } {
-    if (this.handle === undefined) {
-      throw new Failure(`the attempt's ${what} was read after its step had ended: read it in the step's body`, {
-        code: "misuse",
-        retryable: false,
-      });
-    }
-    return this.handle;
-  }
+  };
+  const attempt = {
+    get number() {
+      if (number === undefined) {
+        need("number");
+        number = handle.number();
+      }
+      return number;
+    },
+    get idempotencyKey() {
+      if (key === undefined) {
+        need("idempotencyKey");
+        key = context.idempotencyKey() ?? "";
+      }
+      return key;
+    },
+  };
+  return {
+    attempt,
+    close: () => {
+      isOpen = false;
+    },
+  };
 }
 
 type Body<T> = (attempt: Attempt) => T | PromiseLike<T>;
@@ -96,15 +95,20 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
     return read(name, state.val.val, options.parse);
   }
   const attempt = state.val;
-  const open = new OpenAttempt(attempt);
+  const open = openAttempt(attempt);
   playing.step = name;
   let outcome: { tag: "ok"; val: string } | { tag: "err"; val: ReturnType<typeof toWit> };
   try {
-    const value = await body(open);
+    const value = await called(name, () => body(open.attempt));
     outcome = { tag: "ok", val: encode(value, `the outcome of step "${name}"`) };
-  } catch (error) {
-    if (error instanceof Retry && error.afterMs !== undefined) {
-      attempt.retryAfter(u64(wholeMs(error.afterMs)));
+  } catch (thrown) {
+    let error: unknown = thrown;
+    try {
+      if (error instanceof Retry && error.afterMs !== undefined) {
+        attempt.retryAfter(u64(wholeMs(error.afterMs)));
+      }
+    } catch (problem) {
+      error = problem;
     }
     outcome = { tag: "err", val: failureOf(error, `step "${name}"`) };
   }
@@ -112,6 +116,17 @@ export async function step<T>(name: string, first: StepOptions<T> | Body<T>, sec
   open.close();
   const recorded = durable(() => wit.stepEnd(attempt, outcome));
   return read(name, recorded, options.parse);
+}
+
+/** Calls a step's body: what it makes is the step's. */
+function called<T>(step: string, body: () => T): T {
+  const before = within.step;
+  within.step = step;
+  try {
+    return body();
+  } finally {
+    within.step = before;
+  }
 }
 
 /** Nothing durable may be called while a step's body runs: two steps at once need branches. */

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use dacapo_client::{Backlog, Client};
 use metrics::{Unit, gauge};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+use crate::{Caller, Problem};
 
 /// Writes down all that the process counts, in Prometheus' text format.
 pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
@@ -21,6 +23,9 @@ pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// What is counted here is worth having also while the database does not answer.
 const SAMPLE_MAX: Duration = Duration::from_secs(3);
+
+/// Where it is.
+pub(crate) const PATH: &str = "/metrics";
 
 const DEPTH: &str = "dacapo_queue_depth";
 const OLDEST: &str = "dacapo_queue_oldest_age_seconds";
@@ -72,11 +77,17 @@ pub fn metrics(render: Render, client: Client) -> Router {
         last: Mutex::new(None),
     };
     Router::new()
-        .route("/metrics", get(scraped))
+        .route(PATH, get(scraped))
         .with_state(Arc::new(scrape))
 }
 
-async fn scraped(State(scrape): State<Arc<Scrape>>) -> Response {
+/// A worker asks nobody who they are; behind a gate there is a caller, who must see everything that is counted here.
+async fn scraped(State(scrape): State<Arc<Scrape>>, caller: Option<Extension<Caller>>) -> Response {
+    if let Some(Extension(caller)) = caller
+        && let Err(error) = caller.client().check_sees_all()
+    {
+        return Problem::from(error).into_response();
+    }
     scrape.sample().await;
     let format = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (format, (scrape.render)()).into_response()

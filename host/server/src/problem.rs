@@ -507,6 +507,13 @@ mod tests {
     }
 
     #[test]
+    fn clients_of_a_server_know_all_its_codes() {
+        for (code, ..) in CODES {
+            assert!(dacapo_client::REMOTE_CODES.contains(code), "{code}");
+        }
+    }
+
+    #[test]
     fn a_problem_says_what_to_do_and_when_to_come_back() {
         let problem = Problem::new("unavailable", "no connection").hint("wait");
         let json = problem.json();

@@ -22,7 +22,7 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
     if path == "/sign-in" || path.starts_with("/sign-in/") || path == "/sign-out" {
         return Need::Nothing;
     }
-    if path == "/metrics" {
+    if path == crate::metrics::PATH {
         return Need::Role(Role::Read, "getMetrics".to_owned());
     }
     // What a tool takes beyond this is looked at when it is called, and noted by the name of what it does.

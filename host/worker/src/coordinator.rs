@@ -683,7 +683,6 @@ impl Coordinator {
             self.lines.look_at(queue);
         }
         for one in claimed.leased {
-            metrics.claimed(&one);
             self.incarnation
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
@@ -715,6 +714,7 @@ impl Coordinator {
             self.again.insert(claimed.run);
             return;
         }
+        self.incarnation.metrics.claimed(&claimed);
         let session = Arc::new(Session::new(&mut claimed, Arc::clone(&self.incarnation)));
         let run = claimed.run;
         let playing = Playing {

@@ -328,7 +328,10 @@ impl Metrics {
         else {
             return;
         };
-        if let Some(received_at) = received_at {
+        // That a child has ended is told by an event, too.
+        if let Some(received_at) = received_at
+            && write.recorded.kind != Kind::Child
+        {
             of.events.increment(1);
             let since = received_at.max(write.recorded.started_at);
             self.event_lag.record(between(since, *finished_at));

@@ -258,16 +258,13 @@ impl Session {
     /// Hands over what has gathered, after what is under way, and waits until it is durable.
     async fn hand_over(&self, end: Option<End>) -> Written {
         let ended = end.as_ref().map(Ended::from);
-        // Copied only for who wants to see it.
-        let traced = self
-            .trace
-            .as_ref()
-            .and_then(|trace| Some((trace, end.clone()?)));
+        let traced = self.trace.as_ref().zip(end.as_ref());
+        let traced = traced.and_then(|(trace, end)| Some((trace, trace.end(end)?)));
         let written = self.hand_over_in_turn(end).await;
         if let (Some(ended), Written::Yes { gone: true }) = (&ended, &written) {
             self.incarnation.metrics.ended(&self.counted, ended);
-            if let Some((trace, end)) = traced {
-                trace.ended(&end, self.incarnation.clock.now());
+            if let Some((trace, span)) = traced {
+                trace.ended(span, self.incarnation.clock.now());
             }
         }
         written
@@ -389,10 +386,14 @@ impl Journal for Session {
                 }
                 state.appended += 1;
                 let received_at = write.takes_event.and_then(|seq| state.taken.remove(&seq));
-                let metrics = &self.incarnation.metrics;
-                metrics.recorded(&self.counted, &write, received_at);
-                if let Some(trace) = &self.trace {
-                    trace.recorded(&write);
+                // What will never be written is for somebody else to count.
+                let is_written = state.stop.is_none() && state.refused.is_none();
+                if is_written && !self.incarnation.is_over() {
+                    let metrics = &self.incarnation.metrics;
+                    metrics.recorded(&self.counted, &write, received_at);
+                    if let Some(trace) = &self.trace {
+                        trace.recorded(&write);
+                    }
                 }
                 state.is_parent |= write.starts_child.is_some();
                 if let (Some(trace), Some(child)) = (&self.trace, &mut write.starts_child) {

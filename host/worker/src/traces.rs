@@ -112,6 +112,7 @@ pub(crate) struct RunTrace {
     /// Where spans go; none: this worker only hands the context on.
     sink: Option<Arc<dyn Traces>>,
     run: RunId,
+    retries: u16,
     workflow: String,
     began: Timestamp,
     /// Where its starter stands.
@@ -139,6 +140,7 @@ impl RunTrace {
         Some(Self {
             sink,
             run: claimed.run,
+            retries: claimed.retries,
             workflow: claimed.workflow.clone(),
             began: began(claimed),
             trace: parent.map_or_else(|| claimed.run.0.into_bytes(), |parent| parent.trace),
@@ -198,10 +200,16 @@ impl RunTrace {
     }
 
     fn span_of(&self, what: &str) -> [u8; 8] {
-        let hash = Sha256::new()
+        let mut hash = Sha256::new()
             .chain_update(self.run.0.as_bytes())
-            .chain_update(what)
-            .finalize();
+            .chain_update(what);
+        // A run that is retried ends once more, and tries steps again.
+        if self.retries > 0 {
+            hash = hash
+                .chain_update([0])
+                .chain_update(self.retries.to_be_bytes());
+        }
+        let hash = hash.finalize();
         let mut id = [0; 8];
         id.copy_from_slice(&hash[..8]);
         // No span may be nothing.
@@ -219,8 +227,6 @@ impl RunTrace {
         let Some(sink) = &self.sink else { return };
         let recorded = &write.recorded;
         let key = &recorded.key;
-        let step = self.span_of(key.as_str());
-        let kind = recorded.kind.as_str().to_owned();
         if let Some(failed) = &write.failed_attempt {
             self.attempts().remove(key);
             let failure = &failed.failure;
@@ -251,7 +257,7 @@ impl RunTrace {
         };
         sink.take(Span {
             trace: self.trace,
-            id: step,
+            id: self.span_of(key.as_str()),
             parent: Some(parent),
             name: key.as_str().to_owned(),
             began: recorded.started_at,
@@ -261,7 +267,7 @@ impl RunTrace {
                 ("dacapo.run.id", self.run.to_string()),
                 ("dacapo.workflow", self.workflow.clone()),
                 ("dacapo.step.key", key.as_str().to_owned()),
-                ("dacapo.step.kind", kind),
+                ("dacapo.step.kind", recorded.kind.as_str().to_owned()),
                 ("dacapo.step.outcome", outcome.code().to_owned()),
             ],
         });
@@ -285,29 +291,36 @@ impl RunTrace {
         }
     }
 
-    /// The run has ended.
-    pub(crate) fn ended(&self, end: &End, at: Timestamp) {
-        let Some(sink) = &self.sink else { return };
+    /// The span of a run that is about to end so; none: it does not end, or nobody wants to see it.
+    pub(crate) fn end(&self, end: &End) -> Option<Span> {
+        self.sink.as_ref()?;
         let (status, failure) = match end {
             End::Completed(_) => ("completed", None),
             End::Failed(failure) => ("failed", Some(failure)),
             End::Cancelled(failure) => ("cancelled", failure.as_ref()),
-            End::Suspended { .. } | End::Blocked(_) => return,
+            End::Suspended { .. } | End::Blocked(_) => return None,
         };
-        sink.take(Span {
+        Some(Span {
             trace: self.trace,
             id: self.span_of(""),
             parent: self.parent.map(|parent| parent.span),
             name: self.workflow.clone(),
             began: self.began,
-            ended: at,
+            ended: self.began,
             failure: failure.map(|failure| (failure.code.clone(), failure.message.clone())),
             attributes: vec![
                 ("dacapo.run.id", self.run.to_string()),
                 ("dacapo.workflow", self.workflow.clone()),
                 ("dacapo.run.status", status.to_owned()),
             ],
-        });
+        })
+    }
+
+    /// The run has ended as its span says, at this time.
+    pub(crate) fn ended(&self, span: Span, at: Timestamp) {
+        if let Some(sink) = &self.sink {
+            sink.take(Span { ended: at, ..span });
+        }
     }
 }
 

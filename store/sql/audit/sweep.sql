@@ -10,7 +10,14 @@ with old as (
 ),
 over as (
     delete from dacapo.session
-    where expires_at < clock_timestamp()
+    where hash = any (array(
+        select hash
+        from dacapo.session
+        where expires_at < clock_timestamp()
+        order by expires_at
+        limit $2
+        for update skip locked
+    ))
 ),
 gone as (
     delete from dacapo.audit

@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use dacapo_client::{
-    Access, AuditEntry, AuditFilter, Manifest, Role, RunId, Scope, StartOptions, Status,
+    Access, AuditEntry, AuditFilter, Manifest, Payloads, Role, RunId, Scope, StartOptions, Status,
 };
 use dacapo_server::{
     AccessConfig, AccessError, App, Gate, Limits, OidcConfig, Readiness, api, everything,
@@ -48,7 +48,8 @@ impl Site {
             ..Limits::default()
         };
         let probe = Arc::new(|| Readiness::Ready);
-        let app = App::new(client, probe, limits, CancellationToken::new());
+        let app = App::new(client, probe, limits, CancellationToken::new())
+            .with_metrics(Arc::new(String::new));
         Self {
             routes: everything(app, gate),
             database,
@@ -483,6 +484,60 @@ async fn everything_read(site: &Site, token: &str, run: RunId) -> Vec<(String, S
         read.push((path, seen));
     }
     read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_for_everybody_is_shown_to_who_may_see_everything() {
+    let site = Site::new().await;
+    let whole = site.token(Role::Read, Scope::default(), true).await;
+    let limited = site.token(Role::Admin, team_a(), true).await;
+    let ask = async |request| site.ask(request).await.status();
+    let nobody = Request::get("/metrics").body(Body::empty()).unwrap();
+    assert_eq!(ask(nobody).await, StatusCode::UNAUTHORIZED);
+    let shown = |token: &str| with_token(&Method::GET, "/metrics", token);
+    assert_eq!(ask(shown("dcp_nothing")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(shown(&limited)).await, StatusCode::FORBIDDEN);
+    assert_eq!(ask(shown(&whole)).await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_run_does_not_tell_what_that_was_started_with_to_who_may_not_see_it() {
+    let (site, _) = with_payments(&[]).await;
+    let input = |order: u32| {
+        json!({
+            "orderId": order, "amountCents": 100, "currency": "eur", "items": [{ "sku": "hush", "price": 100 }],
+        })
+    };
+    let options = StartOptions {
+        labels: [("team".to_owned(), "b".to_owned())].into(),
+        ..StartOptions::keyed("taken")
+    };
+    let text = input(4711).to_string();
+    let first = site.database.client.start_by_name(PROCESS, &text, options);
+    first.await.unwrap();
+    let told = async |access: (Scope, Payloads)| {
+        let client = site.database.client.clone();
+        let client = client.within(access.0).showing(access.1);
+        let options = StartOptions {
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            ..StartOptions::keyed("taken")
+        };
+        let text = input(1).to_string();
+        let again = client.start_by_name(PROCESS, &text, options);
+        again.await.unwrap_err().to_string()
+    };
+    let all = (Scope::default(), Payloads::WithoutSecrets);
+    assert!(told(all).await.contains("4711"));
+    for limited in [
+        (team_a(), Payloads::WithoutSecrets),
+        (Scope::default(), Payloads::Hidden),
+    ] {
+        let told = told(limited).await;
+        assert!(
+            told.contains("another input") && !told.contains("4711"),
+            "{told}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

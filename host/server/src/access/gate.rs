@@ -316,7 +316,7 @@ pub(crate) async fn guarded(
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
     let is_tools = path == mcp::PATH;
-    let is_page = !path.starts_with("/api/") && !is_tools;
+    let is_page = !path.starts_with("/api/") && !is_tools && path != crate::metrics::PATH;
     let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
     let (address, secure) = (gate.address(&request), gate.is_secure(&request));
