@@ -323,6 +323,13 @@ pub struct Event {
     pub received_at: Timestamp,
 }
 
+impl Event {
+    /// Whether it tells that a child has ended: nobody can send an event of such a name.
+    pub fn is_of_child(&self) -> bool {
+        self.name.starts_with("child/")
+    }
+}
+
 /// A wish to give the run up until there is something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {

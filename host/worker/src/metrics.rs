@@ -328,10 +328,7 @@ impl Metrics {
         else {
             return;
         };
-        // That a child has ended is told by an event, too.
-        if let Some(received_at) = received_at
-            && write.recorded.kind != Kind::Child
-        {
+        if let Some(received_at) = received_at {
             of.events.increment(1);
             let since = received_at.max(write.recorded.started_at);
             self.event_lag.record(between(since, *finished_at));

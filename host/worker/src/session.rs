@@ -77,7 +77,7 @@ struct State {
     waiting: bool,
     /// Events that no wait has taken yet.
     inbox: Vec<InboxEvent>,
-    /// When those came that a wait has taken, and that is not recorded yet; by their numbers.
+    /// When those came that somebody has sent and a wait has taken, which is not recorded yet; by their numbers.
     taken: BTreeMap<u32, Timestamp>,
     /// The newest event that has been seen, taken or not.
     newest_event: u32,
@@ -532,13 +532,16 @@ impl Journal for Session {
                 && received_by.is_none_or(|limit| event.received_at <= limit)
         })?;
         let event = state.inbox.remove(place);
-        state.taken.insert(event.seq, event.received_at);
-        Some(Event {
+        let event = Event {
             seq: event.seq,
             name: event.name,
             payload: event.payload,
             received_at: event.received_at,
-        })
+        };
+        if !event.is_of_child() {
+            state.taken.insert(event.seq, event.received_at);
+        }
+        Some(event)
     }
 
     async fn find_workflow(
