@@ -370,6 +370,11 @@ async fn what_only_some_languages_do_wrong_is_said_in_their_words() {
             ],
         ),
         (
+            "rejects-beside-a-step",
+            "exception",
+            &["a promise that nothing awaits was rejected: TypeError: there is no such order"],
+        ),
+        (
             "level",
             "exception",
             &[r"TypeError: log: expected a level of trace, debug, info, warn, error, got loud"],

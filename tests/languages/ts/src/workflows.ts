@@ -90,6 +90,12 @@ export const mistakes = workflows<Mistakes>({
           throw new Fatal("no funds", { code: "declined", details: { missing: 5 } });
         });
         return;
+      case "rejects-beside-a-step":
+        // Made while the attempt is open, and by the workflow: a replay, which has no attempt, ends in the same way.
+        void step("beside", () => 1).then(() => {
+          throw new TypeError("there is no such order");
+        });
+        return;
       case "rejects-in-step":
         await step("careless", () => void deepLater());
         return;
