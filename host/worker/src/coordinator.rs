@@ -422,11 +422,11 @@ impl Coordinator {
         }
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
-            if let Some(played) = self.playing.remove(&run) {
-                if let Some(queue) = played.queue {
-                    // It has made room for another one.
-                    self.lines.look_at(queue);
-                }
+            if let Some(played) = self.playing.remove(&run)
+                && let Some(queue) = played.queue
+            {
+                // It has made room for another one.
+                self.lines.look_at(queue);
             }
             if self.again.remove(&run) {
                 // The former stay may have ended it meanwhile; then there is nothing to hand back.
