@@ -9,6 +9,7 @@ mod in_flight;
 mod inside;
 mod languages;
 mod primitives;
+mod program;
 mod proof;
 mod queue;
 mod reference;
@@ -16,6 +17,7 @@ mod report;
 mod rows;
 mod samples;
 mod server;
+mod viewers;
 mod worker;
 
 use std::path::PathBuf;
@@ -97,9 +99,11 @@ pub(crate) enum Row {
     Suspended,
     /// The same workflow in each language that has a kit
     Languages,
+    /// What twenty people who look at dashboard and API cost a worker that has all hands full
+    Viewers,
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     Row::Single,
     Row::Wal,
     Row::Flow,
@@ -113,6 +117,7 @@ const ROWS: [Row; 13] = [
     Row::Compile,
     Row::Suspended,
     Row::Languages,
+    Row::Viewers,
 ];
 
 /// All that the rows share.
@@ -308,6 +313,7 @@ impl Bench {
             Row::Compile => self.compile_row().await,
             Row::Suspended => self.suspended_row().await,
             Row::Languages => self.languages_row().await,
+            Row::Viewers => self.viewers_row().await,
         }
     }
 

@@ -1,27 +1,19 @@
 //! The worker under test: a process of its own, so that what it uses is its own.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use anyhow::Result;
+
+use super::program::Program;
 
 /// As many as the row with the most has in flight.
 const RUNS_MAX: &str = "1024";
 
-/// Lines of its talk that are kept, for when it ends by itself.
-const LINES_MAX: usize = 40;
-
 /// A `dacapo worker` process. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct WorkerProcess {
-    child: Child,
-    pid: u32,
-    said: Arc<Mutex<VecDeque<String>>>,
+    program: Program,
     compiled: Scratch,
 }
 
@@ -53,61 +45,24 @@ pub(super) struct Resident {
 impl WorkerProcess {
     /// Starts this very program as a worker.
     pub(super) fn spawn(url: &str) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
         let compiled = Scratch::new("compiled");
-        let mut child = Command::new(&program)
-            .args(["worker", "--no-migrate", "--runs-max", RUNS_MAX])
-            .env("DATABASE_URL", url)
-            .env("DACAPO_LOG", "warn")
-            .env("DACAPO_CACHE_DIR", &compiled.0)
-            .env_remove("DACAPO_FAILPOINT")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let pid = child.id().context("the worker ended at once")?;
-        let said = Arc::new(Mutex::new(VecDeque::new()));
-        if let Some(stderr) = child.stderr.take() {
-            let said = Arc::clone(&said);
-            // It ends with the process, whose end closes the pipe.
-            tokio::spawn(async move {
-                let mut lines = BufReader::new(stderr).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                    if said.len() == LINES_MAX {
-                        said.pop_front();
-                    }
-                    said.push_back(line);
-                }
-            });
-        }
-        Ok(Self {
-            child,
-            pid,
-            said,
-            compiled,
-        })
+        let program = Program::spawn(
+            "worker",
+            &["worker", "--no-migrate", "--runs-max", RUNS_MAX],
+            url,
+            &[("DACAPO_CACHE_DIR", compiled.0.as_os_str())],
+        )?;
+        Ok(Self { program, compiled })
     }
 
     /// Fails, with what it said last, if it has ended.
     pub(super) fn check(&mut self) -> Result<()> {
-        let Some(status) = self
-            .child
-            .try_wait()
-            .context("cannot look after the worker")?
-        else {
-            return Ok(());
-        };
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let said: Vec<&str> = said.iter().map(String::as_str).collect();
-        bail!("the worker ended ({status}): {}", said.join("\n"));
+        self.program.check()
     }
 
     /// Kills it and waits until it is gone.
-    pub(super) async fn kill(mut self) -> Result<()> {
-        self.child.kill().await.context("cannot stop the worker")
+    pub(super) async fn kill(self) -> Result<()> {
+        self.program.kill().await
     }
 
     /// Where it keeps compiled code.
@@ -117,7 +72,8 @@ impl WorkerProcess {
 
     /// Its memory; none where the system does not tell.
     pub(super) fn resident(&self) -> Option<Resident> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.program.pid())).ok()?;
         Some(Resident {
             now: kilobytes(&status, "VmRSS:")? * 1024.0,
             peak: kilobytes(&status, "VmHWM:")? * 1024.0,
@@ -126,7 +82,7 @@ impl WorkerProcess {
 
     /// Processor time that it has used; none where the system does not tell.
     pub(super) fn processor_time(&self) -> Option<Duration> {
-        processor_time(&self.pid.to_string())
+        processor_time(&self.program.pid().to_string())
     }
 }
 
