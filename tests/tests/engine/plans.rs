@@ -416,13 +416,13 @@ async fn rows_that_are_gone_but_visible_to_an_old_snapshot_are_not_walked_over()
         ("task_ready/claim.sql", "0, 64, '-infinity'".to_owned(), 600),
         (
             "worker/heartbeat.sql",
-            "5000, array[null, 1], array[now(), now()], now(), 3000".to_owned(),
-            1_000,
+            "5000, array[null, 1], array[now(), now()], now(), 3000, false".to_owned(),
+            400,
         ),
         // All that is gone once, in the order of the indexes.
         (
             "worker/heartbeat.sql",
-            "5000, array[null, 1], array['-infinity', '-infinity']::timestamptz[], null, 3000"
+            "5000, array[null, 1], array['-infinity', '-infinity']::timestamptz[], null, 3000, true"
                 .to_owned(),
             2_500,
         ),
