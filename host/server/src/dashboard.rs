@@ -36,7 +36,7 @@ use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dacapo_client::{Client, ClientError, Role, Run};
+use dacapo_client::{Client, ClientError, Role, Watched};
 use minijinja::context;
 
 use crate::access::Need;
@@ -61,7 +61,7 @@ pub(crate) struct Dashboard {
 /// What was looked up for live updates.
 struct Moments {
     lists: Kept<runs::Found>,
-    runs: Kept<Run>,
+    runs: Kept<Watched>,
     overviews: Kept<overview::Overview>,
 }
 
