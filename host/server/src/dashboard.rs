@@ -3,6 +3,7 @@
 //! [`guard`] stands before all of it, and is where a visitor gets a name. Each page is a file here and a template of the same name.
 
 mod assets;
+mod audit;
 mod deployments;
 mod error;
 mod fields;
@@ -140,6 +141,7 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Option<Need> {
         "/schedules/{name}/do/{action}" => does("schedule"),
         "/queues/{name}/do/{action}" => does("queue"),
         "/start/{*name}" => Some(Need::Role(Role::Operate, "startRun".to_owned())),
+        "/audit" if *method == Method::GET => Some(Need::Role(Role::Admin, "listAudit".to_owned())),
         path if *method == Method::GET => Some(Need::Role(Role::Read, path.to_owned())),
         _ => None,
     }
@@ -209,6 +211,7 @@ pub(crate) fn router(app: App) -> Router {
             get(queues::ask).post(queues::act),
         )
         .route("/workers", get(workers::list))
+        .route("/audit", get(audit::list))
         .route("/assets/{sum}/{name}", get(assets::serve))
         .fallback(error::nothing)
         .layer(from_fn(error::in_time))
