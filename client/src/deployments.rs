@@ -6,8 +6,8 @@ use dacapo_model::{
     Change, Descriptor, Manifest, Rollout, Timestamp, Workflow, compatibility, problems_of_caller,
 };
 use dacapo_store::{
-    Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
-    SteerOutcome, Steered,
+    Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, MovedRuns,
+    NewDeployment, SteerOutcome, Steered,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ const TRIES_MAX: u32 = 8;
 
 /// How often it is looked whether transactions are over that keep a deployment from being taken away.
 const OPEN_TRIES: u32 = 20;
+
+/// Runs on a deployment that are looked at, of each of its workflows, to tell which were moved there.
+pub const MOVED_ROWS: u32 = 2_000;
 
 /// The rest before each of these looks.
 const OPEN_REST: Duration = Duration::from_millis(100);
@@ -413,6 +416,30 @@ impl Client {
             .into_iter()
             .filter(|row| self.may_see_package(&row.package));
         Ok(seen.map(DeploymentInfo::from_row).collect())
+    }
+
+    /// Who moved runs to a deployment, and how many, the last first: of each of its workflows the [`MOVED_ROWS`] oldest runs on it are looked
+    /// at. Who is limited to some of these is told of none.
+    ///
+    /// # Errors
+    /// [`ClientError::DeploymentRefused`] if there is no such deployment.
+    pub async fn moved_to(
+        &self,
+        package: &str,
+        number: i32,
+    ) -> Result<Vec<MovedRuns>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to see which runs were moved"));
+        }
+        let content = self.content(package, number).await?;
+        let workflows = content.descriptor.workflows.into_iter();
+        let workflows: Vec<String> = workflows.map(|workflow| workflow.name).collect();
+        let names = workflows.iter().map(String::as_str);
+        if self.check_workflows(names).is_err() {
+            return Ok(Vec::new());
+        }
+        let store = self.store();
+        Ok(retried(|| dacapo_store::moved_to(store, content.id, &workflows, MOVED_ROWS)).await?)
     }
 
     /// A deployment with what is in it; without a number the active one.

@@ -109,6 +109,30 @@ async fn a_flush_finds_every_row_by_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_pages_ask_again_and_again_goes_by_indexes() {
+    let database = database().await;
+    let nobody = "'00000000-0000-0000-0000-000000000000'";
+    for (file, parameters, indexes) in [
+        (
+            "run/steps_since.sql",
+            format!("{nobody}, 5000, '{{}}', '{{}}'"),
+            ["step_pkey", "attempt_pkey"],
+        ),
+        (
+            "deployment/moved.sql",
+            "1, '{a:b/c.d}', 2000".to_owned(),
+            ["run_by_code", "intervention_pkey"],
+        ),
+    ] {
+        let plan = plan(&database, file, &parameters).await;
+        for index in indexes {
+            assert!(plan.contains(index), "{index} is not used:\n{plan}");
+        }
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn children_are_started_by_the_keys_of_their_parents() {
     let database = database().await;
     let arrays = ["'{}'"; 12].join(", ");
