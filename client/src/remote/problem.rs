@@ -22,6 +22,7 @@ impl ProblemForm {
             code: known(&self.code),
             detail: self.detail,
             hint: self.hint,
+            retry_after: None,
         })
     }
 }
@@ -47,6 +48,7 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
                 text.chars().take(200).collect::<String>()
             ),
             hint: Some("is it a server of dacapo?".to_owned()),
+            retry_after: answer.retry_after,
         });
     };
     if let ("run-not-found", Some(run)) = (form.code.as_str(), form.run) {
@@ -65,6 +67,7 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
             None => form.detail,
         },
         hint: form.hint,
+        retry_after: answer.retry_after,
     });
     match form.index {
         Some(index) => error.in_many(index),
@@ -146,6 +149,7 @@ mod tests {
     fn a_problem_of_the_server_is_an_error_with_its_code() {
         let answer = |body: &str| RemoteAnswer {
             status: 409,
+            retry_after: None,
             body: body.as_bytes().to_vec(),
         };
         let error = problem(&answer(
