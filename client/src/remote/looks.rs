@@ -1,10 +1,10 @@
 //! What is deployed, who works, and who did what.
 
 use super::{Remote, part, with_query};
+use crate::ClientError;
 use crate::access::{AuditFilter, AuditPage};
 use crate::workers::Worker;
 use crate::workflows::WorkflowInfo;
-use crate::ClientError;
 
 impl Remote {
     pub(crate) async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {

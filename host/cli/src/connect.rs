@@ -200,10 +200,7 @@ mod tests {
             }
         }
         let failed = store("mysql://app:hunter2@db.example.com/app").unwrap_err();
-        assert_eq!(
-            failed.message,
-            "not a database URL: it begins with mysql:"
-        );
+        assert_eq!(failed.message, "not a database URL: it begins with mysql:");
         let failed = store("hunter2").unwrap_err();
         assert_eq!(
             failed.message,

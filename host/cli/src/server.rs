@@ -51,10 +51,10 @@ impl Server {
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
-            return Err(Failed::usage(
-                "--server: expected a URL without a user and a password",
-            )
-            .hint("a server is shown a token: give it as DACAPO_TOKEN"));
+            return Err(
+                Failed::usage("--server: expected a URL without a user and a password")
+                    .hint("a server is shown a token: give it as DACAPO_TOKEN"),
+            );
         }
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);

@@ -528,7 +528,8 @@ pub(crate) struct Workflow {
     /// What its WIT says about it
     docs: Option<String>,
     /// It and its types as data, as in a descriptor; if that was asked for
-    definition: Option<Json>,
+    #[schema(required = false)]
+    definition: Json,
     /// Whether something in its payloads is kept from who asks; if `definition` was asked for
     has_secrets: Option<bool>,
 }
