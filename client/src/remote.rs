@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::Status;
+use dacapo_model::{RunId, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -84,6 +84,8 @@ pub struct RemoteProblem {
     pub detail: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The run that it is about, or that is in the way.
+    pub run: Option<RunId>,
     /// How long the server wants to be left alone, if it says so.
     pub retry_after: Option<Duration>,
 }
@@ -146,6 +148,7 @@ impl Remote {
                 code: "bad-answer",
                 detail: format!("the server's answer cannot be read: {error}"),
                 hint: Some("use a command of the server's version".to_owned()),
+                run: None,
                 retry_after: None,
             })
         })?;
@@ -283,7 +286,7 @@ pub(crate) fn needs_database(what: &str) -> ClientError {
 mod tests {
     use std::sync::Mutex;
 
-    use dacapo_model::{RunId, Scope, Status};
+    use dacapo_model::Scope;
 
     use super::*;
     use crate::{Client, Payloads};
