@@ -12,7 +12,6 @@ use dacapo_store::{
 use serde::{Deserialize, Serialize};
 
 use crate::going_back::check_who;
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::workflows::{EventInfo, ValueInfo};
 use crate::{Client, ClientError};
@@ -258,6 +257,10 @@ impl Client {
             breaking: Breaking::Allow,
             who: None,
         };
+        if let Some(remote) = self.remote() {
+            manifest.checked(descriptor)?;
+            return remote.deploy(&deploy).await;
+        }
         let outcome = self
             .put(&deploy, manifest.checked(descriptor)?, None)
             .await?;
@@ -341,6 +344,7 @@ impl Client {
         descriptor: &Descriptor,
         coming: &[&Descriptor],
     ) -> Result<(Option<i32>, Vec<Change>), ClientError> {
+        self.needs_no_server("to compare a component with what is deployed")?;
         let store = self.store();
         let package = &descriptor.package;
         let mut there =
@@ -451,9 +455,7 @@ impl Client {
         package: &str,
         number: Option<i32>,
     ) -> Result<DeploymentDetails, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to show a deployment"));
-        }
+        self.needs_no_server("to show a deployment")?;
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {

@@ -68,7 +68,10 @@ impl Client {
             payloads,
             scope: self.sight.scope.clone(),
         });
-        self
+        match payloads {
+            Payloads::Hidden => self.silenced(),
+            Payloads::WithoutSecrets | Payloads::Whole => self,
+        }
     }
 
     /// The same client, limited to runs of its namespace that are within a scope. Others are not there for it; whoever wants to change
@@ -79,7 +82,10 @@ impl Client {
             payloads: self.sight.payloads,
             scope: Some(scope),
         });
-        self
+        match self.limits_of_scope() {
+            Some(_) => self.silenced(),
+            None => self,
+        }
     }
 
     /// How the client shows payloads.
