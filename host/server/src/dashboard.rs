@@ -32,6 +32,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
+use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
@@ -159,6 +160,9 @@ pub(crate) fn refused(problem: &Problem) -> Response {
     };
     let mut response = Oops::refused(why).into_response();
     *response.status_mut() = problem.status();
+    if let Some(seconds) = problem.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
     response
 }
 

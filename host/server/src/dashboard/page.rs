@@ -65,6 +65,7 @@ pub(crate) fn page(visitor: &Visitor, name: &str, values: Value) -> Result<Html,
         signed_in => visitor.signed_in(),
         may_operate => visitor.may_operate(),
         sees_payloads => visitor.sees_payloads(),
+        sees_all => visitor.sees_all(),
         ..values
     };
     Ok(render(name, values)?)
