@@ -1,11 +1,10 @@
 //! Access: who asks, what they may, what they see, and what is kept of it.
 //!
-//! One layer stands before all routes but those of health. Where a request comes from has been found out before it, and whether that has sent too
-//! much ([`paced`](crate::guard::paced)), so that who shows tokens that are none costs the database no more than others do. It finds out who asks: by a token in the header `Authorization`, by the session
+//! One layer stands before all routes but those of health. It finds out who asks: by a token in the header `Authorization`, by the session
 //! of a browser, or, on a server that has no tokens and listens on loopback alone, by nothing, since whoever is on this machine may do
-//! everything. Then it looks up what the operation takes, in the same table that the OpenAPI document is made from, and hands the handlers
-//! a client that sees what its caller may see: scope and payloads are held there, in one place, and not by handlers. An operation that is
-//! in no table is for admins alone.
+//! everything. What comes too fast does not reach it ([`paced`](crate::guard::paced)), since it asks the database. Then it looks up what the
+//! operation takes, in the same table that the OpenAPI document is made from, and hands the handlers a client that sees what its caller may
+//! see: scope and payloads are held there, in one place, and not by handlers. An operation that is in no table is for admins alone.
 //!
 //! What changes something is noted in the audit before it is answered, also when it was refused.
 

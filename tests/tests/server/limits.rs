@@ -67,7 +67,8 @@ async fn too_fast(
 async fn all_that_an_address_asks_for_is_paced_before_the_database_is_asked_who_it_is() {
     let site = pacing(|config| config).await;
     let client = &site.database.client;
-    let made = client.create_token("gone", &Access::all(), None, "ann");
+    let access = Access::all();
+    let made = client.create_token("gone", &access, None, "ann");
     let made = made.await.unwrap();
     let never = made.secret.reveal();
     client.revoke_token("gone", "ann").await.unwrap();
