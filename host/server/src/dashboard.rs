@@ -32,7 +32,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::Method;
-use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
@@ -152,18 +151,8 @@ pub(crate) fn failed(error: ClientError) -> Response {
 }
 
 /// The page for whoever may not see another one.
-pub(crate) fn refused(problem: &Problem) -> Response {
-    let (why, hint) = problem.words();
-    let why = match hint {
-        Some(hint) => format!("{why}: {hint}"),
-        None => why.to_owned(),
-    };
-    let mut response = Oops::refused(why).into_response();
-    *response.status_mut() = problem.status();
-    if let Some(seconds) = problem.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    response
+pub(crate) fn refused(problem: Problem) -> Response {
+    Oops::Problem(problem).into_response()
 }
 
 /// The page to sign in on, which leads to another one.

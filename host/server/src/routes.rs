@@ -55,7 +55,7 @@ pub(crate) fn failed(is_page: bool, error: ClientError) -> Response {
 /// The answer to whoever may not.
 pub(crate) fn refused(is_page: bool, problem: Problem) -> Response {
     match is_page {
-        true => dashboard::refused(&problem),
+        true => dashboard::refused(problem),
         false => problem.into_response(),
     }
 }

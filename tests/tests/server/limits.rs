@@ -106,6 +106,7 @@ async fn all_that_an_address_asks_for_is_paced_before_the_database_is_asked_who_
         assert!(after.parse::<u32>().unwrap() >= 1, "{path}: {after}");
         let said = text(refused).await;
         assert!(said.contains("at most 1 requests a second"), "{said}");
+        assert!(said.contains("429"), "{said}");
     }
     // Whoever looks whether the process lives is answered in any case.
     for path in ["/health/live", "/health/ready", "/version"] {
