@@ -494,6 +494,8 @@ async fn what_is_counted_for_everybody_is_shown_to_who_may_see_everything() {
     let worker = Worker::start(site.database.store.clone(), WorkerConfig::default())
         .await
         .unwrap();
+    let there = "select exists (select from dacapo.worker)";
+    site.database.until("the worker is there", there).await;
     let named = client.workers().await.unwrap()[0].name.clone();
     let whole = site.token(Role::Admin, Scope::default(), true).await;
     let limited = site.token(Role::Admin, team_a(), true).await;
