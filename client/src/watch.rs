@@ -129,6 +129,7 @@ impl Client {
     }
 
     async fn row_to_watch(&self, run: RunId) -> Result<RunRow, ClientError> {
+        self.needs_no_server("to look at a run again and again")?;
         if self.remote().is_some() {
             return Err(needs_database("to watch a run"));
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use dacapo_client::{Client, Role, WorkflowInfo};
@@ -114,14 +114,13 @@ pub(crate) fn routes(app: App) -> Router {
     let mcp = Mcp {
         wait: app.limits().tool_wait_max,
         stopping: app.stopping().clone(),
-        asking: Asking::Requests(app.clone()),
+        asking: Asking::Requests(app),
         listed: Arc::default(),
     };
     let service = Service::new(move || Ok(mcp.clone()), Arc::default(), config);
     Router::new()
         .route(PATH, any(answered))
         .with_state(service)
-        .layer(from_fn_with_state(app, guard::paced))
         .layer(from_fn(guard::same_site))
 }
 
