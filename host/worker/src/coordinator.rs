@@ -667,7 +667,8 @@ impl Coordinator {
         let asked = Instant::now();
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
-        metrics.claim_seconds.record(asked.elapsed());
+        let took = asked.elapsed();
+        metrics.claim_seconds.record(took);
         if claimed.leased.is_empty() {
             metrics.claims_none.increment(1);
         } else {
@@ -680,7 +681,7 @@ impl Coordinator {
         let full = found >= limit as usize;
         self.claims_since_vacuum += found as u64;
         self.lines
-            .claimed(&claim, &claimed, asked_at, Instant::now());
+            .claimed(&claim, &claimed, asked_at, Instant::now(), took);
         // What was put aside has made room for another one.
         for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
             self.lines.look_at(queue);

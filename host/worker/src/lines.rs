@@ -20,6 +20,8 @@ const LATE_COMMITS_MICROS: i64 = 200_000;
 const REST_MIN: Duration = Duration::from_millis(50);
 /// So long a run may wait at most that became ready in front of where the line is looked at, while there is room for it.
 const REST_MAX: Duration = Duration::from_secs(1);
+/// A look that took long is followed by a rest of so many times as long, whatever it found, up to the longest.
+const REST_FOR_LOOK: u32 = 20;
 
 /// The lines that a worker takes runs from.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ struct Place {
     is_to_look: bool,
     /// When it was looked at from its beginning.
     looked_at: Option<Instant>,
+    /// How long that took.
+    took: Duration,
     rest: Duration,
 }
 
@@ -58,6 +62,7 @@ impl Default for Place {
             floor: None,
             is_to_look: true,
             looked_at: None,
+            took: Duration::ZERO,
             rest: REST_MIN,
         }
     }
@@ -66,7 +71,8 @@ impl Default for Place {
 impl Place {
     /// When it may be looked at from its beginning; none: at any time.
     fn look_after(&self) -> Option<Instant> {
-        self.looked_at.map(|at| at + self.rest)
+        let rest = self.rest.max(self.took * REST_FOR_LOOK).min(REST_MAX);
+        self.looked_at.map(|at| at + rest)
     }
 
     fn may_look(&self, now: Instant) -> bool {
@@ -243,13 +249,14 @@ impl Lines {
         })
     }
 
-    /// What a claim has brought that was made at `asked_at` by the database's clock and answered `now`.
+    /// What a claim has brought that was made at `asked_at` by the database's clock and answered `now`, which took so long.
     pub(crate) fn claimed(
         &mut self,
         claim: &Claim,
         runs: &ClaimedRuns,
         asked_at: Timestamp,
         now: Instant,
+        took: Duration,
     ) {
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
         // By source: the first and the last place in line that something was found at.
@@ -282,6 +289,7 @@ impl Lines {
                     (place.rest * 2).min(REST_MAX)
                 };
                 place.looked_at = Some(now);
+                place.took = took;
                 place.is_to_look = false;
                 place.floor = Some(a_little_before(asked_at));
             }
@@ -366,7 +374,7 @@ mod tests {
             leased: Vec::new(),
             put_aside,
         };
-        lines.claimed(&claim, &found, at(asked_at), now);
+        lines.claimed(&claim, &found, at(asked_at), now, Duration::ZERO);
         let from = claim.sources.iter().find(|(source, _)| source.is_none());
         from.unwrap().1.map(Timestamp::as_micros)
     }
@@ -421,6 +429,27 @@ mod tests {
     }
 
     #[test]
+    fn a_look_that_took_long_is_followed_by_a_rest_whatever_was_found() {
+        let mut lines = Lines::new(None);
+        let now = Instant::now();
+        let mut look = |took: u64| {
+            lines.look_everywhere();
+            let claim = lines.claim(10, now).unwrap();
+            let found = ClaimedRuns {
+                leased: Vec::new(),
+                put_aside: vec![(None, at(500))],
+            };
+            let took = Duration::from_millis(took);
+            lines.claimed(&claim, &found, at(10_000_000), now, took);
+            lines.look_first();
+            lines.next_look(now).unwrap() - now
+        };
+        assert_eq!(look(1), REST_MIN);
+        assert_eq!(look(10), Duration::from_millis(200));
+        assert_eq!(look(100), REST_MAX);
+    }
+
+    #[test]
     fn lines_behind_the_one_that_took_all_room_are_still_to_be_looked_at() {
         let mut lines = Lines::new(None);
         lines.beat(vec![queue(1, "a")], false);
@@ -431,7 +460,7 @@ mod tests {
             leased: Vec::new(),
             put_aside: vec![(None, at(10_000_000))],
         };
-        lines.claimed(&claim, &found, at(11_000_000), now);
+        lines.claimed(&claim, &found, at(11_000_000), now, Duration::ZERO);
         let claim = lines.claim(1, now).unwrap();
         assert_eq!(
             claim.sources,
@@ -506,7 +535,7 @@ mod tests {
                         leased: Vec::new(),
                         put_aside: found.into_iter().map(|place| (None, at(place))).collect(),
                     };
-                    lines.claimed(&claim, &found, at(micros), now);
+                    lines.claimed(&claim, &found, at(micros), now, Duration::ZERO);
                 }
                 let late = ready.values().min().map(|since| now - *since);
                 assert!(
