@@ -60,7 +60,7 @@ impl Bench {
     /// Runs of three steps, as many as can be: with nobody at the server, and with twenty, in turn.
     pub(super) async fn viewers_row(&mut self) -> Result<()> {
         let row = "viewers";
-        let (rounds, each) = if self.quick { (2, 40) } else { (4, 160) };
+        let (rounds, each) = if self.quick { (3, 40) } else { (5, 160) };
         let mut server = Program::spawn(
             "server",
             &["serve", "--listen", "127.0.0.1:0"],
