@@ -43,7 +43,7 @@ pub enum ClientError {
     BadInput {
         /// The workflow's full name.
         workflow: String,
-        /// What it takes, in WIT syntax; `nothing` if it has no parameter.
+        /// What it takes, in WIT syntax with the names that JSON has; `nothing` if it has no parameter.
         expected: String,
         /// Where the input is wrong, and how.
         error: InputError,

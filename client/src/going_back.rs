@@ -576,7 +576,7 @@ impl Client {
                     let (which, hint) = match options.deployment {
                         OnDeployment::Of(_) => (
                             format!("that run {old} was to go on with"),
-                            "take that back with `dacapo deployments retire PACKAGE N --undo`, or name another one",
+                            "take that back with `dacapo deployments retire PACKAGE@N --undo`, or name another one",
                         ),
                         _ => (
                             format!("that run {old} was on"),

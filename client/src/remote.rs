@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use self::problem::problem;
+use self::problem::{no_answer_of_ours, problem};
 use crate::ClientError;
 use crate::list::RunFilter;
 
@@ -143,6 +143,9 @@ impl Remote {
             return Err(problem(&answer));
         }
         let value = serde_json::from_slice(&answer.body).map_err(|error| {
+            if serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_err() {
+                return no_answer_of_ours(&answer);
+            }
             ClientError::Remote(RemoteProblem {
                 status: answer.status,
                 code: "bad-answer",

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use dacapo_model::{
-    InputError, Payload, PayloadError, PayloadLimits, RunId, Type, Workflow, from_json, to_json,
+    InputError, Payload, PayloadError, PayloadLimits, RunId, Type, Workflow, from_json,
+    spelled_out, to_json,
 };
 use dacapo_store::{ActiveWorkflow, SpecialStart, StartResult, StartRun, Store, StoreError};
 use sqlx::PgConnection;
@@ -362,19 +363,6 @@ pub(crate) fn bad_input(workflow: &Workflow, error: InputError) -> ClientError {
             .map_or_else(|| "nothing".to_owned(), |param| spelled_out(&param.ty)),
         error,
     }
-}
-
-/// A type by its parts, even if it has a name: a name says little to somebody who got the parts wrong.
-fn spelled_out(ty: &Type) -> String {
-    let mut ty = ty.clone();
-    match &mut ty {
-        Type::Record(record) => record.name = None,
-        Type::Variant(variant) => variant.name = None,
-        Type::Enum(cases) => cases.name = None,
-        Type::Flags(flags) => flags.name = None,
-        _ => {}
-    }
-    ty.to_string()
 }
 
 /// Whether two inputs are the same value, however they are written.

@@ -27,6 +27,9 @@ pub struct HttpSettings {
     pub otherwise: Otherwise,
 }
 
+/// How what was added to a manifest reaches the runs that lack it: a deployment by itself is for new runs alone.
+pub const AND_DEPLOY: &str = "and deploy with `dacapo deploy FILE.wasm --upgrade proven`, which takes along the runs in flight";
+
 /// What it comes to when a guest wants what its deployment is not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,7 +141,7 @@ impl HttpSettings {
             return Ok(grant);
         }
         let place = Authority(host, port);
-        let how = "in dacapo.toml and deploy again";
+        let how = format!("in dacapo.toml, {AND_DEPLOY}");
         Err(if of_port().next().is_some() {
             format!(
                 "{method} requests to {place} are not granted: add \"{method}\" to the `methods` of its entry in `allow` under [http] {how}"

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_model::{Descriptor, Workflow, is_short_for, similar_workflows};
+use dacapo_model::{Descriptor, Workflow, is_short_for, similar_workflows, spelled_out};
 use dacapo_sandbox::{Described, Prepared, Sandbox, SandboxConfig, describe};
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ impl Component {
             .map_err(|error| Error::BadInput {
                 workflow: workflow.name.clone(),
                 expected: match &workflow.param {
-                    Some(param) => param.ty.to_string(),
+                    Some(param) => spelled_out(&param.ty),
                     None => "nothing".to_owned(),
                 },
                 error,

@@ -40,19 +40,7 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
         index: Option<usize>,
     }
     let Ok(form) = serde_json::from_slice::<Form>(&answer.body) else {
-        let text = String::from_utf8_lossy(&answer.body);
-        return ClientError::Remote(RemoteProblem {
-            status: answer.status,
-            code: "bad-answer",
-            detail: format!(
-                "the server answered {}: {}",
-                answer.status,
-                text.chars().take(200).collect::<String>()
-            ),
-            hint: Some("is it a server of dacapo?".to_owned()),
-            run: None,
-            retry_after: answer.retry_after,
-        });
+        return no_answer_of_ours(answer);
     };
     if let ("run-not-found", Some(run)) = (form.code.as_str(), form.run) {
         return ClientError::RunNotFound(run);
@@ -77,6 +65,48 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
         Some(index) => error.in_many(index),
         None => error,
     }
+}
+
+/// What is there seems to be another program: what came, in a line.
+pub(super) fn no_answer_of_ours(answer: &RemoteAnswer) -> ClientError {
+    const WORDS_MAX: usize = 12;
+    let text = String::from_utf8_lossy(&answer.body);
+    let is_html = text.trim_start().starts_with('<');
+    let mut is_in_tag = false;
+    let plain: String = text
+        .chars()
+        .take(4_000)
+        .map(|letter| match letter {
+            '<' if is_html => {
+                is_in_tag = true;
+                ' '
+            }
+            '>' if is_in_tag => {
+                is_in_tag = false;
+                ' '
+            }
+            _ if is_in_tag => ' ',
+            other => other,
+        })
+        .collect();
+    let words: Vec<&str> = plain.split_whitespace().take(WORDS_MAX).collect();
+    let words: String = words.join(" ").chars().take(200).collect();
+    let kind = match (is_html, words.is_empty()) {
+        (true, _) => " with HTML",
+        (false, true) => " with nothing",
+        (false, false) => "",
+    };
+    let words = match words.is_empty() {
+        true => words,
+        false => format!(": {words}"),
+    };
+    ClientError::Remote(RemoteProblem {
+        status: answer.status,
+        code: "bad-answer",
+        detail: format!("the server answered {}{kind}{words}", answer.status),
+        hint: Some("is it a server of dacapo? --server takes the address that `dacapo serve` says when it starts".to_owned()),        run: None,
+        retry_after: answer.retry_after,
+    })
 }
 
 /// Codes that servers answer; any other one is `other` for this version.
@@ -166,12 +196,28 @@ mod tests {
         assert_eq!(error.hint().as_deref(), Some("h"));
         let many = r#"{"code": "bad-input", "detail": "start 2: no", "index": 1}"#;
         assert_eq!(problem(&answer(many)).to_string(), "start 2: no");
-        assert_eq!(problem(&answer("<html>")).code(), "bad-answer");
         let run = RunId::new();
         let taken = format!(r#"{{"code": "key-conflict", "detail": "taken", "run": "{run}"}}"#);
         let ClientError::Remote(taken) = problem(&answer(&taken)) else {
             panic!("it is the server's");
         };
         assert_eq!(taken.run, Some(run));
+        let page = "<html>\n<head><title>Error</title></head>\n<body>\n  <h1>No such page</h1></body></html>\n";
+        let error = problem(&answer(page));
+        assert_eq!(
+            (error.code(), error.to_string()),
+            (
+                "bad-answer",
+                "the server answered 409 with HTML: Error No such page".to_owned()
+            )
+        );
+        assert_eq!(
+            problem(&answer("nobody\n is here\n")).to_string(),
+            "the server answered 409: nobody is here"
+        );
+        assert_eq!(
+            problem(&answer("")).to_string(),
+            "the server answered 409 with nothing"
+        );
     }
 }

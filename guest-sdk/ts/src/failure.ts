@@ -95,7 +95,13 @@ export function toWit(error: unknown): WitFailure {
     return { code: error.code, message: error.message, retryable: error.retryable, details };
   }
   const { code, message } = thrownObject(error);
-  return { code: code ?? "error", message: message ?? String(error), retryable: true, details: trace(error) };
+  return { code: code ?? "error", message: message ?? said(error), retryable: true, details: trace(error) };
+}
+
+/** What was thrown, with the kind of error in front where that says something: the code says already that it is an error. */
+function said(error: unknown): string {
+  const isPlain = error instanceof Error && error.name === "Error" && error.message !== "";
+  return isPlain ? error.message : String(error);
 }
 
 /** Who throws an object that is no error means its code and its message, if it has them. */
@@ -118,9 +124,29 @@ function shown(error: object): string {
   }
 }
 
+/** Where `dacapo build` says which lines of the bundle come from which lines of the project's own files. */
+const SOURCES: unique symbol = Symbol.for("dacapo.sources");
+
+type Sources = [file: string, lines: [at: number, from: number, count: number][]][];
+
+/** A stack with the lines of the code that somebody wrote in the place of those of the bundle. */
+export function inSources(stack: string): string {
+  const sources = (globalThis as { [SOURCES]?: Sources })[SOURCES] ?? [];
+  return stack.replace(/[^\s(@]*bundle\.js:(\d+)(:\d+)?/g, (place, line: string) => {
+    const at = Number(line);
+    for (const [file, lines] of sources) {
+      const run = lines.find(([first, , count]) => at >= first && at < first + count);
+      if (run !== undefined) {
+        return `${file}:${run[1] + at - run[0]}`;
+      }
+    }
+    return place;
+  });
+}
+
 /** Where something was thrown, as the details of a failure. */
 export function trace(error: unknown): string {
-  const stack = error instanceof Error && typeof error.stack === "string" ? error.stack : "";
+  const stack = error instanceof Error && typeof error.stack === "string" ? inSources(error.stack) : "";
   const isObject = typeof error === "object" && error !== null && !(error instanceof Error);
   const text = isObject ? shown(error) : String(error);
   return JSON.stringify({ trace: stack.startsWith(text) ? stack : `${text}\n${stack}` });

@@ -5,6 +5,7 @@ import type { Level } from "dacapo:workflow/log@0.1.0";
 import * as randomModule from "wasi:random/random@0.2.0";
 
 import { offered, u64 } from "./engine";
+import { inSources } from "./failure";
 import { WorkflowPromise } from "./promise";
 
 const wit = offered(witModule);
@@ -29,7 +30,7 @@ function show(value: unknown): string {
     return value;
   }
   if (value instanceof Error) {
-    return value.stack ?? String(value);
+    return value.stack === undefined ? String(value) : inSources(value.stack);
   }
   try {
     return JSON.stringify(value) ?? String(value);

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -210,6 +212,32 @@ impl Command {
     }
 }
 
+/// Whether arguments that cannot be read as a whole ask for JSON.
+pub(crate) fn asks_for_json(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    let mut is_value = false;
+    let mut asks = false;
+    for argument in arguments {
+        let argument = argument.to_string_lossy();
+        let value = match argument.as_ref() {
+            "--" => break,
+            "-o" | "--output" => {
+                is_value = true;
+                continue;
+            }
+            value if is_value => Some(value),
+            other => other
+                .strip_prefix("--output=")
+                .or_else(|| other.strip_prefix("-o"))
+                .map(|value| value.trim_start_matches('=')),
+        };
+        is_value = false;
+        if let Some(value) = value {
+            asks = value == "json";
+        }
+    }
+    asks
+}
+
 /// Reads a duration such as `700ms`, `1m 30s`, `2 days 12 hours` or `1w`; a day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as 700ms, 1m 30s, 2h, 30d or 1w";
@@ -244,6 +272,16 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "expected a time such as 2026-11-23T08:00:00Z".to_owned())
 }
 
+/// Reads an address to listen on: one with a port, `localhost` for this machine alone.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().map_err(|_| {
+        "expected an address with a port, such as 127.0.0.1:7007 or localhost:7007 for this machine alone, 0.0.0.0:7007 or [::]:7007 for all".to_owned()
+    })
+}
+
 /// Reads `name=value`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
@@ -273,6 +311,49 @@ mod tests {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(duration("700ms"), Ok(Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn arguments_ask_for_json_in_each_way_that_they_may() {
+        let asks = |line: &str| asks_for_json(line.split(' ').map(OsString::from));
+        for line in [
+            "-o json nope",
+            "runs --output json",
+            "--output=json",
+            "-ojson x",
+            "-o=json",
+        ] {
+            assert!(asks(line), "{line}");
+        }
+        for line in [
+            "nope",
+            "-o table json",
+            "json",
+            "start x -- -o json",
+            "-o",
+            "-o json -o table",
+        ] {
+            assert!(!asks(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_that_of_this_machine_by_its_name() {
+        assert_eq!(address("localhost:7304"), Ok(([127, 0, 0, 1], 7304).into()));
+        assert_eq!(address("0.0.0.0:0"), Ok(([0, 0, 0, 0], 0).into()));
+        assert!(address("[::1]:7304").is_ok());
+        for text in [
+            "7304",
+            ":7304",
+            "foo",
+            "foo:7304",
+            "localhost",
+            "localhost:x",
+            "1.2.3.4",
+        ] {
+            let error = address(text).unwrap_err();
+            assert!(error.contains("such as 127.0.0.1:7007"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod retention;
 pub(crate) mod runs;
+pub(crate) mod sample;
 pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod signal;

@@ -125,7 +125,7 @@ pub(crate) async fn answering_store(global: &Global) -> Result<Store> {
     let store = chosen_store(global)?;
     answers(&store).await.map_err(|error| {
         let down = matches!(error, StoreError::Unavailable(_));
-        left_behind(global, down, error.into())
+        left_behind(global, &place(&store), down, error.into())
     })?;
     Ok(store)
 }
@@ -139,9 +139,22 @@ pub(crate) async fn answers(store: &Store) -> std::result::Result<(), StoreError
     }
 }
 
-/// A `dacapo dev` that was killed leaves its URL behind; whoever follows it must not be told to look at an address that they never
-/// gave.
-fn left_behind(global: &Global, down: bool, failed: Failed) -> Failed {
+/// Where a database is, for people; a URL may hold a password.
+pub(crate) fn place(store: &Store) -> String {
+    let options = store.pool().connect_options();
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// A database that is down is said with its place. A `dacapo dev` that was killed leaves its URL behind; whoever follows it must not be
+/// told to look at an address that they never gave.
+fn left_behind(global: &Global, place: &str, down: bool, mut failed: Failed) -> Failed {
+    const AWAY: &str = "cannot reach the database";
+    if down && let Some(rest) = failed.message.strip_prefix(AWAY) {
+        failed.message = format!("{AWAY} at {place}{rest}");
+    }
     if down && global.database_url.is_none() {
         return failed.hint(
             "the last `dacapo dev` does not run any more: start it again, or give --database-url or DATABASE_URL",
@@ -159,12 +172,12 @@ pub(crate) async fn client(global: &Global) -> Result<Client> {
         let client = Client::over(Box::new(server))?;
         return Ok(client.with_payload_limits(global.payload_limits()));
     }
-    let client = Client::connect_to(chosen_store(global)?)
-        .await
-        .map_err(|error| {
-            let down = matches!(error, ClientError::Unavailable(_));
-            left_behind(global, down, error.into())
-        })?;
+    let store = chosen_store(global)?;
+    let place = place(&store);
+    let client = Client::connect_to(store).await.map_err(|error| {
+        let down = matches!(error, ClientError::Unavailable(_));
+        left_behind(global, &place, down, error.into())
+    })?;
     Ok(client
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits()))

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
+use clap::error::ErrorKind;
 use dacapo_client::ClientError;
 use dacapo_postgres::ClusterError;
 use dacapo_store::{MigrateError, StoreError};
@@ -59,6 +60,35 @@ impl Failed {
         }
     }
 
+    /// What clap says of arguments that it cannot read; none: it is help that was asked for.
+    pub(crate) fn of_arguments(error: &clap::Error) -> Option<Self> {
+        let text = match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let failed = Self::usage("expected a command");
+                return Some(failed.hint("`dacapo help` shows all commands"));
+            }
+            _ => error.render().to_string(),
+        };
+        // What is wrong, tips and the usage are paragraphs.
+        let mut paragraphs = text
+            .split("\n\n")
+            .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let first = paragraphs.next().unwrap_or_default();
+        let failed = Self::usage(first.strip_prefix("error: ").unwrap_or(&first));
+        let hints: Vec<String> = paragraphs.filter(|text| !text.is_empty()).collect();
+        let tips: Vec<&str> = hints
+            .iter()
+            .filter_map(|hint| hint.strip_prefix("tip: "))
+            .collect();
+        let usage = hints.iter().find(|hint| hint.starts_with("Usage: "));
+        Some(match (tips.is_empty(), usage) {
+            (false, _) => failed.hint(tips.join("; ")),
+            (true, Some(usage)) => failed.hint(usage.clone()),
+            (true, None) => failed,
+        })
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -98,11 +128,18 @@ impl From<ClientError> for Failed {
             }
             _ => Kind::Request,
         };
+        let hint = match cause {
+            // A server speaks to all its clients, which send headers.
+            ClientError::Remote(problem) if problem.status == 401 => Some(
+                "set DACAPO_TOKEN to a token for this server; `dacapo token create` makes one where its database can be reached".to_owned(),
+            ),
+            _ => error.hint(),
+        };
         Self {
             kind,
             code: error.code().to_owned(),
             message: chain(&error),
-            hint: error.hint(),
+            hint,
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Command, CommandFactory};
 
 use crate::arguments::Arguments;
+use crate::error::{Failed, Result};
 use crate::ui;
 
 /// Examples by command: its words in brackets, and then what is done and the line that does it.
@@ -146,6 +148,49 @@ fn overview(command: &Command, width: usize) -> StyledStr {
         "\n{header}Options:{header:#}\n{{options}}{{after-help}}"
     );
     StyledStr::from(text)
+}
+
+/// The name of that command which was probably meant by a word, as clap finds it.
+fn near(word: &str, commands: impl IntoIterator<Item = Command>) -> Option<String> {
+    let command = Command::new("dacapo")
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommands(commands);
+    let Err(error) = command.try_get_matches_from(["dacapo", word]) else {
+        return None;
+    };
+    match error.get(ContextKind::SuggestedSubcommand)? {
+        ContextValue::String(name) => Some(name.clone()),
+        // The most similar one is the last.
+        ContextValue::Strings(names) => names.last().cloned(),
+        _ => None,
+    }
+}
+
+/// The command of these words.
+pub(crate) fn find<'c>(command: &'c Command, words: &[String]) -> Result<&'c Command> {
+    let mut of = command;
+    for (place, word) in words.iter().enumerate() {
+        of = of.find_subcommand(word).ok_or_else(|| {
+            let before = words.get(..place).unwrap_or_default();
+            let topics = TOPICS.iter().filter(|_| before.is_empty());
+            let topics = topics.map(|topic| Command::new(topic.name));
+            let commands = of.get_subcommands().cloned().chain(topics);
+            let full = |last: &str| {
+                let words = before.iter().map(String::as_str).chain([last]);
+                words.collect::<Vec<_>>().join(" ")
+            };
+            let meant = near(word, commands).map_or_else(String::new, |name| {
+                format!("; did you mean {}?", full(&name))
+            });
+            let topics: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+            Failed::usage(format!("there is no command {}{meant}", full(word))).hint(format!(
+                "`dacapo help` shows all commands; the topics are {}",
+                topics.join(", ")
+            ))
+        })?;
+    }
+    Ok(of)
 }
 
 /// Text in lines of this width, all but the first one behind so much space.

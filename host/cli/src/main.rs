@@ -22,12 +22,23 @@ use crate::arguments::Arguments;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Says what is wrong with the arguments, as they ask for it themselves; or shows the help that they ask for.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let wants_json = arguments::asks_for_json(std::env::args_os());
+    match error::Failed::of_arguments(error) {
+        Some(failed) if wants_json => ui::Ui::new(arguments::Output::Json).fail(&failed),
+        _ => error.exit(),
+    }
+}
+
 fn main() -> ExitCode {
     let mut command = help::command();
-    let matches = command.get_matches_mut();
-    let mut arguments = match Arguments::from_arg_matches(&matches) {
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let mut arguments = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => error.format(&mut command).exit(),
+        Err(error) => return not_understood(&error.format(&mut command)),
     };
     arguments.global.server.take_if(|url| url.is_empty());
     let ui = ui::Ui::new(arguments.global.output);

@@ -116,7 +116,9 @@ impl Server {
             })
         };
         match tokio::time::timeout(ANSWER_MAX, answer).await {
-            Ok(answer) => answer.map_err(|error: String| format!("{}: {error}", self.url)),
+            Ok(answer) => answer.map_err(|error: String| {
+                format!("{}: {error}{}", self.url, other_scheme(&self.url, &error))
+            }),
             Err(_) => Err(format!(
                 "{}: no answer within {} s",
                 self.url,
@@ -124,6 +126,17 @@ impl Server {
             )),
         }
     }
+}
+
+/// What to try where one side speaks TLS and the other one does not.
+fn other_scheme(url: &str, error: &str) -> String {
+    let (other, rest) = match url.split_once("://") {
+        // So rustls calls an answer that is no TLS, and hyper one that is no HTTP.
+        Some(("https", rest)) if error.contains("InvalidContentType") => ("http", rest),
+        Some(("http", rest)) if error.contains("invalid HTTP version") => ("https", rest),
+        _ => return String::new(),
+    };
+    format!("; what is there seems to speak {other}: try {other}://{rest}")
 }
 
 impl Transport for Server {
@@ -134,6 +147,9 @@ impl Transport for Server {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -154,5 +170,29 @@ mod tests {
                 assert!(!said.contains(part), "{url}: {said}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_that_is_asked_with_it_is_said_to_speak_http() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        });
+        let server = Server::new(&format!("https://{address}"), None).unwrap();
+        let request = RemoteRequest {
+            method: "GET",
+            path: "/runs".to_owned(),
+            by: None,
+            content_type: None,
+            body: Vec::new(),
+        };
+        let said = server.ask(request).await.unwrap_err();
+        answering.await.unwrap();
+        let hint = format!("seems to speak http: try http://{address}");
+        assert!(said.ends_with(&hint), "{said}");
     }
 }

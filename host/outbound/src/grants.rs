@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use dacapo_model::{
-    Failure, HttpSettings, Manifest, Otherwise, PLACEHOLDER_END, PLACEHOLDER_START, SecretGrant,
-    SecretName,
+    AND_DEPLOY, Failure, HttpSettings, Manifest, Otherwise, PLACEHOLDER_END, PLACEHOLDER_START,
+    SecretGrant, SecretName,
 };
 use http::Uri;
 use memchr::memmem;
@@ -192,13 +192,13 @@ impl Grants {
             .and_then(|name| self.secrets.get_key_value(&name))
         else {
             return Err(self.lack(format!(
-                "secret `{name}` is not granted: add it under [secrets] in dacapo.toml, with \"{host}\" among its hosts, and deploy again"
+                "secret `{name}` is not granted: add it under [secrets] in dacapo.toml, with \"{host}\" among its hosts, {AND_DEPLOY}"
             )));
         };
         if !grant.hosts.iter().any(|pattern| pattern.fits(host)) {
             return Err(self.lack(format!(
-                "secret `{name}` is not granted for requests to {host}: add \"{host}\" to its hosts under [secrets] in dacapo.toml and \
-                 deploy again"
+                "secret `{name}` is not granted for requests to {host}: add \"{host}\" to its hosts under [secrets] in dacapo.toml, \
+                 {AND_DEPLOY}"
             )));
         }
         if target.url.scheme() != "https" && !target.may_be_private {
@@ -222,7 +222,7 @@ impl Grants {
             Some((name, grant)) if grant.reveal => found(name, secrets),
             _ => Err(self.lack(format!(
                 "secret `{name}` is not granted to be revealed: send its placeholder in a header, or write `reveal = true` for it under \
-                 [secrets] in dacapo.toml and deploy again"
+                 [secrets] in dacapo.toml, {AND_DEPLOY}"
             ))),
         }
     }

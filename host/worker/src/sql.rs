@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dacapo_model::{
-    Failure, Payload, RunId, SQL, SQL_LIMIT, SQL_LOST, SqlGrant, SqlRows, SqlValue, StepKey,
-    Timestamp,
+    AND_DEPLOY, Failure, Payload, RunId, SQL, SQL_LIMIT, SQL_LOST, SqlGrant, SqlRows, SqlValue,
+    StepKey, Timestamp,
 };
 use dacapo_sandbox::{BlockCode, SqlRefusal, SqlStep, SqlTransaction, Stop};
 use dacapo_store::{
@@ -219,7 +219,7 @@ impl SqlAccess {
         let Some(grant) = &self.grant else {
             let message = format!(
                 "step `{}` uses SQL, which this run's deployment is not granted: add a table `[sql]` with `database = \"NAME\"` to dacapo.toml, \
-                 deploy, and start the run on that deployment",
+                 {AND_DEPLOY}",
                 step.key
             );
             return Err(SqlRefusal::Blocked(BlockCode::SqlNotGranted, message));

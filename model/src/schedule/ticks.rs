@@ -46,8 +46,8 @@ enum Kind {
 pub enum TicksError {
     /// The text is no cron expression.
     #[error(
-        "{expression:?}: {problem}: expected minute, hour, day of month, month and day of week, such as \"30 2 * * MON-FRI\", or six \
-         fields with the second in front"
+        "{expression:?}: {problem}: expected minute, hour, day of month, month and day of week, such as \"30 2 * * MON-FRI\"; \
+         of six fields the first is the second, and of seven the last is the year"
     )]
     Cron {
         /// The text, shortened.
@@ -106,7 +106,11 @@ impl Ticks {
             return Err(bad("it holds characters that are not ASCII".to_owned()));
         }
         let cron = parse(expression).map_err(|error| {
-            let problem = problem(&error);
+            let problem = match expression.split_whitespace().count() {
+                0 | 5..=7 => problem(&error),
+                1 => "it has 1 field".to_owned(),
+                fields => format!("it has {fields} fields"),
+            };
             bad(match wrong_field(expression) {
                 Some((name, field)) => format!("{name} {field:?}: {problem}"),
                 None => problem,

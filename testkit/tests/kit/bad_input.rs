@@ -56,7 +56,9 @@ fn input_that_does_not_fit_names_the_place() {
     let input = json!({ "orderId": 1, "amountCents": 1, "currency": "eur", "items": [{ "sku": "a", "price": "4" }] });
     assert_eq!(
         message(payments.run("process", input).unwrap_err()),
-        "input.items[0].price: expected u32, got \"4\"\npayments:processing/payments.process takes payment"
+        "input.items[0].price: expected u32, got \"4\"\npayments:processing/payments.process takes record { orderId: u64, \
+         amountCents: u64, currency: currency, items: list<item>, settleWithinMs: option<u64> }, where currency is enum { eur, gbp, usd }, \
+         item is record { sku: string, price: u32 }"
     );
     let error = message(payments.run_json("process", "{").unwrap_err());
     assert!(error.starts_with("input: not JSON"), "{error}");

@@ -186,6 +186,71 @@ async fn who_waits_for_a_run_is_told_what_it_waits_for() {
     worker.kill().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_run_is_told_how_the_event_is_sent_that_it_waits_for() {
+    let database = database().await;
+    database.deploy("approval").await;
+    let worker = dacapo_tests::Dacapo::on(&database).worker().await;
+    let input = r#"{"employee": "e", "purpose": "p", "amountCents": 1, "coolingOffSeconds": 0}"#;
+    let start = ["start", "approve", "--input", input, "--key", "k"];
+    let started = self::run(&database, &start).await;
+    let run: dacapo_client::RunId = text(&started.stdout).trim().parse().unwrap();
+    let paused = "select count(*) = 1 from dacapo.task_suspended where reason = 'pause'";
+    database.until("it is paused", paused).await;
+    database.client.resume(run).await.unwrap();
+    let waits = "select count(*) = 1 from dacapo.task_suspended where reason = 'event'";
+    database.until("it waits for the event", waits).await;
+    let mut waiting = dacapo(&database, &[&start[..], &["--wait"]].concat())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let says =
+        format!(r#"  dacapo event {run} manager-decision '{{"approved":true,"by":"text"}}'"#);
+    let mut said = Vec::new();
+    while said.last() != Some(&says) {
+        said.push(lines.next_line().await.unwrap().expect("it goes on"));
+    }
+    let before = &said[said.len() - 2];
+    assert!(
+        before.ends_with("(waits for manager-decision); in another terminal:"),
+        "{said:?}"
+    );
+    // What is printed is what can be typed.
+    let event = ["event", &run.to_string(), "manager-decision"];
+    let payload = r#"{"approved":true,"by":"text"}"#;
+    let sent = self::run(&database, &[&event[..], &[payload]].concat()).await;
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    assert!(waiting.wait().await.unwrap().success());
+    worker.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_blocked_run_is_told_why_it_is_and_what_lets_it_go_on() {
+    let database = database().await;
+    database.deploy("gate").await;
+    let worker = dacapo_tests::Dacapo::on(&database).worker().await;
+    let input =
+        r#"{"url": "http://127.0.0.1:1/", "headers": [], "idempotent": false, "attempts": 1}"#;
+    let run = database.start("fetch", input).await;
+    let blocked = "select count(*) = 1 from dacapo.task_suspended where reason = 'blocked'";
+    database.until("it is blocked", blocked).await;
+    let says = "blocked: not-granted: step `ask#1`: requests to 127.0.0.1 are not granted: add \"127.0.0.1:1\" to `allow`";
+    let mut watching = dacapo(&database, &["runs", "watch", &run.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stderr.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    assert!(line.starts_with(says), "{line}");
+    assert!(
+        line.contains("`dacapo deploy FILE.wasm --upgrade proven`"),
+        "{line}"
+    );
+    watching.kill().await.unwrap();
+    worker.kill().await;
+}
+
 #[tokio::test]
 async fn help_has_no_options_of_the_database_where_there_is_none() {
     for (command, is_there) in [("new", false), ("build", false), ("start", true)] {
@@ -288,8 +353,19 @@ async fn input_that_does_not_fit_is_refused_before_a_run_exists() {
     fails(
         &output,
         2,
-        &["items[2].price: expected u32, got \"4\"", "hint:"],
+        &[
+            "items[2].price: expected u32, got \"4\"",
+            "hint: payments:processing/payments.process takes record { orderId: u64, amountCents: u64, currency: currency, ",
+            "where currency is enum { eur, gbp, usd }, item is record { sku: string, price: u32 }",
+        ],
     );
+    for arguments in [
+        &["start", "process"][..],
+        &["schedule", "create", "nightly", "process", "--every", "1h"],
+    ] {
+        let says = ["no input was given", "--input", "takes record { orderId"];
+        fails(&run(&database, arguments).await, 2, &says);
+    }
     fails(
         &run(&database, &["start", "process", "--input", "{"]).await,
         2,
@@ -390,7 +466,11 @@ async fn a_database_that_cannot_be_used_is_said_with_a_way_on() {
             .output()
             .await
             .unwrap();
-        let says = ["cannot reach the database", "Connection refused", "hint:"];
+        let says = [
+            "cannot reach the database at 127.0.0.1:1: ",
+            "Connection refused",
+            "hint:",
+        ];
         fails(&down, 1, &says);
     }
     let nonsense = dacapo(&database, &["runs", "list"])
@@ -477,6 +557,47 @@ async fn settings_that_cannot_work_are_usage_errors() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[tokio::test]
+async fn arguments_that_cannot_be_read_are_said_as_json_where_that_is_asked_for() {
+    for (arguments, message, hint) in [
+        (
+            &["-o", "json", "runs", "list", "--lable", "x=y"][..],
+            "unexpected argument '--lable' found",
+            "a similar argument exists: '--label'",
+        ),
+        (
+            &["runs", "--output=json", "lst"],
+            "unrecognized subcommand 'lst'",
+            "a similar subcommand exists: 'list'",
+        ),
+        (&["-o", "json"], "expected a command", "`dacapo help`"),
+        (
+            &["-o", "json", "runs", "list", "--limit", "many"],
+            "invalid value 'many' for '--limit",
+            "",
+        ),
+    ] {
+        let mut command = Command::new(dacapo_binary());
+        let output = command.args(arguments).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        let error = &said["error"];
+        assert_eq!(error["code"], "usage", "{said}");
+        assert!(
+            error["message"].as_str().unwrap().starts_with(message),
+            "{said}"
+        );
+        assert!(
+            error["hint"].as_str().unwrap_or_default().contains(hint),
+            "{said}"
+        );
+    }
+    let mut command = Command::new(dacapo_binary());
+    let help = command.args(["-o", "json", "runs", "list", "-h"]).output();
+    let help = help.await.unwrap();
+    assert!(help.status.success() && text(&help.stdout).contains("Usage:"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,10 +25,19 @@ impl Dev {
 
     fn start_as_usual(data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(dacapo_binary());
+        command.arg("dev").arg("--data-dir").arg(data);
+        Self::spawn(command, arguments)
+    }
+
+    /// With its data where the environment says.
+    fn start_by_environment(data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(dacapo_binary());
+        command.arg("dev").env("DACAPO_DATA_DIR", data);
+        Self::spawn(command, &[arguments, &["--listen", "localhost:0"]].concat())
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         command
-            .arg("dev")
-            .arg("--data-dir")
-            .arg(data)
             .args(arguments)
             .env_remove("DATABASE_URL")
             .env("NO_COLOR", "1");
@@ -118,7 +127,7 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
         "{said}"
     );
     assert!(
-        said.contains("start bench:noop/noop.children --input '1' --wait"),
+        said.contains("start bench:noop/noop.noop-steps --input 1 --wait"),
         "{said}"
     );
     assert_eq!(
@@ -147,11 +156,30 @@ async fn dev_does_all_of_it_redeploys_on_change_and_finds_its_data_again() {
     dev.says("deployment 3 of users:onboarding is active").await;
     dev.stop().await;
 
-    let mut again = Dev::start(&data, &[files]);
+    let tests = Path::new(files).join("tests");
+    std::fs::create_dir(&tests).unwrap();
+    for (name, test) in [
+        ("a-bad-one", "[expect]\nfails = \"trap\"\n"),
+        ("an-old-one", "input = { name = \"Old\" }\n"),
+        (
+            "it",
+            "workflow = \"onboard\"\ninput = { email = \"ada@example.org\", name = \"Ada\" }\n",
+        ),
+    ] {
+        std::fs::write(tests.join(name).with_extension("toml"), test).unwrap();
+    }
+    let mut again = Dev::start_by_environment(&data, &[files]);
     again
         .says("nothing changed: deployment 3 of users:onboarding")
         .await;
-    again.says("runs list").await;
+    // Not the first workflow of the database, and with an input that the project's tests know.
+    let said = again.says("runs list").await;
+    let next = "start users:onboarding/accounts.onboard --input '{\"email\":\"ada@example.org\",\"name\":\"Ada\"}' --wait";
+    assert!(said.contains(next), "{said}");
+    assert!(
+        said.contains("dacapo --database-url 'postgres://"),
+        "{said}"
+    );
     let listed: serde_json::Value =
         serde_json::from_str(&dacapo(&data, &["runs", "list", "-o", "json"]).await).unwrap();
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);

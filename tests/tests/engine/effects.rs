@@ -370,7 +370,23 @@ async fn a_run_that_lacks_a_grant_goes_on_when_a_deployment_that_has_it_takes_it
         .await;
     let why = blocked(&database, run).await;
     let missing = format!("add \"127.0.0.1:{}\" to `allow`", service.port);
-    assert!(why["message"].as_str().unwrap().contains(&missing), "{why}");
+    let message = why["message"].as_str().unwrap();
+    assert!(message.contains(&missing), "{why}");
+    // Where it is, and what lets it go on: a resume does not, and says so.
+    assert!(message.starts_with("step `ask#1`: "), "{why}");
+    assert!(
+        message.contains("dacapo deploy FILE.wasm --upgrade proven"),
+        "{why}"
+    );
+    let resumed = crate::command::run(&database, &["resume", &run.to_string()]).await;
+    let said = crate::command::text(&resumed.stdout);
+    assert!(
+        said.contains(
+            "it was blocked, and will be again unless this is mended: not-granted: step `ask#1`: "
+        ),
+        "{said}"
+    );
+    blocked(&database, run).await;
     let directory = tempfile::tempdir().unwrap();
     let manifest = directory.path().join("dacapo.toml");
     let gate = dacapo_tests::guest_path("gate").display().to_string();

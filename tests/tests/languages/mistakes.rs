@@ -63,6 +63,14 @@ async fn what_nobody_catches_fails_the_run_with_the_languages_own_trace() {
                 "mistakes.deeper(",
                 "workflows.go:16",
             ],
+            TYPESCRIPT => &[
+                "TypeError",
+                "trace",
+                "deep",
+                "src/workflows.ts:5",
+                "src/workflows.ts:9",
+                "src/workflows.ts:26",
+            ],
             _ => &["TypeError", "trace", "deep", "deeper"],
         };
         holds(&failure, words);

@@ -102,10 +102,20 @@ pub(crate) struct ManifestArgs {
 pub(crate) struct Deployable {
     pub(crate) described: Described,
     pub(crate) manifest: Manifest,
+    /// The component's file.
+    file: PathBuf,
     /// Where the manifest was read from, if there is one.
     manifest_file: Option<PathBuf>,
     /// The options of the command line that say something, too.
     flags: Vec<&'static str>,
+}
+
+impl Deployable {
+    /// Where its project is: beside its manifest, or without one beside the component.
+    pub(crate) fn directory(&self) -> &Path {
+        let file = self.manifest_file.as_ref().unwrap_or(&self.file);
+        file.parent().unwrap_or(Path::new(""))
+    }
 }
 
 /// Reads a component with its manifest, and finds out what it offers.
@@ -130,6 +140,7 @@ pub(crate) fn read(file: &Path, args: &ManifestArgs) -> Result<Deployable> {
     Ok(Deployable {
         described,
         manifest,
+        file: file.to_owned(),
         manifest_file,
         flags: flags.into_iter().flatten().collect(),
     })
@@ -180,9 +191,9 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
             format!("nothing changed: deployment {number} of {package} has these bytes{manifest}")
         }
         _ if outcome.is_partial => format!(
-            "deployment {number} of {package} is being rolled out to a part of the new runs; finish with `dacapo deployments activate {package} {number}`{}",
+            "deployment {number} of {package} is being rolled out to a part of the new runs; finish with `dacapo deployments activate {package}@{number}`{}",
             outcome.replaces.map_or_else(String::new, |before| format!(
-                ", go back with `dacapo deployments activate {package} {before}`"
+                ", go back with `dacapo deployments activate {package}@{before}`"
             ))
         ),
         (_, Some(before)) => {
@@ -191,7 +202,7 @@ pub(crate) fn describe_outcome(one: &Deployable, outcome: &DeployOutcome) -> Str
         (_, None) => format!("deployment {number} of {package} is active"),
     }];
     lines.extend(outcome.beside.map(|beside| {
-        format!("  deployment {beside} is being rolled out beside it, and goes on; `dacapo deployments activate {package} {number}` ends that")
+        format!("  deployment {beside} is being rolled out beside it, and goes on; `dacapo deployments activate {package}@{number}` ends that")
     }));
     lines.extend(outcome.ended.map(|ended| {
         format!("  this has ended the roll-out of deployment {ended}: no new run goes there")

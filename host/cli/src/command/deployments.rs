@@ -30,6 +30,9 @@ pub(crate) enum Command {
         /// The package, and the number behind an @; without a number the active one
         #[arg(value_name = "PACKAGE[@N]")]
         deployment: String,
+        /// The number, as a word of its own
+        #[arg(hide = true)]
+        number: Option<String>,
     },
     /// Let new runs go to a deployment: to an older one, that is going back. Runs in flight stay where they are
     Activate {
@@ -51,14 +54,15 @@ pub(crate) enum Command {
     },
     /// Show what is different between two deployments of a package: types of workflows and events, imports, manifests
     Diff {
-        /// The package
-        package: String,
-        /// The number of the one
-        #[arg(value_name = "A")]
-        from: i32,
-        /// The number of the other
-        #[arg(value_name = "B")]
-        to: i32,
+        /// The one: the package, and the number behind an @
+        #[arg(value_name = "PACKAGE@A")]
+        from: String,
+        /// The other: the same, or the number alone
+        #[arg(value_name = "PACKAGE@B")]
+        to: String,
+        /// The other, where the numbers are words of their own behind the package
+        #[arg(hide = true)]
+        number: Option<String>,
     },
     /// Take away retired deployments without runs, of all namespaces, and components that no deployment has
     Gc {
@@ -70,14 +74,73 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct One {
-    /// The package: ns:name, or its name alone where that is unique
-    package: String,
-    /// The deployment's number
-    #[arg(value_name = "N")]
-    number: i32,
+    #[command(flatten)]
+    named: Named,
     /// Who does it, as deployments are shown with [default: the user and the machine]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
+}
+
+/// A deployment, in whichever way it is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// The package (ns:name, or its name alone where that is unique), and the deployment's number behind an @
+    // Filters have a deployment and the like of their own.
+    #[arg(id = "named", value_name = "PACKAGE@N")]
+    deployment: String,
+    /// The number, as a word of its own
+    #[arg(id = "named_number", hide = true)]
+    number: Option<String>,
+}
+
+impl Named {
+    /// The package and the number.
+    pub(crate) fn split(&self) -> Result<(&str, i32)> {
+        match split(&self.deployment, self.number.as_deref())? {
+            (package, Some(number)) => Ok((package, number)),
+            (package, None) => Err(no_number(package)),
+        }
+    }
+}
+
+fn no_number(got: &str) -> Failed {
+    Failed::usage(format!(
+        "expected PACKAGE@N with the number of a deployment, got {got:?}"
+    ))
+    .hint("`dacapo deployments list` shows them")
+}
+
+/// `PACKAGE@N`, `PACKAGE N` or `PACKAGE`.
+fn split<'a>(package: &'a str, number: Option<&str>) -> Result<(&'a str, Option<i32>)> {
+    let (package, number) = match (package.split_once('@'), number) {
+        (None, None) => return Ok((package, None)),
+        (Some(both), None) => both,
+        (None, Some(number)) => (package, number),
+        (Some(_), Some(more)) => return Err(no_number(&format!("{package} {more}"))),
+    };
+    match number.parse() {
+        Ok(number) => Ok((package, Some(number))),
+        Err(_) => Err(no_number(&format!("{package}@{number}"))),
+    }
+}
+
+/// `PACKAGE@A PACKAGE@B`, `PACKAGE@A B` or `PACKAGE A B`.
+fn split_two<'a>(from: &'a str, to: &str, number: Option<&str>) -> Result<(&'a str, i32, i32)> {
+    let (from, to) = match number {
+        Some(number) => (split(from, Some(to))?, (from, number)),
+        None => {
+            let of_from = split(from, None)?;
+            (of_from, to.split_once('@').unwrap_or((of_from.0, to)))
+        }
+    };
+    match (from, to, to.1.parse()) {
+        ((package, Some(from)), (other, _), Ok(to)) if package == other => Ok((package, from, to)),
+        ((package, Some(_)), (other, _), Ok(_)) => Err(Failed::usage(format!(
+            "expected two deployments of one package, got one of {package} and one of {other}"
+        ))),
+        ((_, Some(_)), (package, number), Err(_)) => Err(no_number(&format!("{package}@{number}"))),
+        ((package, None), ..) => Err(no_number(package)),
+    }
 }
 
 pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<ExitCode> {
@@ -87,18 +150,8 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
             let deployments = client.deployments(package.as_deref()).await?;
             ui.data(&deployments, |deployments| list(deployments));
         }
-        Command::Show { deployment } => {
-            let (package, number) = match deployment.split_once('@') {
-                None => (deployment.as_str(), None),
-                Some((package, number)) => {
-                    let number = number.parse().map_err(|_| {
-                        Failed::usage(format!(
-                            "expected PACKAGE@N with a number, got {deployment:?}"
-                        ))
-                    })?;
-                    (package, Some(number))
-                }
-            };
+        Command::Show { deployment, number } => {
+            let (package, number) = split(&deployment, number.as_deref())?;
             let details = client.deployment(package, number).await?;
             ui.data(&details, show);
         }
@@ -107,12 +160,13 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
             rollout,
             allow_breaking,
         } => {
+            let (package, number) = one.named.split()?;
             let rollout = rollout.rollout();
             let who = who(one.by);
             let activated = client
                 .activate_deployment(
-                    &one.package,
-                    one.number,
+                    package,
+                    number,
                     rollout.as_ref(),
                     breaking(allow_breaking),
                     &who,
@@ -135,14 +189,16 @@ pub(crate) async fn run(command: Command, global: &Global, ui: Ui) -> Result<Exi
             });
         }
         Command::Retire { one, undo } => {
+            let (package, number) = one.named.split()?;
             let who = who(one.by);
             let outcome = client
-                .retire_deployment(&one.package, one.number, undo, &who)
+                .retire_deployment(package, number, undo, &who)
                 .await?;
             ui.data(&outcome, steered);
         }
-        Command::Diff { package, from, to } => {
-            let diff = client.diff_deployments(&package, from, to).await?;
+        Command::Diff { from, to, number } => {
+            let (package, from, to) = split_two(&from, &to, number.as_deref())?;
+            let diff = client.diff_deployments(package, from, to).await?;
             ui.data(&diff, describe_diff);
         }
         Command::Gc { dry_run } => {
@@ -320,4 +376,48 @@ fn gone(collected: &[Collected], dry_run: bool) -> String {
         }
     };
     collected.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_named_by_one_word_or_by_two() {
+        assert_eq!(split("a:b@5", None).unwrap(), ("a:b", Some(5)));
+        assert_eq!(split("a:b", Some("5")).unwrap(), ("a:b", Some(5)));
+        assert_eq!(split("a:b", None).unwrap(), ("a:b", None));
+        for (package, number, got) in [
+            ("a:b@x", None, "\"a:b@x\""),
+            ("a:b", Some("x"), "\"a:b@x\""),
+            ("a:b@5", Some("6"), "\"a:b@5 6\""),
+        ] {
+            let said = split(package, number).unwrap_err().message;
+            assert!(
+                said.contains("expected PACKAGE@N") && said.ends_with(got),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_deployments_are_named_in_each_way() {
+        for (from, to, number) in [
+            ("a:b@4", "a:b@5", None),
+            ("a:b@4", "5", None),
+            ("a:b", "4", Some("5")),
+        ] {
+            assert_eq!(split_two(from, to, number).unwrap(), ("a:b", 4, 5));
+        }
+        for (from, to, number, says) in [
+            ("a:b@4", "a:c@5", None, "two deployments of one package"),
+            ("a:b", "a:b@5", None, "got \"a:b\""),
+            ("a:b@4", "x", None, "got \"a:b@x\""),
+            ("a:b", "4", Some("x"), "got \"a:b@x\""),
+            ("a:b@4", "5", Some("6"), "got \"a:b@4 5\""),
+        ] {
+            let said = split_two(from, to, number).unwrap_err().message;
+            assert!(said.contains(says), "{said}");
+        }
+    }
 }

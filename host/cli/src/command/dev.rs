@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use dacapo_client::{Breaking, Client, QueueChange};
-use dacapo_model::{Type, Workflow};
+use dacapo_model::Workflow;
 use dacapo_postgres::{Cluster, ClusterOptions};
 use dacapo_server::{Probe, Readiness, Render};
 use dacapo_worker::{Worker, WorkerConfig};
@@ -16,10 +16,11 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Global;
+use crate::command::sample::{quoted, sample};
 use crate::command::serve::ServerArgs;
 use crate::command::signal::Stop;
 use crate::command::worker::{Limits, failed, migrate, trace, worker_probe};
-use crate::command::{deploy, serve, who};
+use crate::command::{deploy, serve, test, who};
 use crate::connect;
 use crate::error::{Failed, Result, chain};
 use crate::telemetry::{self, OtlpArgs};
@@ -135,10 +136,12 @@ async fn work(
         .map_err(|error| Failed::request(format!("cannot watch files: {}", chain(&error))))?;
 
     let deploying = async {
+        let mut deployed = Vec::new();
         for file in files {
-            deploy_and_say(&client, file, &args.manifest, ui).await;
+            deployed.extend(deploy_and_say(&client, file, &args.manifest, ui).await);
         }
-        say_what_next(&client, private, ui).await;
+        say_what_next(&client, private, &deployed, ui).await;
+        drop(deployed);
         while let Some(file) = watcher.changed().await {
             for file in affected(&file, args) {
                 deploy_and_say(&client, &file, &args.manifest, ui).await;
@@ -325,36 +328,87 @@ async fn put_and_describe(client: &Client, deployable: &deploy::Deployable) -> R
 }
 
 /// Deploys a file. Trouble with it is said, and ends nothing: the next change may mend it.
-async fn deploy_and_say(client: &Client, file: &Path, manifest: &deploy::ManifestArgs, ui: Ui) {
+async fn deploy_and_say(
+    client: &Client,
+    file: &Path,
+    manifest: &deploy::ManifestArgs,
+    ui: Ui,
+) -> Option<deploy::Deployable> {
     let result = match deploy::read(file, manifest) {
-        Ok(deployable) => put_and_describe(client, &deployable).await,
+        Ok(deployable) => {
+            let put = put_and_describe(client, &deployable).await;
+            put.map(|text| (text, deployable))
+        }
         Err(error) => Err(error),
     };
     match result {
-        Ok(text) => ui.say(&text),
-        Err(error) => ui.say(&format!("error: {}", error.message)),
+        Ok((text, deployable)) => {
+            ui.say(&text);
+            Some(deployable)
+        }
+        Err(error) => {
+            ui.say(&format!("error: {}", error.message));
+            None
+        }
     }
 }
 
-async fn say_what_next(client: &Client, private: Option<&Private>, ui: Ui) {
+/// Says what can be typed now, for the workflows that were just deployed, in the order of their files.
+async fn say_what_next(
+    client: &Client,
+    private: Option<&Private>,
+    deployed: &[deploy::Deployable],
+    ui: Ui,
+) {
     let database = match private {
-        Some(private) if private.cluster.data_dir() != dacapo_postgres::default_data_dir() => {
+        Some(private) if !is_found(private.cluster.data_dir()) => {
             format!(" --database-url '{}'", private.url)
         }
         _ => String::new(),
     };
-    let start = match client.workflows().await {
-        Ok(workflows) if !workflows.is_empty() => {
-            let workflow = &workflows[0].workflow;
-            format!(
+    let there = match deployed {
+        [] => client.workflows().await.unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let start = match first_start(deployed) {
+        Some((name, input)) => format!("  dacapo{database} start {name} {input}--wait"),
+        None => match there.first() {
+            Some(info) => format!(
                 "  dacapo{database} start {} {}--wait",
-                workflow.name,
-                example_input(workflow)
-            )
-        }
-        _ => format!("  dacapo{database} deploy FILE.wasm"),
+                info.name,
+                example_input(&info.workflow)
+            ),
+            None => format!("  dacapo{database} deploy FILE.wasm"),
+        },
     };
     ui.say(&format!("\nready; stop with Ctrl-C. Next, in another terminal:\n{start}\n  dacapo{database} runs list\n"));
+}
+
+/// Whether commands find the database by themselves that is in this directory: in another terminal DACAPO_DATA_DIR need not be set.
+fn is_found(data_dir: &Path) -> bool {
+    let is_set = std::env::var_os("DACAPO_DATA_DIR").is_some_and(|value| !value.is_empty());
+    !is_set && data_dir == dacapo_postgres::default_data_dir()
+}
+
+/// A workflow to start, with its input as an option: one that the tests of its project know an input of, else the first one.
+fn first_start(deployed: &[deploy::Deployable]) -> Option<(&str, String)> {
+    let workflows = || {
+        deployed.iter().flat_map(|one| {
+            let workflows = one.described.descriptor.workflows.iter();
+            workflows.map(move |workflow| (one, workflow))
+        })
+    };
+    let tested = workflows().find_map(|(one, workflow)| {
+        let input = test::example_input(one.directory(), workflow)?;
+        Some((
+            workflow.name.as_str(),
+            format!("--input {} ", quoted(&input)),
+        ))
+    });
+    tested.or_else(|| {
+        let (_, workflow) = workflows().next()?;
+        Some((workflow.name.as_str(), example_input(workflow)))
+    })
 }
 
 /// An input that fits the workflow's type, as an option to type.
@@ -362,89 +416,5 @@ fn example_input(workflow: &Workflow) -> String {
     let Some(param) = &workflow.param else {
         return String::new();
     };
-    format!("--input '{}' ", example(&param.ty))
-}
-
-/// A value of a type, as JSON.
-fn example(ty: &Type) -> serde_json::Value {
-    use serde_json::{Value, json};
-    match ty {
-        Type::Bool => json!(true),
-        Type::U8
-        | Type::U16
-        | Type::U32
-        | Type::U64
-        | Type::S8
-        | Type::S16
-        | Type::S32
-        | Type::S64 => json!(1),
-        Type::F32 | Type::F64 => json!(1.5),
-        Type::Char => json!("a"),
-        Type::String => json!("text"),
-        Type::Bytes => json!("AAEC"),
-        Type::List(item) => json!([example(item)]),
-        Type::FixedList(item, length) => {
-            Value::Array(vec![example(item); (*length).min(16) as usize])
-        }
-        Type::Tuple(items) => items.iter().map(example).collect(),
-        Type::Record(record) => record
-            .fields
-            .iter()
-            .filter(|field| !matches!(field.ty, Type::Option(_)))
-            .map(|field| (field.json_name(), example(&field.ty)))
-            .collect(),
-        Type::Variant(variant) => match variant.cases.first() {
-            Some(case) => match &case.ty {
-                Some(ty) => json!({ "tag": case.name, "val": example(ty) }),
-                None => json!({ "tag": case.name }),
-            },
-            None => Value::Null,
-        },
-        Type::Enum(one) => json!(one.cases.first()),
-        Type::Flags(_) => json!([]),
-        Type::Option(_) => Value::Null,
-        Type::Result { ok, .. } => json!({ "ok": ok.as_ref().map(|ty| example(ty)) }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dacapo_model::{Field, Param, PayloadLimits, RecordType, Type, Workflow};
-
-    use super::example;
-
-    #[test]
-    fn the_example_fits_the_type() {
-        let field = |name: &str, ty: Type| Field {
-            name: name.to_owned(),
-            ty,
-            docs: None,
-        };
-        let fields = vec![
-            field("order-id", Type::U64),
-            field("note", Type::Option(Box::new(Type::String))),
-            field("prices", Type::List(Box::new(Type::F64))),
-        ];
-        let ty = Type::Record(RecordType {
-            name: Some("order".to_owned()),
-            fields,
-            docs: None,
-        });
-        let text = example(&ty).to_string();
-        let workflow = Workflow {
-            name: "a:b/c.d".to_owned(),
-            interface: "a:b/c".to_owned(),
-            function: "d".to_owned(),
-            param: Some(Param {
-                name: "order".to_owned(),
-                ty,
-            }),
-            result: None,
-            events: Vec::new(),
-            docs: None,
-        };
-        workflow
-            .check_input(&text, &PayloadLimits::default())
-            .unwrap();
-    }
+    format!("--input {} ", quoted(&sample(&param.ty).to_string()))
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::error::{Failed, Result};
+use crate::error::Result;
 use crate::help::{self, TOPICS};
 use crate::ui::Ui;
 
@@ -23,20 +23,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<ExitCode> {
     let mut command = help::command();
     // So that each knows the commands that it is one of.
     command.build();
-    let mut of = &mut command;
-    for (place, word) in args.of.iter().enumerate() {
-        of = of.find_subcommand_mut(word).ok_or_else(|| {
-            let topics: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
-            Failed::usage(format!(
-                "there is no command {}",
-                args.of[..=place].join(" ")
-            ))
-            .hint(format!(
-                "`dacapo help` shows all commands; the topics are {}",
-                topics.join(", ")
-            ))
-        })?;
-    }
+    let mut of = help::find(&command, &args.of)?.clone();
     ui.styled(&of.render_long_help());
     Ok(ExitCode::SUCCESS)
 }

@@ -33,15 +33,7 @@ pub(crate) fn run(args: &Args, ui: Ui) -> Result<ExitCode> {
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let mut of = &command;
-    for (place, word) in args.command.iter().enumerate() {
-        of = of.find_subcommand(word).ok_or_else(|| {
-            let words = args.command[..=place].join(" ");
-            Failed::usage(format!("there is no command {words}"))
-                .hint("`dacapo help` shows all commands")
-        })?;
-    }
-    ui.bytes(&page(of)?);
+    ui.bytes(&page(help::find(&command, &args.command)?)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -355,5 +355,5 @@ fn retired(moved: u64) -> Failed {
     Failed::request(format!(
         "the deployment was retired or taken away meanwhile: {moved} runs were moved there, and the others stay where they are"
     ))
-    .hint("`dacapo deployments retire PACKAGE N --undo` takes a retirement back; then the same command moves the others")
+    .hint("`dacapo deployments retire PACKAGE@N --undo` takes a retirement back; then the same command moves the others")
 }

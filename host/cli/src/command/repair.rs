@@ -10,6 +10,7 @@ use dacapo_worker::{Candidate, Findings, Judged};
 use serde_json::json;
 
 use crate::arguments::Global;
+use crate::command::deployments::Named;
 use crate::command::proof;
 use crate::command::runs::Filter;
 use crate::command::who;
@@ -19,9 +20,8 @@ use crate::ui::Ui;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment with the mended code
-    #[arg(value_name = "PACKAGE@N")]
-    with: String,
+    #[command(flatten)]
+    with: Named,
     #[command(flatten)]
     filter: Filter,
     /// Do it: move the blocked runs that go on with it, and start those of the failed ones again, behind all that they have recorded
@@ -40,15 +40,7 @@ pub(crate) struct Args {
 const PAGE: u32 = 1_000;
 
 pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode> {
-    let usage = || {
-        Failed::usage(format!(
-            "expected PACKAGE@N with the number of a deployment, got {:?}",
-            args.with
-        ))
-        .hint("`dacapo deployments list` shows them")
-    };
-    let (package, number) = args.with.split_once('@').ok_or_else(usage)?;
-    let number: i32 = number.parse().map_err(|_| usage())?;
+    let (package, number) = args.with.split()?;
     let client = connect::client(global).await?;
     let ask = Repair {
         package: package.to_owned(),
@@ -161,7 +153,7 @@ pub(crate) async fn repair(
             "deployment {number} of {package} is retired: no run can go on there"
         ))
         .hint(format!(
-            "`dacapo deployments retire {package} {number} --undo` takes that back; or name another one"
+            "`dacapo deployments retire {package}@{number} --undo` takes that back; or name another one"
         ));
         failed.code = "deployment-retired".to_owned();
         return Err(failed);

@@ -6,6 +6,7 @@ use dacapo_client::{By, Cancelled, Killed, Paused, RunId};
 use serde_json::json;
 
 use crate::arguments::Global;
+use crate::command::runs::list::blocked_by;
 use crate::command::{run_id, who};
 use crate::connect;
 use crate::error::Result;
@@ -58,9 +59,21 @@ pub(crate) async fn resume(args: Args, global: &Global, ui: Ui) -> Result<ExitCo
         who: &who,
         reason: args.by.reason.as_deref(),
     };
-    connect::client(global).await?.resume_by(run, by).await?;
-    ui.data(&json!({ "run": run, "status": "queued" }), |_| {
-        format!("run {run} goes on")
+    let client = connect::client(global).await?;
+    // Whoever may let a run go on need not be one who may see it.
+    let before = client.get(run).await.ok();
+    client.resume_by(run, by).await?;
+    let blocked = before.and_then(|run| run.blocked);
+    let mut data = json!({ "run": run, "status": "queued" });
+    if let Some(blocked) = &blocked {
+        data["wasBlocked"] = serde_json::from_str(blocked.as_str()).unwrap_or_default();
+    }
+    ui.data(&data, |_| match &blocked {
+        Some(blocked) => format!(
+            "run {run} goes on; it was blocked, and will be again unless this is mended: {}",
+            blocked_by(blocked.as_str())
+        ),
+        None => format!("run {run} goes on"),
     });
     Ok(ExitCode::SUCCESS)
 }

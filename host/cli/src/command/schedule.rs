@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::arguments::{self, Global};
 use crate::command::json_argument;
+use crate::command::start::not_given;
 use crate::connect;
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
@@ -56,9 +57,9 @@ pub(crate) struct Create {
         value_name = "ZONE"
     )]
     time_zone: String,
-    /// The input of each run as JSON; @FILE reads a file, - standard input
-    #[arg(long, short, default_value = "null", value_name = "JSON")]
-    input: String,
+    /// The input of each run as JSON; @FILE reads a file, - standard input [default: null]
+    #[arg(long, short, value_name = "JSON")]
+    input: Option<String>,
     /// A label of each run; may be repeated
     #[arg(long = "label", short, value_parser = arguments::label, value_name = "NAME=VALUE")]
     labels: Vec<(String, String)>,
@@ -164,8 +165,9 @@ async fn create(args: Create, global: &Global, ui: Ui) -> Result<()> {
         },
         (None, every) => When::Every(every.unwrap_or_default()),
     };
+    let nobody_gave_input = args.input.is_none();
     let new = NewSchedule {
-        input: json_argument(&args.input)?,
+        input: json_argument(args.input.as_deref().unwrap_or("null"))?,
         labels: args.labels.into_iter().collect(),
         queue: args.queue,
         priority: args.priority,
@@ -181,7 +183,9 @@ async fn create(args: Create, global: &Global, ui: Ui) -> Result<()> {
         },
         ..NewSchedule::new(args.name, args.workflow, when)
     };
-    let schedule = connect::client(global).await?.create_schedule(new).await?;
+    let client = connect::client(global).await?;
+    let created = client.create_schedule(new).await;
+    let schedule = created.map_err(|error| not_given(nobody_gave_input, error))?;
     ui.data(&schedule, |schedule| {
         format!(
             "schedule {} starts {}{}",

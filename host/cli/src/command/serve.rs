@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::access::AccessArgs;
-use crate::arguments::{Global, duration};
+use crate::arguments::{Global, address, duration};
 use crate::command::repair;
 use crate::command::signal::Stop;
 use crate::connect;
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerArgs {
     /// Listen here; port 0 takes any [default: 127.0.0.1:7007]
-    #[arg(long, env = "DACAPO_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "DACAPO_LISTEN", value_parser = address, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Requests that one address may send in a second, on average; 0 for any number
     #[arg(long, default_value_t = 200, value_name = "REQUESTS")]

@@ -11,6 +11,7 @@ use dacapo_client::{
 use dacapo_worker::{TRACE_PARENT, is_trace_parent};
 
 use crate::arguments::Global;
+use crate::command::sample::{quoted, sample};
 use crate::command::{json_argument, runs};
 use crate::error::{Failed, Result};
 use crate::ui::Ui;
@@ -23,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Args {
     /// The workflow: its full name, ns:pkg/interface.function, or the function's name alone where that is unique
     workflow: String,
-    /// The input as JSON; @FILE reads a file, - standard input
-    #[arg(long, short, default_value = "null", value_name = "JSON")]
-    input: String,
+    /// The input as JSON; @FILE reads a file, - standard input [default: null]
+    #[arg(long, short, value_name = "JSON")]
+    input: Option<String>,
     /// Start a run for each line of a file, all of them or none; a line is an input as JSON. - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "key", "wait"])]
     inputs: Option<String>,
@@ -132,7 +133,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     if let Some(from) = &args.inputs {
         return many(from, &args, global, ui).await;
     }
-    let input = json_argument(&args.input)?;
+    let input = json_argument(args.input.as_deref().unwrap_or("null"))?;
     let client = connect::client(global).await?;
     let labels = labels_of(&args);
     let options = StartOptions {
@@ -150,7 +151,8 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     };
     let started = client
         .start_by_name(&args.workflow, &input, options)
-        .await?;
+        .await
+        .map_err(|error| not_given(args.input.is_none(), error))?;
     if !started.created {
         ui.say("a run with this key was there already");
     }
@@ -190,19 +192,60 @@ async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> 
     let mut end = pin!(client.wait(id, timeout));
     let mut told = String::new();
     loop {
-        if let Ok(run) = tokio::time::timeout(PATIENCE, &mut end).await {
+        let ended = tokio::time::timeout(PATIENCE, &mut end).await;
+        let is_blocked = matches!(
+            &ended,
+            Ok(Err(ClientError::WaitTimedOut {
+                status: Status::Blocked,
+                ..
+            }))
+        );
+        if !is_blocked && let Ok(run) = ended {
             return Ok(run?);
         }
         // Whether the database can be reached is for the one that waits to say.
         if let Ok(run) = client.get(id).await
             && !run.status.is_terminal()
         {
-            let state = state(&run);
+            let state = state(&run) + &sends(client, &run).await;
             if state != told {
                 ui.say(&state);
                 told = state;
             }
         }
+        if let Ok(run) = ended {
+            return Ok(run?);
+        }
+    }
+}
+
+/// How the events are sent that a run waits for.
+async fn sends(client: &Client, run: &Run) -> String {
+    let events = match &run.waiting_for {
+        Some(waits) if waits.reason == "event" && run.status == Status::Suspended => &waits.events,
+        _ => return String::new(),
+    };
+    // Who may start it need not be one who may see its types.
+    let workflow = client.workflow(&run.workflow).await.ok();
+    let sends = events
+        .iter()
+        .filter(|name| !name.contains('/'))
+        .map(|name| {
+            let declared = workflow.as_ref().map(|info| &info.workflow.events);
+            let declared =
+                declared.and_then(|events| events.iter().find(|event| event.name == *name));
+            let payload = match declared {
+                Some(event) => event.ty.as_ref().map(|ty| sample(ty).to_string()),
+                None => Some("JSON".to_owned()),
+            };
+            let payload =
+                payload.map_or_else(String::new, |payload| format!(" {}", quoted(&payload)));
+            format!("\n  dacapo event {} {}{payload}", run.id, quoted(name))
+        });
+    let sends: String = sends.collect();
+    match sends.is_empty() {
+        true => sends,
+        false => format!("; in another terminal:{sends}"),
     }
 }
 
@@ -220,12 +263,24 @@ fn state(run: &Run) -> String {
             "running, with no step so far: a worker that has not had this component before compiles it first, which takes a while for a large one"
                 .to_owned()
         }
-        Status::Blocked => format!(
-            "blocked: `dacapo runs show {}` shows why; it goes on once that is mended",
-            run.id
-        ),
+        Status::Blocked => match &run.blocked {
+            Some(blocked) => format!("blocked: {}", runs::list::blocked_by(blocked.as_str())),
+            None => format!(
+                "blocked: `dacapo runs show {}` shows why; it goes on once that is mended",
+                run.id
+            ),
+        },
         status => format!("{status}{why}"),
     }
+}
+
+/// What is wrong with an input that nobody gave is that.
+pub(crate) fn not_given(nobody: bool, error: ClientError) -> Failed {
+    let mut failed = Failed::from(error);
+    if nobody && failed.code == "bad-input" {
+        failed.message = "no input was given: expected one, as JSON, with --input".to_owned();
+    }
+    failed
 }
 
 /// Starts a run for each line.

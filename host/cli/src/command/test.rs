@@ -12,6 +12,8 @@ use dacapo_testkit::{
 };
 use serde_json::json;
 
+pub(crate) use scenario::example_input;
+
 use crate::arguments::{self, Global, NoDatabase};
 use crate::command::worker::default_cache_dir;
 use crate::command::{json_argument, runs};

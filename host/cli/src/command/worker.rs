@@ -17,7 +17,7 @@ use dacapo_worker::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{Global, duration};
+use crate::arguments::{Global, address, duration};
 use crate::command::signal::Stop;
 use crate::connect;
 use crate::error::{Failed, Result, chain};
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_migrate: bool,
     /// Answer /health/live, /health/ready, /metrics and /version here, such as 127.0.0.1:8080
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_parser = address, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     otlp: OtlpArgs,
@@ -341,7 +341,8 @@ pub(crate) async fn migrate(store: &Store) -> Result<()> {
             Ok(_) => return Ok(()),
             Err(MigrateError::Store(error @ StoreError::Unavailable(_))) => {
                 if !said {
-                    tracing::warn!(error = chain(&error), "waiting for the database");
+                    let at = connect::place(store);
+                    tracing::warn!(at, error = chain(&error), "waiting for the database");
                     said = true;
                 }
                 tokio::time::sleep(pause).await;

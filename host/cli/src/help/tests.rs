@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap::error::ErrorKind;
 
@@ -122,6 +123,83 @@ fn a_command_that_is_mistyped_is_answered_with_the_one_that_was_meant() {
     assert!(error.to_string().contains("'deploy'"), "{error}");
     let error = command().try_get_matches_from(["dacapo", "runs", "list", "--stauts", "failed"]);
     assert!(error.unwrap_err().to_string().contains("'--status'"));
+}
+
+#[test]
+fn a_word_that_is_no_command_is_answered_with_the_one_that_was_meant() {
+    let mut command = command();
+    command.build();
+    for (words, meant) in [
+        (&["runs", "wach"][..], "runs watch"),
+        (&["depoly"], "deploy"),
+        (&["enviroment"], "environment"),
+    ] {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        let said = find(&command, &words).unwrap_err().message;
+        let expected = format!(
+            "there is no command {}; did you mean {meant}?",
+            words.join(" ")
+        );
+        assert_eq!(said, expected);
+    }
+    let nothing = find(&command, &["qqqq".to_owned()]).unwrap_err().message;
+    assert_eq!(nothing, "there is no command qqqq");
+    let words = ["runs".to_owned(), "watch".to_owned()];
+    assert_eq!(find(&command, &words).unwrap().get_name(), "watch");
+}
+
+#[test]
+fn each_variable_that_is_read_is_named_in_the_topic() {
+    let topic = TOPICS.iter().find(|topic| topic.name == "environment");
+    let text = topic.unwrap().text;
+    let named = |name: &str| {
+        text.split_whitespace()
+            .any(|word| word.trim_end_matches([',', ';', ':']) == name)
+    };
+    let mut count = 0;
+    for (words, command) in all(&command()) {
+        for argument in command.get_arguments() {
+            if let Some(name) = argument.get_env() {
+                let name = name.to_string_lossy();
+                assert!(named(&name), "dacapo{words} reads {name}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count}");
+    // What the code reads by itself.
+    let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
+    let mut found = BTreeSet::new();
+    while let Some(path) = files.pop() {
+        if path.ends_with("tests") {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(
+                std::fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            for call in ["env::var(\"", "env::var_os(\""] {
+                let names = text
+                    .split(call)
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next());
+                found.extend(names.map(str::to_owned));
+            }
+        }
+    }
+    assert!(found.contains("DACAPO_TOKEN"), "{found:?}");
+    for name in found {
+        // What every program reads, and what is for tests and those who work on this program alone.
+        let others = ["PATH", "DACAPO_FAILPOINT", "DACAPO_DASHBOARD_FROM"];
+        assert!(
+            others.contains(&name.as_str()) || named(&name),
+            "{name} is read, and is not in help/environment.txt"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! TypeScript and JavaScript: esbuild makes one file of the code, an engine and that file become the component.
 
+mod sources;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -86,6 +87,8 @@ fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(
             "--format=esm",
             "--target=es2022",
             "--log-level=warning",
+            "--sourcemap=external",
+            "--sources-content=false",
         ])
         .args(ASYNC.map(|feature| format!("--supported:{feature}=false")))
         .args(["--external:dacapo:*", "--external:wasi:*"])
@@ -99,7 +102,16 @@ fn bundle(project: &Project, world: &World, entry: &Path, to: &Path) -> Result<(
         .arg(format!("--metafile={}", metafile.display()))
         .run()?;
     let text = std::fs::read(&metafile).map_err(KitError::file("read", &metafile))?;
-    check_exports(entry, &text, world)
+    check_exports(entry, &text, world)?;
+    // Its lines are where the engines say that something was thrown.
+    let map = to.with_extension("js.map");
+    let map = std::fs::read(&map).map_err(KitError::file("read", &map))?;
+    if let Some(statement) = sources::statement(&map) {
+        let mut text = std::fs::read(to).map_err(KitError::file("read", to))?;
+        text.extend(statement.as_bytes());
+        std::fs::write(to, text).map_err(KitError::file("write", to))?;
+    }
+    Ok(())
 }
 
 /// The engines say so only when a workflow is called.

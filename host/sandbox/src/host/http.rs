@@ -102,17 +102,22 @@ impl Guest {
         &self,
         result: Result<T, Refused>,
     ) -> Result<Result<T, Failure>, Interrupt> {
+        // Whoever mends it wants to know where it is lacking.
+        let of_step = |message: String| match &self.attempt {
+            Some(attempt) => format!("step `{}`: {message}", attempt.slot.key),
+            None => message,
+        };
         match result {
             Ok(value) => Ok(Ok(value)),
             Err(Refused::Failure(failure)) => Ok(Err(failure)),
             Err(Refused::NotGranted(message)) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::NotGranted,
-                message,
+                message: of_step(message),
                 details: None,
             })),
             Err(Refused::MissingSecret { name, message }) => Err(Interrupt::Blocked(BlockReason {
                 code: BlockCode::MissingSecret,
-                message,
+                message: of_step(message),
                 // By this the run is found when a worker starts that has it.
                 details: Some(Payload::from_trusted(
                     serde_json::json!({ "secret": name.as_str() }).to_string(),

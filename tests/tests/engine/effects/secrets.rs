@@ -167,7 +167,8 @@ async fn a_missing_secret_blocks_its_run_until_it_is_there() {
         assert_eq!(why["code"], "missing-secret");
         let message = why["message"].as_str().unwrap();
         assert!(
-            message.starts_with("secret `key` is not on this worker: cannot read ")
+            message.contains("#1`: secret `key` is not on this worker: cannot read ")
+                && message.starts_with("step `")
                 && message.contains("resume"),
             "{message}"
         );

@@ -155,7 +155,7 @@ async fn schedules_that_cannot_be_are_refused_with_what_was_expected() {
             &["process", "--every", "1h"],
             2,
             &[
-                "input: expected payment",
+                "no input was given",
                 "hint: payments:processing/payments.process takes",
             ],
         ),

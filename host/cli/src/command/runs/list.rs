@@ -121,10 +121,47 @@ pub(crate) fn waits_for(waiting: &dacapo_client::WaitingFor) -> String {
 }
 
 /// Code and message of what blocks a run.
-pub(super) fn reason(blocked: &str) -> String {
+pub(crate) fn reason(blocked: &str) -> String {
+    let (code, message) = block(blocked);
+    format!("{code}: {message}")
+}
+
+fn block(blocked: &str) -> (String, String) {
     let reason: serde_json::Value = serde_json::from_str(blocked).unwrap_or_default();
     let word = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
-    format!("{}: {}", word("code"), word("message"))
+    (word("code"), word("message"))
+}
+
+/// What lets a blocked run go on, where the message of its block does not say so itself.
+pub(crate) fn mend(blocked: &str) -> Option<&'static str> {
+    let (code, message) = block(blocked);
+    Some(match code.as_str() {
+        "mismatch" | "rejected" | "input" | "not-granted" | "sql-not-granted" | "bad-manifest"
+        | "missing-deployment" | "missing-workflow"
+            if !message.contains("--upgrade") =>
+        {
+            "a deployment that fits has to take it along: `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo runs repair PACKAGE@N --apply`"
+        }
+        "unknown-workflow" => "it goes on by itself once such a workflow is deployed",
+        "missing-secret" => "it goes on by itself when a worker starts that has the secret",
+        "missing-component" | "bad-component" => {
+            "it goes on by itself once the very same file is deployed again"
+        }
+        "newer-component" => "it goes on by itself when a worker of that version starts",
+        "bad-descriptor" => {
+            "deploy the component with what `dacapo describe` prints of it, then `dacapo rerun` the run"
+        }
+        _ => return None,
+    })
+}
+
+/// The same with what blocks it in front.
+pub(crate) fn blocked_by(blocked: &str) -> String {
+    let reason = reason(blocked);
+    match mend(blocked) {
+        Some(mend) => format!("{reason}; {mend}"),
+        None => reason,
+    }
 }
 
 pub(super) fn short(time: Timestamp) -> String {

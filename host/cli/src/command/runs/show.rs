@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dacapo_client::{Intervention, Run, Step, StepOutcome};
 
-use super::list::{reason, short, waits_for};
+use super::list::{mend, reason, short, waits_for};
 use super::logs::{log_json, log_text};
 use crate::arguments::Global;
 use crate::command::run_id;
@@ -134,6 +134,9 @@ fn run_text(run: &Run) -> String {
             "blocked",
             &tint(&reason(blocked.as_str()), Tone::Bad, Stream::Out),
         );
+        if let Some(mend) = mend(blocked.as_str()) {
+            line("", mend);
+        }
         let blocked: serde_json::Value = serde_json::from_str(blocked.as_str()).unwrap_or_default();
         for frame in frames(&blocked["details"]) {
             line("", &format!("  at {frame}"));

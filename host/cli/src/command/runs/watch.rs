@@ -7,7 +7,7 @@ use std::time::Duration;
 use dacapo_client::{By, Client, ListFilter, Run, RunFilter, RunId, RunSummary, Status};
 use serde_json::json;
 
-use super::list::{short, waiting, waits_for};
+use super::list::{blocked_by, short, waiting, waits_for};
 use super::show::outcome;
 use super::{Filter, live, top};
 use crate::arguments::Global;
@@ -111,8 +111,11 @@ async fn one(client: &Client, id: RunId, ui: Ui) -> Result<ExitCode> {
 
 /// The status of a run, and what it waits for.
 fn state(run: &Run) -> String {
-    let waiting = run.waiting_for.as_ref();
-    let why = waiting.map_or_else(String::new, |waiting| format!(" ({})", waits_for(waiting)));
+    let why = match (&run.blocked, &run.waiting_for) {
+        (Some(blocked), _) => format!(": {}", blocked_by(blocked.as_str())),
+        (None, Some(waiting)) => format!(" ({})", waits_for(waiting)),
+        (None, None) => String::new(),
+    };
     format!("{}{why}", status(run.status.as_str(), Stream::Err))
 }
 

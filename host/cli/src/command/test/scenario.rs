@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dacapo_model::{PayloadLimits, Workflow, is_short_for};
 use dacapo_testkit::{Child, Component, Failure, Run, RunOutcome, Value};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
@@ -105,6 +106,22 @@ pub(super) fn find(directory: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+/// The input of a test of this workflow that comes out well, from the tests of a project.
+pub(crate) fn example_input(project: &Path, workflow: &Workflow) -> Option<String> {
+    let files = find(&project.join("tests")).ok()?;
+    let tests = files.iter().filter_map(|file| read(file).ok());
+    let mut inputs = tests.filter_map(|test| {
+        let named = test.workflow.as_ref();
+        let is_of_it =
+            named.is_none_or(|name| *name == workflow.name || is_short_for(name, &workflow.name));
+        let ends_well = test.expect.error.is_none() && test.expect.fails.is_none();
+        (is_of_it && ends_well).then(|| test.input.to_string())
+    });
+    // A test need not have kept up with the code, nor be of this component.
+    let limits = PayloadLimits::default();
+    inputs.find(|input| workflow.param.is_some() && workflow.check_input(input, &limits).is_ok())
 }
 
 /// Plays one test.
