@@ -8,6 +8,7 @@ mod api;
 mod deployments;
 mod document;
 mod errors;
+mod example;
 mod limits;
 mod mcp;
 mod oidc;
