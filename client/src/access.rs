@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use dacapo_model::{Role, Scope, Timestamp};
 use dacapo_store::{AuditNote, FindAudit, NewToken, SessionOf, Store, StoreError};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::gather::Question;
 use crate::going_back::check_who;
 use crate::options::{check_labels, check_text};
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
@@ -31,6 +30,10 @@ const NAME_BYTES_MAX: usize = 100;
 
 /// The longest time for which a token is valid: a hundred years.
 const EXPIRES_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Why a server is no help with tokens, and with whoever shows one or a cookie.
+const FOR_TOKENS: &str = "to look at tokens and make them";
+const TO_KNOW: &str = "to know who asks, and to note what they do";
 
 /// Entries of a page of the audit at most.
 const PAGE_MAX: u32 = 1_000;
@@ -330,7 +333,7 @@ impl Default for AuditFilter {
 }
 
 /// Who did what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// Its place: later entries have higher ones.
@@ -356,7 +359,7 @@ pub struct AuditEntry {
 }
 
 /// Part of the audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditPage {
     /// The entries, the newest first.
     pub items: Vec<AuditEntry>,
@@ -386,9 +389,7 @@ impl Client {
         expires: Option<Duration>,
         who: &str,
     ) -> Result<CreatedToken, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at tokens and make them"));
-        }
+        self.needs_no_server(FOR_TOKENS)?;
         check_token_name(name)?;
         check_who(who)?;
         check_labels(&access.scope.labels)?;
@@ -425,9 +426,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::TokenNotFound`].
     pub async fn revoke_token(&self, name: &str, who: &str) -> Result<(), ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at tokens and make them"));
-        }
+        self.needs_no_server(FOR_TOKENS)?;
         check_token_name(name)?;
         check_who(who)?;
         match dacapo_store::revoke_token(self.store(), &self.namespace, name, who).await? {
@@ -441,9 +440,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn tokens(&self, with_revoked: bool) -> Result<Vec<Token>, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at tokens and make them"));
-        }
+        self.needs_no_server(FOR_TOKENS)?;
         let store = self.store();
         let rows =
             retried(|| dacapo_store::list_tokens(store, &self.namespace, with_revoked)).await?;
@@ -469,9 +466,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn has_tokens(&self) -> Result<bool, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at tokens and make them"));
-        }
+        self.needs_no_server(FOR_TOKENS)?;
         let store = self.store();
         Ok(retried(|| dacapo_store::has_tokens(store, &self.namespace)).await?)
     }
@@ -485,6 +480,7 @@ impl Client {
     }
 
     async fn find_token(&self, secret: &str) -> Result<Option<(i64, Known)>, ClientError> {
+        self.needs_no_server(TO_KNOW)?;
         if !Secret::is_one(secret) {
             return Ok(None);
         }
@@ -534,6 +530,7 @@ impl Client {
         access: &Access,
         lasts: Duration,
     ) -> Result<String, ClientError> {
+        self.needs_no_server(TO_KNOW)?;
         check_who(who)?;
         let grant = access.to_grant();
         let of = SessionOf::Person { who, grant: &grant };
@@ -556,6 +553,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn know_session(&self, cookie: &str) -> Result<Option<Known>, ClientError> {
+        self.needs_no_server(TO_KNOW)?;
         if cookie.len() != SECRET_LETTERS {
             return Ok(None);
         }
@@ -574,6 +572,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn end_session(&self, cookie: &str) -> Result<(), ClientError> {
+        self.needs_no_server(TO_KNOW)?;
         let store = self.store();
         let hash = hash(cookie);
         Ok(retried(|| dacapo_store::end_session(store, &hash)).await?)
@@ -584,6 +583,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn note_deed(&self, deed: Deed) -> Result<(), ClientError> {
+        self.needs_no_server(TO_KNOW)?;
         // Postgres would refuse it, and what somebody sends must not keep it from being noted.
         let clean = |text: String| text.replace('\0', "\u{fffd}");
         let note = AuditNote {
@@ -609,8 +609,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadArgument`].
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at the audit"));
+        if let Some(remote) = self.remote() {
+            return remote.audit(filter).await;
         }
         self.check_whole("the audit")?;
         if filter.limit == 0 || filter.limit > PAGE_MAX {

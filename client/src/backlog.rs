@@ -60,6 +60,7 @@ impl Client {
     /// # Errors
     /// The database did not answer, or the client is limited to a scope.
     pub async fn backlog(&self) -> Result<Backlog, ClientError> {
+        self.needs_no_server("to see how much waits in all namespaces")?;
         self.check_whole("how much waits in all namespaces")?;
         let store = self.store();
         let queues = dacapo_store::queue_depths(store, None, COUNTED_MAX).await?;

@@ -7,7 +7,7 @@ use dacapo_store::{AuditNote, RunRow, Store};
 
 use crate::announce::Announcer;
 use crate::gather::Gathering;
-use crate::remote::{Remote, Transport};
+use crate::remote::{Remote, Transport, needs_database};
 use crate::resolve::Resolved;
 use crate::retry::retried;
 use crate::run::{Progress, Run, RunProgress};
@@ -43,6 +43,22 @@ pub(crate) struct Shared {
     pub(crate) secrets: Secrets,
 }
 
+impl Shared {
+    fn of(store: Store, remote: Option<Remote>) -> Self {
+        let announcer = Announcer::new(store.clone());
+        Self {
+            store,
+            resolved: Resolved::default(),
+            announcer,
+            starts: Arc::default(),
+            looks: Arc::default(),
+            remote,
+            deeds: Arc::default(),
+            secrets: Secrets::default(),
+        }
+    }
+}
+
 /// What stands for a database where there is none: it is never connected to.
 const NO_DATABASE: &str = "postgres://nowhere.invalid/none";
 
@@ -75,8 +91,9 @@ impl Client {
         Self::made(store, None)
     }
 
-    /// A client of a server, which has the database: what is asked is carried there. Calls that look at components or show types
-    /// come back with [`ClientError::NeedsDatabase`].
+    /// A client of a server, which has the database: what is asked is carried there. Calls that a server has no answer for come back with
+    /// [`ClientError::NeedsDatabase`]. What it sees is what its token lets it see: [`Client::within`] and [`Payloads::Hidden`] are for
+    /// clients of a database, and with them it answers nothing.
     ///
     /// # Errors
     /// None that a caller could do anything about.
@@ -91,23 +108,35 @@ impl Client {
         self.remote().is_some()
     }
 
+    /// Refuses what only a database answers, if a server is asked: `what` goes on after "the database itself is needed".
+    ///
+    /// # Errors
+    /// [`ClientError::NeedsDatabase`].
+    pub fn needs_no_server(&self, what: &str) -> Result<(), ClientError> {
+        match self.remote() {
+            None => Ok(()),
+            Some(_) => Err(needs_database(what)),
+        }
+    }
+
     pub(crate) fn remote(&self) -> Option<&Remote> {
         self.shared.remote.as_ref()
     }
 
+    /// A client of a server that would have to keep something from whoever holds it, and cannot: it answers nothing more.
+    pub(crate) fn silenced(self) -> Self {
+        match self.remote() {
+            None => self,
+            Some(remote) => Self {
+                shared: Arc::new(Shared::of(self.store().clone(), Some(remote.silenced()))),
+                ..self
+            },
+        }
+    }
+
     fn made(store: Store, remote: Option<Remote>) -> Self {
-        let announcer = Announcer::new(store.clone());
         Self {
-            shared: Arc::new(Shared {
-                store,
-                resolved: Resolved::default(),
-                announcer,
-                starts: Arc::default(),
-                looks: Arc::default(),
-                remote,
-                deeds: Arc::default(),
-                secrets: Secrets::default(),
-            }),
+            shared: Arc::new(Shared::of(store, remote)),
             namespace: NAMESPACE.into(),
             limits: PayloadLimits::default(),
             sight: Arc::default(),
@@ -128,7 +157,7 @@ impl Client {
         self
     }
 
-    /// The database behind the client.
+    /// The database behind the client. A client of a server has none that would answer.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store

@@ -6,13 +6,12 @@ use dacapo_model::{
     Change, Descriptor, Manifest, Rollout, Timestamp, Workflow, compatibility, problems_of_caller,
 };
 use dacapo_store::{
-    Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, NewDeployment,
-    SteerOutcome, Steered,
+    Caller, Dependents, DeploymentContent, DeploymentRefusal, DeploymentSummary, MovedRuns,
+    NewDeployment, SteerOutcome, Steered,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::going_back::check_who;
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::workflows::{EventInfo, ValueInfo};
 use crate::{Client, ClientError};
@@ -22,6 +21,9 @@ const TRIES_MAX: u32 = 8;
 
 /// How often it is looked whether transactions are over that keep a deployment from being taken away.
 const OPEN_TRIES: u32 = 20;
+
+/// Runs on a deployment that are looked at, of each of its workflows, to tell which were moved there.
+pub const MOVED_ROWS: u32 = 2_000;
 
 /// The rest before each of these looks.
 const OPEN_REST: Duration = Duration::from_millis(100);
@@ -255,6 +257,10 @@ impl Client {
             breaking: Breaking::Allow,
             who: None,
         };
+        if let Some(remote) = self.remote() {
+            manifest.checked(descriptor)?;
+            return remote.deploy(&deploy).await;
+        }
         let outcome = self
             .put(&deploy, manifest.checked(descriptor)?, None)
             .await?;
@@ -338,6 +344,7 @@ impl Client {
         descriptor: &Descriptor,
         coming: &[&Descriptor],
     ) -> Result<(Option<i32>, Vec<Change>), ClientError> {
+        self.needs_no_server("to compare a component with what is deployed")?;
         let store = self.store();
         let package = &descriptor.package;
         let mut there =
@@ -415,6 +422,30 @@ impl Client {
         Ok(seen.map(DeploymentInfo::from_row).collect())
     }
 
+    /// Who moved runs to a deployment, and how many, the last first: of each of its workflows the [`MOVED_ROWS`] oldest runs on it are looked
+    /// at. Who is limited to some of these is told of none.
+    ///
+    /// # Errors
+    /// [`ClientError::DeploymentRefused`] if there is no such deployment.
+    pub async fn moved_to(
+        &self,
+        package: &str,
+        number: i32,
+    ) -> Result<Vec<MovedRuns>, ClientError> {
+        if self.remote().is_some() {
+            return Err(needs_database("to see which runs were moved"));
+        }
+        let content = self.content(package, number).await?;
+        let workflows = content.descriptor.workflows.into_iter();
+        let workflows: Vec<String> = workflows.map(|workflow| workflow.name).collect();
+        let names = workflows.iter().map(String::as_str);
+        if self.check_workflows(names).is_err() {
+            return Ok(Vec::new());
+        }
+        let store = self.store();
+        Ok(retried(|| dacapo_store::moved_to(store, content.id, &workflows, MOVED_ROWS)).await?)
+    }
+
     /// A deployment with what is in it; without a number the active one.
     ///
     /// # Errors
@@ -424,9 +455,7 @@ impl Client {
         package: &str,
         number: Option<i32>,
     ) -> Result<DeploymentDetails, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to show a deployment"));
-        }
+        self.needs_no_server("to show a deployment")?;
         let package = self.package(package).await?;
         let store = self.store();
         let rows = retried(|| {

@@ -476,13 +476,26 @@ impl ClientError {
         })
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether the same call may succeed later, after [`ClientError::retry_after`] if that says something.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable(_) | Self::Redeployed(_) | Self::Unreachable(_)
-        )
+        match self {
+            Self::Unavailable(_) | Self::Redeployed(_) | Self::Unreachable(_) => true,
+            Self::Remote(problem) => matches!(problem.status, 429 | 503),
+            Self::InMany { error, .. } => error.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// How long to wait at least before the same call, if a server said so. A client of a server has waited itself for up to a minute where
+    /// that can do no harm.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Remote(problem) => problem.retry_after,
+            Self::InMany { error, .. } => error.retry_after(),
+            _ => None,
+        }
     }
 
     /// The error that the workflow itself returned, if that is why there is no output and it is of this type.

@@ -197,6 +197,7 @@ impl Client {
         deployment: DeploymentId,
         who: &str,
     ) -> Result<RunId, ClientError> {
+        self.needs_no_server("to start a run again on mended code")?;
         check_who(who)?;
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
@@ -221,6 +222,7 @@ impl Client {
         runs: &[RunId],
         deployment: DeploymentId,
     ) -> Result<HashSet<RunId>, ClientError> {
+        self.needs_no_server("to look which runs were started again on mended code")?;
         let store = self.store();
         let mut repaired = HashSet::new();
         for runs in runs.chunks(LOOKED_UP_MAX) {

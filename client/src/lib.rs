@@ -48,6 +48,7 @@ mod sight;
 mod start;
 mod transfer;
 mod wait;
+mod watch;
 mod workers;
 mod workflows;
 
@@ -67,12 +68,12 @@ pub use dacapo_model::{
 };
 pub use dacapo_store::{
     Begins, Cancelled, Counted, Killed, LimitChange, LogLine, MigrateError, MigrateOutcome,
-    OnConflict, Paused, QueueChange, QueueDepth, Rate, Resumed, RetentionRule, RetryPlan,
-    SentEvent, Skipped, SteerOutcome, Steered, Store, migrate,
+    MovedRuns, OnConflict, Paused, QueueChange, QueueDepth, Rate, Resumed, RetentionRule,
+    RetryPlan, SentEvent, Skipped, SteerOutcome, Steered, Store, migrate,
 };
 pub use deployments::{
     Activated, Breaking, Collected, Deploy, DeployOutcome, DeploymentChange, DeploymentDetails,
-    DeploymentDiff, DeploymentInfo, DeploymentStatus, WorkflowTypes,
+    DeploymentDiff, DeploymentInfo, DeploymentStatus, MOVED_ROWS, WorkflowTypes,
 };
 pub use error::{Action, ClientError};
 pub use event::Event;
@@ -95,6 +96,7 @@ pub use schedules::{
 };
 pub use sight::Payloads;
 pub use start::Started;
+pub use watch::Watched;
 pub use workers::Worker;
 pub use workflows::{EventInfo, ValueInfo, WorkflowInfo};
 

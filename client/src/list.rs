@@ -247,6 +247,7 @@ impl Client {
         filter: RunFilter,
         rows: u32,
     ) -> Result<BTreeMap<Status, Counted>, ClientError> {
+        self.needs_no_server("to count runs no further than some rows")?;
         let Some(runs) = self.reached(filter).await? else {
             let nothing = Counted {
                 runs: 0,

@@ -96,8 +96,6 @@ pub struct LogTail {
     newest: Option<Uuid>,
     /// The last line that was seen before, if somebody goes on.
     from: Option<Uuid>,
-    /// How many lines a server has given, in the place of a database.
-    given: usize,
     /// Those that were seen and are not far below the highest one.
     seen: HashSet<Uuid>,
 }
@@ -124,8 +122,23 @@ impl Client {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
-        self.check_shown("logs")?;
-        self.check_run(run).await?;
+        if self.remote().is_none() {
+            self.check_log(run).await?;
+        }
+        self.lines(run, level, after, limit).await
+    }
+
+    /// A page of a log that the client may see.
+    async fn lines(
+        &self,
+        run: RunId,
+        level: LogLevel,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.lines(run, level, after, limit).await;
+        }
         let store = self.store();
         let levels = level.and_above();
         let find = FindLines {
@@ -148,22 +161,24 @@ impl Client {
             level,
             newest: None,
             from: None,
-            given: 0,
             seen: HashSet::new(),
         };
-        if self.remote().is_some() {
-            return Ok(tail);
+        // A server says it with each page.
+        if self.remote().is_none() {
+            self.check_log(run).await?;
         }
+        Ok(tail)
+    }
+
+    /// Whether the client may see the log of a run, and there is one.
+    async fn check_log(&self, run: RunId) -> Result<(), ClientError> {
         self.check_shown("logs")?;
         self.check_run(run).await?;
         let store = self.store();
-        if retried(|| dacapo_store::deployment_of(store, run))
-            .await?
-            .is_none()
-        {
-            return Err(ClientError::RunNotFound(run));
+        match retried(|| dacapo_store::deployment_of(store, run)).await? {
+            Some(_) => Ok(()),
+            None => Err(ClientError::RunNotFound(run)),
         }
-        Ok(tail)
     }
 }
 
@@ -182,13 +197,6 @@ impl LogTail {
     /// # Errors
     /// Those of the database. The next call goes on where the last one was.
     pub async fn next_lines(&mut self) -> Result<Vec<LogLine>, ClientError> {
-        if let Some(remote) = self.client.remote() {
-            // All of them each time: who follows a long log reads the stream of the API.
-            let mut lines = remote.lines(self.run, self.level).await?;
-            let new = lines.split_off(self.given.min(lines.len()));
-            self.given += new.len();
-            return Ok(new);
-        }
         let lines = self.next_lines_with_ids().await?;
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
@@ -198,18 +206,10 @@ impl LogTail {
     /// # Errors
     /// Those of [`LogTail::next_lines`].
     pub async fn next_lines_with_ids(&mut self) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
-        let levels = self.level.and_above();
         let mut lines = Vec::new();
         let mut after = self.newest.map(shortly_before);
         loop {
-            let store = self.client.store();
-            let find = FindLines {
-                run: self.run,
-                levels: &levels,
-                after,
-                limit: PAGE,
-            };
-            let page = retried(|| dacapo_store::log_lines(store, find)).await?;
+            let page = self.client.lines(self.run, self.level, after, PAGE).await?;
             after = page.last().map(|(id, _)| *id);
             let is_last = page.len() < PAGE as usize;
             for (id, line) in page {

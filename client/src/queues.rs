@@ -156,6 +156,7 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn queue_depths(&self, rows: u32) -> Result<Vec<QueueDepth>, ClientError> {
+        self.needs_no_server("to see how much waits in the queues")?;
         self.check_whole("queues")?;
         let store = self.store();
         Ok(retried(|| dacapo_store::queue_depths(store, Some(&self.namespace), rows)).await?)

@@ -1,10 +1,12 @@
 //! A client of a server instead of a database: the same calls, asked over the HTTP API. Who carries the requests is handed in ([`Transport`]),
 //! since this crate knows no HTTP.
 //!
-//! Not every call is there: those that look at components or show types need the database itself.
+//! Not every call is there: those that a server has no answer for say that they need the database itself. A server that has too much to do
+//! says when to come back, and is asked again then.
 
 mod bulk;
 mod deployments;
+mod looks;
 mod problem;
 mod queues;
 mod runs;
@@ -14,12 +16,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::Status;
+use dacapo_model::{RunId, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use self::problem::problem;
 use crate::ClientError;
@@ -30,6 +34,9 @@ pub(crate) use self::runs::output_of;
 
 /// How long one request waits for the end of a run. The server allows a minute.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a server may have too much to do before asking it is given up.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// What a request of a [`Transport`] comes to.
 pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<RemoteAnswer, String>> + Send + 'a>>;
@@ -60,6 +67,8 @@ pub struct RemoteRequest {
 pub struct RemoteAnswer {
     /// The status.
     pub status: u16,
+    /// When to come back, if the header `Retry-After` says so in seconds.
+    pub retry_after: Option<Duration>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -75,11 +84,19 @@ pub struct RemoteProblem {
     pub detail: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The run that it is about, or that is in the way.
+    pub run: Option<RunId>,
+    /// How long the server wants to be left alone, if it says so.
+    pub retry_after: Option<Duration>,
 }
 
 /// Asks a server.
 #[derive(Debug)]
-pub(crate) struct Remote(Box<dyn Transport>);
+pub(crate) struct Remote {
+    transport: Arc<dyn Transport>,
+    /// Whoever holds the client must not see all that the server answers, and nobody here tells what.
+    is_silenced: bool,
+}
 
 /// An answer of no interest.
 #[derive(Deserialize)]
@@ -93,7 +110,18 @@ struct StatusForm {
 
 impl Remote {
     pub(crate) fn new(transport: Box<dyn Transport>) -> Self {
-        Self(transport)
+        Self {
+            transport: transport.into(),
+            is_silenced: false,
+        }
+    }
+
+    /// The same, which answers nothing.
+    pub(crate) fn silenced(&self) -> Self {
+        Self {
+            transport: Arc::clone(&self.transport),
+            is_silenced: true,
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RemoteRequest) -> Result<T, ClientError> {
@@ -105,11 +133,12 @@ impl Remote {
         &self,
         request: RemoteRequest,
     ) -> Result<(u16, T), ClientError> {
-        let answer = self
-            .0
-            .carry(request)
-            .await
-            .map_err(ClientError::Unreachable)?;
+        if self.is_silenced {
+            return Err(needs_database(
+                "to limit what a client sees, since of a server its token does",
+            ));
+        }
+        let answer = self.carried(request).await?;
         if !(200..300).contains(&answer.status) {
             return Err(problem(&answer));
         }
@@ -119,9 +148,34 @@ impl Remote {
                 code: "bad-answer",
                 detail: format!("the server's answer cannot be read: {error}"),
                 hint: Some("use a command of the server's version".to_owned()),
+                run: None,
+                retry_after: None,
             })
         })?;
         Ok((answer.status, value))
+    }
+
+    /// Carries a request, again and again for a while if the server says when to come back and the request may be carried twice.
+    async fn carried(&self, request: RemoteRequest) -> Result<RemoteAnswer, ClientError> {
+        let began = Instant::now();
+        loop {
+            let carried = self.transport.carry(request.clone()).await;
+            let answer = carried.map_err(ClientError::Unreachable)?;
+            let may_come_back = match answer.status {
+                // It was refused before anything was done.
+                429 => true,
+                // What was under way may have been done.
+                503 => request.method == "GET",
+                _ => false,
+            };
+            match answer.retry_after {
+                Some(rest) if may_come_back && began.elapsed() + rest <= BUSY_MAX => {
+                    tracing::debug!(status = answer.status, ?rest, "the server is busy");
+                    tokio::time::sleep(rest).await;
+                }
+                _ => return Ok(answer),
+            }
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
@@ -230,9 +284,105 @@ pub(crate) fn needs_database(what: &str) -> ClientError {
 
 #[cfg(test)]
 mod tests {
-    use dacapo_model::Status;
+    use std::sync::Mutex;
+
+    use dacapo_model::Scope;
 
     use super::*;
+    use crate::{Client, Payloads};
+
+    /// A server that gives these answers, one after the other, and notes when it was asked.
+    #[derive(Debug)]
+    struct Scripted {
+        answers: Mutex<Vec<(u16, Option<u64>, &'static str)>>,
+        asked: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl Transport for Scripted {
+        fn carry(&self, _request: RemoteRequest) -> Carried<'_> {
+            self.asked.lock().unwrap().push(Instant::now());
+            let (status, seconds, body) = self.answers.lock().unwrap().remove(0);
+            Box::pin(std::future::ready(Ok(RemoteAnswer {
+                status,
+                retry_after: seconds.map(Duration::from_secs),
+                body: body.as_bytes().to_vec(),
+            })))
+        }
+    }
+
+    const BUSY: &str = r#"{"code": "unavailable", "detail": "busy", "hint": null}"#;
+
+    /// A client of such a server, and when that was asked.
+    fn scripted(
+        answers: &[(u16, Option<u64>, &'static str)],
+    ) -> (Client, Arc<Mutex<Vec<Instant>>>) {
+        let asked = Arc::default();
+        let server = Scripted {
+            answers: Mutex::new(answers.to_vec()),
+            asked: Arc::clone(&asked),
+        };
+        (Client::over(Box::new(server)).unwrap(), asked)
+    }
+
+    fn rests(asked: &Mutex<Vec<Instant>>) -> Vec<Duration> {
+        let asked = asked.lock().unwrap();
+        asked.windows(2).map(|two| two[1] - two[0]).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_busy_is_asked_again_when_it_says() {
+        let (client, asked) = scripted(&[
+            (429, Some(7), BUSY),
+            (503, Some(11), BUSY),
+            (200, None, "[]"),
+        ]);
+        assert_eq!(client.paused_workflows().await.unwrap(), []);
+        let rests = rests(&asked);
+        assert_eq!(rests.len(), 2);
+        assert!(rests[0] >= Duration::from_secs(7), "{rests:?}");
+        assert!(rests[1] >= Duration::from_secs(11), "{rests:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_done_is_not_asked_for_again_and_neither_is_one_that_stays_busy() {
+        let (client, asked) = scripted(&[(503, Some(2), BUSY)]);
+        let error = client.cancel(RunId::new()).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+        assert_eq!(rests(&asked), []);
+
+        let (client, asked) = scripted(&[(429, Some(40), BUSY), (429, Some(40), BUSY)]);
+        let error = client.cancel(RunId::new()).await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
+        assert_eq!(rests(&asked).len(), 1);
+
+        // Nobody said when.
+        let (client, asked) = scripted(&[(503, None, BUSY)]);
+        let error = client.paused_workflows().await.unwrap_err();
+        assert!(error.is_transient() && error.retry_after().is_none());
+        assert_eq!(rests(&asked), []);
+        let (client, _) = scripted(&[(409, Some(1), BUSY)]);
+        assert!(!client.paused_workflows().await.unwrap_err().is_transient());
+    }
+
+    #[tokio::test]
+    async fn a_client_of_a_server_that_is_to_see_less_sees_nothing() {
+        let (client, asked) = scripted(&[(200, None, "[]")]);
+        let narrow = Scope {
+            workflows: vec!["payments:*".parse().unwrap()],
+            ..Scope::default()
+        };
+        for limited in [
+            client.clone().within(narrow),
+            client.clone().showing(Payloads::Hidden),
+        ] {
+            let error = limited.paused_workflows().await.unwrap_err();
+            assert_eq!(error.code(), "needs-database", "{error}");
+        }
+        assert!(asked.lock().unwrap().is_empty());
+        let whole = client.within(Scope::default());
+        assert_eq!(whole.paused_workflows().await.unwrap(), []);
+    }
 
     #[test]
     fn a_text_is_part_of_a_path_whatever_is_in_it() {

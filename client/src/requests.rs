@@ -1,6 +1,6 @@
 //! What is asked of a run from outside: events, pause, resume, cancel.
 
-use dacapo_model::{Payload, RunId, Status, check_name, killed};
+use dacapo_model::{Payload, RunId, check_name, killed};
 use dacapo_store::{Cancelled, Killed, Paused, Request, Requested, Resumed, SendEvent, SentEvent};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -83,6 +83,7 @@ impl Client {
         payload_json: &str,
         delivery_id: Option<&str>,
     ) -> Result<SentEvent, ClientError> {
+        self.needs_no_server("to send an event inside a transaction")?;
         let payload = self.check_event(name, payload_json, delivery_id)?;
         self.check_run(run).await?;
         let event = SendEvent {
@@ -118,6 +119,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is paused, blocked, being cancelled or over.
     pub async fn pause(&self, run: RunId) -> Result<Paused, ClientError> {
+        if let Some(remote) = self.remote() {
+            return Ok(paused(remote.request(run, Request::Pause, None).await?));
+        }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::pause(&mut connection, run).await?;
@@ -129,6 +133,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is neither.
     pub async fn resume(&self, run: RunId) -> Result<Resumed, ClientError> {
+        if let Some(remote) = self.remote() {
+            remote.request(run, Request::Resume, None).await?;
+            return Ok(Resumed);
+        }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::resume(&mut connection, run).await?;
@@ -140,6 +148,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is being cancelled or over.
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, ClientError> {
+        if let Some(remote) = self.remote() {
+            let asked = remote.request(run, Request::Cancel, None).await?;
+            return Ok(cancelled(asked));
+        }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::cancel(&mut connection, run).await?;
@@ -152,6 +164,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is over.
     pub async fn kill(&self, run: RunId) -> Result<Killed, ClientError> {
+        if let Some(remote) = self.remote() {
+            let asked = remote.request(run, Request::ForceCancel, None).await?;
+            return Ok(ended(asked));
+        }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
         let answer = dacapo_store::kill(&mut connection, run, &killed()).await?;
@@ -164,10 +180,7 @@ impl Client {
     /// Those of [`Client::pause`]; [`ClientError::BadArgument`] if nobody can be called so, or the reason is longer than 1,000 bytes.
     pub async fn pause_by(&self, run: RunId, by: By<'_>) -> Result<Paused, ClientError> {
         let asked = self.ask_by(run, Request::Pause, Action::Pause, by).await?;
-        Ok(match asked {
-            Requested::Now => Paused::Now,
-            Requested::Told => Paused::Requested,
-        })
+        Ok(paused(asked))
     }
 
     /// Like [`Client::resume`], and the run keeps who asked and why.
@@ -188,10 +201,7 @@ impl Client {
         let asked = self
             .ask_by(run, Request::Cancel, Action::Cancel, by)
             .await?;
-        Ok(match asked {
-            Requested::Now => Cancelled::Now,
-            Requested::Told => Cancelled::Requested,
-        })
+        Ok(cancelled(asked))
     }
 
     /// Like [`Client::kill`], and the run keeps who asked and why.
@@ -202,10 +212,7 @@ impl Client {
         let asked = self
             .ask_by(run, Request::ForceCancel, Action::Cancel, by)
             .await?;
-        Ok(match asked {
-            Requested::Now => Killed::Now,
-            Requested::Told => Killed::Requested,
-        })
+        Ok(ended(asked))
     }
 
     async fn ask_by(
@@ -220,16 +227,7 @@ impl Client {
             check_text("reason", reason, REASON_BYTES_MAX)?;
         }
         if let Some(remote) = self.remote() {
-            let (what, force, now) = match request {
-                Request::Pause => ("pause", false, Status::Paused),
-                Request::Resume => ("resume", false, Status::Queued),
-                Request::Cancel => ("cancel", false, Status::Cancelled),
-                Request::ForceCancel => ("cancel", true, Status::Cancelled),
-            };
-            return Ok(match remote.steer(run, what, by, force).await? == now {
-                true => Requested::Now,
-                false => Requested::Told,
-            });
+            return remote.request(run, request, Some(by)).await;
         }
         self.check_run(run).await?;
         let mut connection = self.live_connection().await?;
@@ -257,5 +255,26 @@ impl Client {
             payload_json,
             &self.limits,
         )
+    }
+}
+
+fn paused(asked: Requested) -> Paused {
+    match asked {
+        Requested::Now => Paused::Now,
+        Requested::Told => Paused::Requested,
+    }
+}
+
+fn cancelled(asked: Requested) -> Cancelled {
+    match asked {
+        Requested::Now => Cancelled::Now,
+        Requested::Told => Cancelled::Requested,
+    }
+}
+
+fn ended(asked: Requested) -> Killed {
+    match asked {
+        Requested::Now => Killed::Now,
+        Requested::Told => Killed::Requested,
     }
 }

@@ -83,7 +83,7 @@ pub struct Intervention {
 }
 
 impl Intervention {
-    fn from_row(row: InterventionRow) -> Self {
+    pub(crate) fn from_row(row: InterventionRow) -> Self {
         Self {
             at: row.at,
             action: row.action,
@@ -426,29 +426,9 @@ impl RunSummary {
 }
 
 impl Run {
-    pub(crate) fn from_rows(
-        row: RunRow,
-        steps: Vec<StepRow>,
-        interventions: Vec<InterventionRow>,
-    ) -> Result<Self, StoreError> {
-        let run = RunSummary::from_row(row)?;
-        let interventions: Vec<Intervention> = interventions
-            .into_iter()
-            .map(Intervention::from_row)
-            .collect();
-        let skipped: HashSet<String> = interventions
-            .iter()
-            .filter_map(Intervention::skipped)
-            .collect();
-        let steps: Vec<Step> = steps
-            .into_iter()
-            .map(|row| {
-                let by_its_body = !skipped.contains(row.recorded.key.as_str());
-                Step::from_row(row, by_its_body)
-            })
-            .collect();
+    pub(crate) fn of(run: RunSummary, steps: Vec<Step>, interventions: Vec<Intervention>) -> Self {
         let done = steps.iter().filter(|step| step.outcome.is_some()).count();
-        Ok(Self {
+        Self {
             id: run.id,
             workflow: run.workflow,
             deployment: run.deployment,
@@ -473,11 +453,25 @@ impl Run {
             blocked: run.blocked,
             steps,
             interventions,
-        })
+        }
     }
 }
 
 impl Step {
+    /// Steps of a run to which people did this.
+    pub(crate) fn from_rows(rows: Vec<StepRow>, interventions: &[Intervention]) -> Vec<Self> {
+        let skipped: HashSet<String> = interventions
+            .iter()
+            .filter_map(Intervention::skipped)
+            .collect();
+        let rows = rows.into_iter();
+        rows.map(|row| {
+            let by_its_body = !skipped.contains(row.recorded.key.as_str());
+            Self::from_row(row, by_its_body)
+        })
+        .collect()
+    }
+
     /// `by_its_body`: the outcome of a step is that of its body, and not what somebody gave it.
     fn from_row(row: StepRow, by_its_body: bool) -> Self {
         let recorded = row.recorded;

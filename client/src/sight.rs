@@ -13,7 +13,7 @@ use dacapo_model::{
 use dacapo_store::{InterventionRow, RunRow, StepRow};
 
 use crate::retry::retried;
-use crate::run::{Run, RunSummary, StepOutcome};
+use crate::run::{Intervention, Run, RunSummary, Step, StepOutcome};
 use crate::start::shortened;
 use crate::{Client, ClientError, Schedule};
 
@@ -68,7 +68,10 @@ impl Client {
             payloads,
             scope: self.sight.scope.clone(),
         });
-        self
+        match payloads {
+            Payloads::Hidden => self.silenced(),
+            Payloads::WithoutSecrets | Payloads::Whole => self,
+        }
     }
 
     /// The same client, limited to runs of its namespace that are within a scope. Others are not there for it; whoever wants to change
@@ -79,7 +82,10 @@ impl Client {
             payloads: self.sight.payloads,
             scope: Some(scope),
         });
-        self
+        match self.limits_of_scope() {
+            Some(_) => self.silenced(),
+            None => self,
+        }
     }
 
     /// How the client shows payloads.
@@ -327,12 +333,33 @@ impl Client {
         steps: Vec<StepRow>,
         interventions: Vec<InterventionRow>,
     ) -> Result<Run, ClientError> {
-        let (deployment, workflow) = (row.deployment, row.workflow.clone());
-        let secrets = self.shown_without(&[deployment]).await?;
-        let secrets = secrets_in(&secrets, deployment, &workflow);
-        let mut run = Run::from_rows(row, steps, interventions)?;
-        self.show_run(&mut run, &secrets);
-        Ok(run)
+        let secrets = self.secrets_shown(row.deployment, &row.workflow).await?;
+        let interventions: Vec<Intervention> = interventions
+            .into_iter()
+            .map(Intervention::from_row)
+            .collect();
+        let mut steps = Step::from_rows(steps, &interventions);
+        self.show_steps(&mut steps, &secrets);
+        self.run_with(row, steps, interventions, &secrets)
+    }
+
+    /// The same with steps that are as the client shows them already.
+    pub(crate) fn run_with(
+        &self,
+        row: RunRow,
+        steps: Vec<Step>,
+        mut interventions: Vec<Intervention>,
+        secrets: &SecretFields,
+    ) -> Result<Run, ClientError> {
+        let mut run = RunSummary::from_row(row)?;
+        self.show_summary(&mut run, secrets);
+        let hidden = self.payloads() == Payloads::Hidden;
+        for intervention in &mut interventions {
+            if hidden || secrets.concern_the_journal() {
+                intervention.details = without_values(&intervention.details, hidden);
+            }
+        }
+        Ok(Run::of(run, steps, interventions))
     }
 
     /// A schedule as the client shows it. What is secret in its input is what the workflow's active deployment says.
@@ -365,8 +392,7 @@ impl Client {
         export: RunExport,
         deployment: DeploymentId,
     ) -> Result<RunExport, ClientError> {
-        let secrets = self.shown_without(&[deployment]).await?;
-        let secrets = secrets_in(&secrets, deployment, &export.run.workflow);
+        let secrets = self.secrets_shown(deployment, &export.run.workflow).await?;
         Ok(export.without(&secrets))
     }
 
@@ -379,6 +405,16 @@ impl Client {
             Payloads::WithoutSecrets => self.secrets_on(deployments).await,
             Payloads::Whole | Payloads::Hidden => Ok(HashMap::new()),
         }
+    }
+
+    /// The same of a workflow on one of them.
+    pub(crate) async fn secrets_shown(
+        &self,
+        deployment: DeploymentId,
+        workflow: &str,
+    ) -> Result<SecretFields, ClientError> {
+        let all = self.shown_without(&[deployment]).await?;
+        Ok(secrets_in(&all, deployment, workflow))
     }
 
     fn show_summary(&self, run: &mut RunSummary, secrets: &SecretFields) {
@@ -395,20 +431,9 @@ impl Client {
         }
     }
 
-    fn show_run(&self, run: &mut Run, secrets: &SecretFields) {
-        self.show_payload(&mut run.input, |payload| secrets.input(payload));
-        if let Some(output) = &mut run.output {
-            self.show_payload(output, |payload| secrets.output(payload));
-        }
-        if let Some(failure) = &mut run.failure {
-            self.show_failure(failure, |failure| secrets.failure(failure));
-        }
-        let hidden = self.payloads() == Payloads::Hidden;
-        if hidden {
-            run.progress.note = None;
-            run.blocked = run.blocked.take().map(|blocked| code_alone(&blocked));
-        }
-        for step in &mut run.steps {
+    /// Steps as the client shows them.
+    pub(crate) fn show_steps(&self, steps: &mut [Step], secrets: &SecretFields) {
+        for step in steps {
             match &mut step.outcome {
                 Some(StepOutcome::Ok(payload)) => {
                     let (key, kind) = (&step.key, step.kind);
@@ -419,11 +444,6 @@ impl Client {
             }
             for attempt in &mut step.failed_attempts {
                 self.show_failure(&mut attempt.failure, |failure| failure);
-            }
-        }
-        for intervention in &mut run.interventions {
-            if hidden || secrets.concern_the_journal() {
-                intervention.details = without_values(&intervention.details, hidden);
             }
         }
     }

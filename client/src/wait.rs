@@ -32,7 +32,7 @@ impl Question for RunId {
 
 impl Client {
     /// Waits until a run has ended, however it ends. Dropping the future ends the waiting, not the run. A database that goes away for
-    /// less than a minute is waited for.
+    /// less than a minute is waited for. A server that has too much to do is asked again when it says, even if that is later.
     ///
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::WaitTimedOut`].

@@ -2,13 +2,13 @@
 
 use dacapo_model::Timestamp;
 use dacapo_store::WorkerRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::retry::retried;
 use crate::{Client, ClientError};
 
 /// A worker that has put its name down in the database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
     /// One life of it: a worker that was fenced comes back under another id.
@@ -36,6 +36,9 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn workers(&self) -> Result<Vec<Worker>, ClientError> {
+        if let Some(remote) = self.remote() {
+            return remote.workers().await;
+        }
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workers(store)).await?;
         Ok(rows.into_iter().map(Worker::from_row).collect())

@@ -2,15 +2,14 @@
 
 use dacapo_model::{Case, RetentionSettings, RetryPolicy, SecretFields, Timestamp, Type, Workflow};
 use dacapo_store::WorkflowRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::Deployment;
 use crate::{Client, ClientError};
 
 /// A workflow that can be started.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowInfo {
     /// Its full name, `ns:pkg/interface.function`.
@@ -41,15 +40,15 @@ pub struct WorkflowInfo {
     /// What its WIT says about it.
     pub docs: Option<String>,
     /// The workflow and its types as plain data.
-    #[serde(skip)]
+    #[serde(rename = "definition", skip_serializing)]
     pub workflow: Workflow,
     /// Whether its manifest says that something in its payloads is secret, so that they may be shown with something else in that place.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub has_secrets: bool,
 }
 
 /// What a workflow takes or returns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValueInfo {
     /// The name of the parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +61,7 @@ pub struct ValueInfo {
 }
 
 /// An event that a workflow declares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventInfo {
     /// Its name.
     pub name: String,
@@ -137,8 +136,8 @@ impl Client {
     /// # Errors
     /// Those of the database.
     pub async fn workflows(&self) -> Result<Vec<WorkflowInfo>, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at workflows and pause them"));
+        if let Some(remote) = self.remote() {
+            return remote.workflows().await;
         }
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workflows(store, &self.namespace)).await?;
@@ -153,8 +152,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownWorkflow`], [`ClientError::AmbiguousWorkflow`].
     pub async fn workflow(&self, name: &str) -> Result<WorkflowInfo, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to look at workflows and pause them"));
+        if let Some(remote) = self.remote() {
+            return remote.workflow(name).await;
         }
         let resolved = self.resolve(name).await?;
         let mut workflows = self.workflows().await?.into_iter();

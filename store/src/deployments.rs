@@ -342,6 +342,44 @@ pub async fn deployment_changes(
     Ok(changes)
 }
 
+/// Runs that somebody moved to a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRuns {
+    /// Who.
+    pub who: String,
+    /// The number of the deployment that they were on before.
+    pub from: i32,
+    /// How many.
+    pub runs: u64,
+    /// When the last of them was moved.
+    pub last_at: Timestamp,
+}
+
+/// Who moved runs to a deployment: of each of these workflows no more than the `oldest` runs on it are looked at. See
+/// `sql/deployment/moved.sql`.
+pub async fn moved_to(
+    store: &Store,
+    id: DeploymentId,
+    workflows: &[String],
+    oldest: u32,
+) -> Result<Vec<MovedRuns>, StoreError> {
+    let rows = sqlx::query_file!(
+        "sql/deployment/moved.sql",
+        id.0,
+        workflows,
+        i64::from(oldest)
+    )
+    .fetch_all(store.pool())
+    .await?;
+    let moved = rows.into_iter().map(|row| MovedRuns {
+        who: row.who,
+        from: row.from_number,
+        runs: u64::try_from(row.runs).unwrap_or(0),
+        last_at: row.last_at.0,
+    });
+    Ok(moved.collect())
+}
+
 /// What of a namespace may mind that another deployment of a package comes.
 #[derive(Debug, Clone, Default)]
 pub struct Dependents {

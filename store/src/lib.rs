@@ -51,9 +51,9 @@ pub use code::{
 pub use connect::{Store, StoreConnection, in_time};
 pub use deployments::{
     Caller, CollectedRow, Dependents, DeploymentChange, DeploymentContent, DeploymentRefusal,
-    DeploymentSummary, NewDeployment, SteerOutcome, Steered, activate, collect_deployments,
-    dependents, deploy, deployment_changes, deployment_content, list_deployments,
-    retire_deployment,
+    DeploymentSummary, MovedRuns, NewDeployment, SteerOutcome, Steered, activate,
+    collect_deployments, dependents, deploy, deployment_changes, deployment_content,
+    list_deployments, moved_to, retire_deployment,
 };
 pub use doctor::{Examination, Finding, ServingDeployment, examine, serving_deployments};
 pub use error::StoreError;
@@ -90,8 +90,9 @@ pub use retention::{
     take_retention_turn,
 };
 pub use runs::{
-    FailedAttemptRow, FindLines, LogLine, RunRow, StartResult, StartRun, StepRow, existing_runs,
-    get_run, get_runs, log_lines, start_runs, steps_done, steps_of,
+    FailedAttemptRow, FindLines, JournalSum, KnownSteps, LogLine, RunRow, StartResult, StartRun,
+    StepRow, existing_runs, get_run, get_runs, log_lines, start_runs, steps_done, steps_of,
+    steps_since,
 };
 pub use schedules::{
     DueLook, DueSchedule, DueSchedules, DueTick, ScheduleAdvance, ScheduleDefinition, ScheduleRow,

@@ -281,9 +281,9 @@ pub async fn register(
 pub struct Heartbeat {
     /// The database's time.
     pub now: Timestamp,
-    /// Runs of its own with a signal.
+    /// Runs of its own with a signal, if it has looked at them.
     pub signalled: Vec<RunId>,
-    /// All runs that it holds.
+    /// All runs that it holds, if it has looked at them.
     pub held: Vec<RunId>,
     /// Somebody's lease is over.
     pub expired: bool,
@@ -331,6 +331,8 @@ pub struct Looks {
     pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
     /// Timers and deadlines.
     pub timers: Timers,
+    /// Whether the runs that it holds are looked at.
+    pub own: bool,
 }
 
 /// Which timers are looked at.
@@ -357,7 +359,8 @@ pub async fn heartbeat(
         &lines as _,
         &floors as _,
         looks.timers.from.map(Time) as _,
-        millis(looks.timers.ahead)
+        millis(looks.timers.ahead),
+        looks.own
     )
     .fetch_optional(&mut connection.0)
     .await?;

@@ -342,7 +342,7 @@ pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreEr
         .await?;
     // Most runs have none.
     let mut failed_attempts = if rows.iter().any(|row| row.has_failed_attempts) {
-        failed_attempts_of(store, run).await?
+        failed_attempts_of(store, run, None).await?
     } else {
         HashMap::new()
     };
@@ -370,15 +370,97 @@ pub async fn steps_of(store: &Store, run: RunId) -> Result<Vec<StepRow>, StoreEr
         .collect()
 }
 
-/// The attempts that failed of all steps of a run, by the steps' keys.
+/// What somebody knows of a run's journal who looks again.
+#[derive(Debug, Clone, Default)]
+pub struct KnownSteps {
+    /// The position of the last row.
+    pub up_to: u32,
+    /// Positions before it that no row had.
+    pub missing: Vec<u32>,
+    /// The keys of rows that were open.
+    pub open: Vec<String>,
+}
+
+/// What a journal comes to. It tells journals apart in which rows were only added, and open ones closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalSum {
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many of them have an outcome.
+    pub done: u64,
+    /// When the last of these came out.
+    pub latest: Option<Timestamp>,
+}
+
+/// What may have changed of a run's journal, by position, and what the whole of it comes to. See `sql/run/steps_since.sql`.
+pub async fn steps_since(
+    store: &Store,
+    run: RunId,
+    known: &KnownSteps,
+) -> Result<(Vec<StepRow>, JournalSum), StoreError> {
+    let number = |position: u32| i32::try_from(position).unwrap_or(i32::MAX);
+    let missing: Vec<i32> = known.missing.iter().copied().map(number).collect();
+    let rows = sqlx::query_file!(
+        "sql/run/steps_since.sql",
+        run.0,
+        number(known.up_to),
+        &missing,
+        &known.open
+    )
+    .fetch_all(store.pool())
+    .await?;
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    let sum = rows.first().map(|row| JournalSum {
+        rows: count(row.rows),
+        done: count(row.done),
+        latest: row.latest.map(|at| at.0),
+    });
+    let sum = sum.ok_or_else(|| {
+        StoreError::Unreadable(format!("the journal of run {run} comes to nothing"))
+    })?;
+    let keys: Vec<String> = rows.iter().filter_map(|row| row.key.clone()).collect();
+    let mut failed_attempts = match rows.iter().any(|row| row.has_failed_attempts) {
+        true if !keys.is_empty() => failed_attempts_of(store, run, Some(&keys)).await?,
+        _ => HashMap::new(),
+    };
+    let mut steps = Vec::with_capacity(keys.len());
+    for row in rows {
+        let (Some(key), Some(position), Some(kind)) = (row.key, row.position, row.kind) else {
+            continue;
+        };
+        let failed_attempts = failed_attempts.remove(&key).unwrap_or_default();
+        let due = row.due.map(|due| due.0);
+        let recorded = recorded_of(
+            key.into(),
+            position,
+            &kind,
+            row.outcome.as_deref(),
+            row.payload.map(Into::into),
+            row.due,
+            i32::try_from(failed_attempts.len()).unwrap_or(i32::MAX),
+            row.started_at,
+            row.finished_at,
+        )?;
+        steps.push(StepRow {
+            recorded,
+            due,
+            failed_attempts,
+        });
+    }
+    Ok((steps, sum))
+}
+
+/// The attempts that failed of all steps of a run, or of those with these keys, by the steps' keys.
 async fn failed_attempts_of(
     store: &Store,
     run: RunId,
+    keys: Option<&[String]>,
 ) -> Result<HashMap<String, Vec<FailedAttemptRow>>, StoreError> {
     let rows = sqlx::query!(
         r#"select key, number, started_at as "started_at: Time", finished_at as "finished_at: Time", failure, worker
-        from dacapo.attempt where run_id = $1 order by key, number"#,
-        run.0
+        from dacapo.attempt where run_id = $1 and ($2::text[] is null or key = any ($2)) order by key, number"#,
+        run.0,
+        keys as _
     )
     .fetch_all(store.pool())
     .await?;

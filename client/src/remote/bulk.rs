@@ -52,6 +52,8 @@ impl Remote {
                 code: known(&refused.code),
                 detail: refused.message,
                 hint: None,
+                run: Some(refused.run),
+                retry_after: None,
             };
             (refused.run, ClientError::Remote(problem))
         });

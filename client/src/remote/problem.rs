@@ -13,6 +13,7 @@ pub(super) struct ProblemForm {
     code: String,
     detail: String,
     hint: Option<String>,
+    run: Option<RunId>,
 }
 
 impl ProblemForm {
@@ -22,6 +23,8 @@ impl ProblemForm {
             code: known(&self.code),
             detail: self.detail,
             hint: self.hint,
+            run: self.run,
+            retry_after: None,
         })
     }
 }
@@ -47,6 +50,8 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
                 text.chars().take(200).collect::<String>()
             ),
             hint: Some("is it a server of dacapo?".to_owned()),
+            run: None,
+            retry_after: answer.retry_after,
         });
     };
     if let ("run-not-found", Some(run)) = (form.code.as_str(), form.run) {
@@ -65,6 +70,8 @@ pub(super) fn problem(answer: &RemoteAnswer) -> ClientError {
             None => form.detail,
         },
         hint: form.hint,
+        run: form.run,
+        retry_after: answer.retry_after,
     });
     match form.index {
         Some(index) => error.in_many(index),
@@ -146,6 +153,7 @@ mod tests {
     fn a_problem_of_the_server_is_an_error_with_its_code() {
         let answer = |body: &str| RemoteAnswer {
             status: 409,
+            retry_after: None,
             body: body.as_bytes().to_vec(),
         };
         let error = problem(&answer(
@@ -159,5 +167,11 @@ mod tests {
         let many = r#"{"code": "bad-input", "detail": "start 2: no", "index": 1}"#;
         assert_eq!(problem(&answer(many)).to_string(), "start 2: no");
         assert_eq!(problem(&answer("<html>")).code(), "bad-answer");
+        let run = RunId::new();
+        let taken = format!(r#"{{"code": "key-conflict", "detail": "taken", "run": "{run}"}}"#);
+        let ClientError::Remote(taken) = problem(&answer(&taken)) else {
+            panic!("it is the server's");
+        };
+        assert_eq!(taken.run, Some(run));
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dacapo_model::{Failure, Payload, RunExport, RunId, Status, StepKey, Timestamp};
-use dacapo_store::{Begins, LogLine, OnConflict, RetryPlan};
+use dacapo_store::{Begins, LogLine, OnConflict, Request, Requested, RetryPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{
     Ignored, Members, Remote, StatusForm, WAIT_MAX, millis, needs_database, query_of, raw, read,
@@ -72,13 +73,17 @@ impl Remote {
         }
     }
 
+    /// A page of a log: the lines behind the one with an id, each with its own.
     pub(crate) async fn lines(
         &self,
         run: RunId,
         level: LogLevel,
-    ) -> Result<Vec<LogLine>, ClientError> {
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
         #[derive(Deserialize)]
         struct Line {
+            id: Uuid,
             at: Timestamp,
             level: String,
             step: Option<String>,
@@ -86,14 +91,21 @@ impl Remote {
             message: String,
             fields: Option<Payload>,
         }
-        let lines: Vec<Line> = self.get(format!("/runs/{run}/logs?level={level}")).await?;
-        let line = |line: Line| LogLine {
-            at: line.at,
-            level: line.level,
-            step: line.step,
-            source: line.source,
-            message: line.message,
-            fields: line.fields,
+        let mut query = vec![("level", level.to_string()), ("limit", limit.to_string())];
+        query.extend(after.map(|id| ("after", id.to_string())));
+        let path = with_query(&format!("/runs/{run}/logs"), &query);
+        let lines: Vec<Line> = self.get(path).await?;
+        let line = |line: Line| {
+            let id = line.id;
+            let line = LogLine {
+                at: line.at,
+                level: line.level,
+                step: line.step,
+                source: line.source,
+                message: line.message,
+                fields: line.fields,
+            };
+            (id, line)
         };
         Ok(lines.into_iter().map(line).collect())
     }
@@ -146,24 +158,33 @@ impl Remote {
         Ok(sent.duplicate)
     }
 
-    /// What became of a run that was asked to do something.
-    pub(crate) async fn steer(
+    /// Asks a run to do something; whether it has done so already.
+    pub(crate) async fn request(
         &self,
         run: RunId,
-        what: &str,
-        by: By<'_>,
-        force: bool,
-    ) -> Result<Status, ClientError> {
+        request: Request,
+        by: Option<By<'_>>,
+    ) -> Result<Requested, ClientError> {
+        let (what, force, now) = match request {
+            Request::Pause => ("pause", false, Status::Paused),
+            Request::Resume => ("resume", false, Status::Queued),
+            Request::Cancel => ("cancel", false, Status::Cancelled),
+            Request::ForceCancel => ("cancel", true, Status::Cancelled),
+        };
         let mut body = Map::new();
-        if let Some(reason) = by.reason {
+        if let Some(reason) = by.and_then(|by| by.reason) {
             body.insert("reason".to_owned(), json!(reason));
         }
         if force {
             body.insert("force".to_owned(), json!(true));
         }
         let path = format!("/runs/{run}/{what}");
-        let done: StatusForm = self.send("POST", path, Some(by.who), &body).await?;
-        Ok(done.status)
+        let who = by.map(|by| by.who);
+        let done: StatusForm = self.send("POST", path, who, &body).await?;
+        Ok(match done.status == now {
+            true => Requested::Now,
+            false => Requested::Told,
+        })
     }
 
     pub(crate) async fn rerun(

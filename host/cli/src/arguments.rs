@@ -50,7 +50,7 @@ pub(crate) struct Global {
     )]
     pub(crate) direct_url: Option<String>,
     /// A server to ask in the place of the database: http://host:port, as `dacapo serve` listens. What is to be shown for a token is taken from
-    /// DACAPO_TOKEN. Commands that play journals, show types or look at the database itself need the database
+    /// DACAPO_TOKEN. Commands that play journals, read components or look at the database itself need the database
     #[arg(long, global = true, env = "DACAPO_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The tenant that workflows and runs belong to

@@ -94,7 +94,6 @@ fn needs_database(command: &Command) -> Option<&'static str> {
     match command {
         Command::Worker(_) => Some("worker"),
         Command::Serve(_) => Some("serve"),
-        Command::Mcp(_) => Some("mcp"),
         Command::Dev(_) => Some("dev"),
         Command::Migrate => Some("migrate"),
         Command::Doctor(_) => Some("doctor"),

@@ -83,14 +83,33 @@ pub(crate) fn chosen_store(global: &Global) -> Result<Store> {
     })
 }
 
+/// How a URL begins, if that is a word which everybody knows. Anything else of it may be a secret, or belong to one.
+pub(crate) fn known_scheme(url: &str) -> Option<&'static str> {
+    const KNOWN: [&str; 10] = [
+        "postgres",
+        "postgresql",
+        "http",
+        "https",
+        "mysql",
+        "mariadb",
+        "sqlite",
+        "file",
+        "jdbc",
+        "redis",
+    ];
+    let (scheme, _) = url.split_once(':')?;
+    let mut known = KNOWN.into_iter();
+    known.find(|known| scheme.eq_ignore_ascii_case(known))
+}
+
 /// A handle on a database, not yet connected.
 pub(crate) fn store(url: &str) -> Result<Store> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        // The URL itself may hold a password, so only its beginning is shown.
-        let scheme = url.split(':').next().unwrap_or_default();
-        return Err(
-            Failed::usage(format!("not a database URL: it begins with {scheme:?}")).hint(HINT),
-        );
+        let problem = match known_scheme(url) {
+            Some(scheme) => format!("it begins with {scheme}:"),
+            None => "it does not begin with postgres://".to_owned(),
+        };
+        return Err(Failed::usage(format!("not a database URL: {problem}")).hint(HINT));
     }
     Store::new(url, CONNECTIONS_MAX).map_err(|error| {
         Failed::usage(format!(
@@ -149,4 +168,43 @@ pub(crate) async fn client(global: &Global) -> Result<Client> {
     Ok(client
         .with_namespace(&global.namespace)
         .with_payload_limits(global.payload_limits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_of_a_database_is_refused_without_showing_what_may_be_secret() {
+        for url in [
+            "hunter2",
+            "hunter2:5432/app",
+            "hunter2@db.example.com/app",
+            "app:hunter2@db.example.com/app",
+            "hunter2://app@db.example.com/app",
+            "postgres:hunter2@db.example.com/app",
+            "mysql://app:hunter2@db.example.com/app",
+            " postgres://app:hunter2@db.example.com/app",
+            "postgres://app:hunter2@db.example.com:port/app",
+            "postgres://app:hunter2@[db.example.com/app",
+            "",
+        ] {
+            let Err(failed) = store(url) else {
+                continue;
+            };
+            let said = format!("{} {}", failed.message, failed.hint.unwrap_or_default());
+            assert!(said.contains("not a database URL"), "{said}");
+            assert!(said.contains("expected postgres://"), "{said}");
+            for part in ["hunter2", "app", "example"] {
+                assert!(!said.contains(part), "{url}: {said}");
+            }
+        }
+        let failed = store("mysql://app:hunter2@db.example.com/app").unwrap_err();
+        assert_eq!(failed.message, "not a database URL: it begins with mysql:");
+        let failed = store("hunter2").unwrap_err();
+        assert_eq!(
+            failed.message,
+            "not a database URL: it does not begin with postgres://"
+        );
+    }
 }

@@ -9,6 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::connect::known_scheme;
 use crate::error::{Failed, Result, chain};
 
 /// How long a server may take to accept a connection.
@@ -36,9 +37,23 @@ impl Server {
                 .is_some_and(|host| !host.is_empty())
         });
         let parsed: std::result::Result<http::Uri, _> = url.parse();
-        if !is_one || parsed.is_err() {
+        let Some(parsed) = parsed.ok().filter(|_| is_one) else {
+            // It may be the URL of a database, with its password.
+            let problem = match known_scheme(url) {
+                Some(scheme) => format!("it begins with {scheme}:"),
+                None => "it does not begin with http:// or https://".to_owned(),
+            };
             return Err(
-                Failed::usage(format!("--server: not the URL of a server: {url:?}")).hint(HINT),
+                Failed::usage(format!("--server: not the URL of a server: {problem}")).hint(HINT),
+            );
+        };
+        if parsed
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(
+                Failed::usage("--server: expected a URL without a user and a password")
+                    .hint("a server is shown a token: give it as DACAPO_TOKEN"),
             );
         }
         let mut connector = HttpConnector::new();
@@ -90,10 +105,13 @@ impl Server {
                 .await
                 .map_err(|error| chain(&error))?;
             let status = response.status().as_u16();
+            let after = response.headers().get("retry-after");
+            let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
             let body = response.into_body().collect().await;
             let body = body.map_err(|error| chain(&error))?.to_bytes();
             Ok(RemoteAnswer {
                 status,
+                retry_after: after.map(Duration::from_secs),
                 body: body.into(),
             })
         };
@@ -111,5 +129,30 @@ impl Server {
 impl Transport for Server {
     fn carry(&self, request: RemoteRequest) -> Carried<'_> {
         Box::pin(self.ask(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_of_a_server_is_refused_without_showing_what_may_be_secret() {
+        for url in [
+            "hunter2",
+            "hunter2:7007",
+            "postgres://app:hunter2@db.example.com/app",
+            "http://app:hunter2@dacapo.example.com",
+            "https://hunter2@dacapo.example.com",
+            "http://app:hunter2@",
+            "http://",
+        ] {
+            let failed = Server::new(url, None).unwrap_err();
+            let said = format!("{} {}", failed.message, failed.hint.unwrap_or_default());
+            assert!(said.starts_with("--server: "), "{said}");
+            for part in ["hunter2", "app", "example"] {
+                assert!(!said.contains(part), "{url}: {said}");
+            }
+        }
     }
 }

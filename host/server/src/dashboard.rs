@@ -3,6 +3,7 @@
 //! [`guard`] stands before all of it, and is where a visitor gets a name. Each page is a file here and a template of the same name.
 
 mod assets;
+mod audit;
 mod deployments;
 mod error;
 mod fields;
@@ -36,7 +37,7 @@ use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dacapo_client::{Client, ClientError, Role, Run};
+use dacapo_client::{Client, ClientError, Role, Watched};
 use minijinja::context;
 
 use crate::access::Need;
@@ -61,7 +62,7 @@ pub(crate) struct Dashboard {
 /// What was looked up for live updates.
 struct Moments {
     lists: Kept<runs::Found>,
-    runs: Kept<Run>,
+    runs: Kept<Watched>,
     overviews: Kept<overview::Overview>,
 }
 
@@ -140,6 +141,7 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Option<Need> {
         "/schedules/{name}/do/{action}" => does("schedule"),
         "/queues/{name}/do/{action}" => does("queue"),
         "/start/{*name}" => Some(Need::Role(Role::Operate, "startRun".to_owned())),
+        "/audit" if *method == Method::GET => Some(Need::Role(Role::Admin, "listAudit".to_owned())),
         path if *method == Method::GET => Some(Need::Role(Role::Read, path.to_owned())),
         _ => None,
     }
@@ -209,6 +211,7 @@ pub(crate) fn router(app: App) -> Router {
             get(queues::ask).post(queues::act),
         )
         .route("/workers", get(workers::list))
+        .route("/audit", get(audit::list))
         .route("/assets/{sum}/{name}", get(assets::serve))
         .fallback(error::nothing)
         .layer(from_fn(error::in_time))

@@ -23,7 +23,7 @@ pub struct Limits {
     pub streams_max: u32,
     /// How often a stream without news says that it lives.
     pub stream_heartbeat: Duration,
-    /// How long the call of a workflow over MCP waits for the end of its run.
+    /// How long a tool that is called over MCP waits for the end of a run.
     pub tool_wait_max: Duration,
 }
 

@@ -435,12 +435,15 @@ impl From<ClientError> for Problem {
             | ClientError::BadEvent { run, .. }
             | ClientError::ScheduleBusy { run, .. }
             | ClientError::ComponentMissing { run, .. } => (Some(*run), None),
+            ClientError::Remote(problem) => (problem.run, None),
             ClientError::Breaking { changes, .. } => (None, serde_json::to_value(changes).ok()),
             _ => (None, None),
         };
         let code = match cause {
             // What no check has found and no column can hold, such as a NUL character in a name.
             ClientError::Store(error) if is_about_data(error) => "bad-argument",
+            // Of a server that another one or a process asks.
+            ClientError::Unreachable(_) => "unavailable",
             _ => error.code(),
         };
         let mut problem = Self::new(code, chain(&error));

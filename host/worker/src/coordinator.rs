@@ -340,9 +340,11 @@ impl Coordinator {
             return Err(TickError::Fenced);
         }
         let result = self.work(&mut connection).await;
-        // After an error the connection may be in the middle of something; a new one is cheap.
         if result.is_ok() {
             self.connection = Some(connection);
+        } else {
+            // The connection may be in the middle of something; a new one is cheap. A claim whose answer was lost is found by a whole look.
+            self.next_whole = Instant::now();
         }
         result
     }
@@ -470,6 +472,7 @@ impl Coordinator {
                 from: self.timers_from.filter(|_| !is_whole),
                 ahead: self.ahead(),
             },
+            own: is_whole,
         };
         let (id, lease) = (self.incarnation.id, self.config.lease);
         let beat = dacapo_store::heartbeat(connection, id, lease, &looks)
@@ -804,9 +807,11 @@ impl Coordinator {
     async fn leave_other(mut self) -> Result<(), StoreError> {
         let mut connection = self.store.connect().await?;
         let (id, lease) = (self.incarnation.id, self.config.lease);
-        if let Some(beat) =
-            dacapo_store::heartbeat(&mut connection, id, lease, &Looks::default()).await?
-        {
+        let looks = Looks {
+            own: true,
+            ..Looks::default()
+        };
+        if let Some(beat) = dacapo_store::heartbeat(&mut connection, id, lease, &looks).await? {
             let held = beat.held.into_iter();
             self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
         }

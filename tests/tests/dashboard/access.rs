@@ -1,6 +1,6 @@
 //! Who may make it do something, and what may be shown: nothing of what runs say is markup.
 
-use dacapo_client::{NewSchedule, StartOptions, Status, When};
+use dacapo_client::{Deed, DeedOutcome, NewSchedule, StartOptions, Status, Via, When};
 
 use crate::scene::Scene;
 
@@ -34,6 +34,17 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
     new.labels.insert("l".to_owned(), BAD.to_owned());
     client.create_schedule(new).await.unwrap();
     client.note(failed, BAD, BAD).await.unwrap();
+    let deed = Deed {
+        who: Some(BAD.to_owned()),
+        via: Via::Token,
+        role: None,
+        action: BAD.to_owned(),
+        target: Some(BAD.to_owned()),
+        outcome: DeedOutcome::Done,
+        status: 200,
+        address: Some(BAD.to_owned()),
+    };
+    client.note_deed(deed).await.unwrap();
     scene.is(waits, Status::Suspended).await;
     for run in [echo, failed, recorded, named] {
         scene.database.done(run).await;
@@ -56,6 +67,7 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         "/queues",
         "/workers",
         "/deployments",
+        "/audit",
     ]
     .map(str::to_owned)
     .into();
@@ -64,6 +76,9 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
     pages.push(format!("/runs?workflow={encoded}"));
     pages.push(format!("/runs?failure={encoded}"));
     pages.push(format!("/runs?status={encoded}"));
+    for name in ["who", "action", "target", "outcome", "since", "after"] {
+        pages.push(format!("/audit?{name}={encoded}"));
+    }
     pages.push(format!("/schedules/{encoded}/do/pause"));
     pages.push(format!("/queues/{encoded}/do/pause"));
     pages.push(format!("/start/{encoded}"));

@@ -105,3 +105,63 @@ async fn workers_and_what_waits_in_queues_are_told() {
         .unwrap();
     assert!(!client.workers().await.unwrap()[0].alive);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_tells_where_runs_are_in_flight_and_who_moved_some_of_them_there() {
+    let scene = Scene::without_worker(&["probe", "probe2"]).await;
+    let client = &scene.database.client;
+    let database = &scene.database;
+    let one = "select id from dacapo.deployment where number = 1";
+    let one = database.count(one).await;
+    let other = "select id from dacapo.deployment where number = 2";
+    let other = database.count(other).await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(scene.start("changes.same", "null").await);
+    }
+    let page = async |number: u32| {
+        let path = format!("/deployments/test:probe/{number}");
+        let (status, page) = scene.answer("GET", &path, "", "").await;
+        assert_eq!(status, 200, "{page}");
+        page.replace("&#x2f;", "/")
+    };
+    assert!(!page(2).await.contains("Moved here"));
+    // As the command does it, once it has proven that they go on there.
+    for (run, who) in [(runs[0], "ann <b>"), (runs[1], "ann <b>"), (runs[2], "bob")] {
+        let answer: String =
+            sqlx::query_scalar("select dacapo.move_run($1, $2, 0, 0, null, 0, $3)")
+                .bind(run.0)
+                .bind(one)
+                .bind(who)
+                .fetch_one(scene.database.store.pool())
+                .await
+                .unwrap();
+        assert_eq!(answer, "moved");
+    }
+    let moved = client.moved_to("test:probe", 1).await.unwrap();
+    let told: Vec<(&str, i32, u64)> = moved
+        .iter()
+        .map(|moved| (moved.who.as_str(), moved.from, moved.runs))
+        .collect();
+    assert_eq!(told, [("bob", 2, 1), ("ann <b>", 2, 2)]);
+    let shown = page(1).await;
+    for words in [
+        "<strong>ann &lt;b&gt;</strong> moved 2 runs from",
+        "<strong>bob</strong> moved 1 run from",
+        "test:probe #1, this one",
+        "dacapo deploy --check FILE.wasm",
+    ] {
+        assert!(shown.contains(words), "{words} is not in\n{shown}");
+    }
+    let shown = page(2).await;
+    assert!(!shown.contains("Moved here"), "{shown}");
+    assert!(shown.contains("<a href=\"/deployments/test:probe/1\">test:probe #1</a>"));
+    // Those that are moved back are not there any more.
+    sqlx::query("select dacapo.move_run($1, $2, 0, 0, null, 0, 'bob')")
+        .bind(runs[2].0)
+        .bind(other)
+        .execute(scene.database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(client.moved_to("test:probe", 1).await.unwrap().len(), 1);
+}

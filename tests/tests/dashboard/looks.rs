@@ -1,6 +1,6 @@
 //! How it looks: to whoever sees it, and to whoever does not.
 
-use dacapo_client::{NewSchedule, StartOptions, Status, When};
+use dacapo_client::{Deed, DeedOutcome, NewSchedule, Role, StartOptions, Status, Via, When};
 use serde_json::Value;
 
 use crate::browser::{Browser, target};
@@ -31,6 +31,23 @@ async fn full() -> (Scene, Vec<(&'static str, String)>) {
     scene.is(waits, Status::Suspended).await;
     scene.database.done(fork).await;
     scene.database.done(parent).await;
+    for (outcome, target) in [
+        (DeedOutcome::Done, failed.to_string()),
+        (DeedOutcome::Refused, "mail".to_owned()),
+        (DeedOutcome::Failed, "nightly".to_owned()),
+    ] {
+        let deed = Deed {
+            who: Some("ann@example.com".to_owned()),
+            via: Via::Oidc,
+            role: Some(Role::Operate),
+            action: "retryRun".to_owned(),
+            target: Some(target),
+            outcome,
+            status: 200,
+            address: Some("2001:db8::7".to_owned()),
+        };
+        client.note_deed(deed).await.unwrap();
+    }
     let pages = vec![
         ("overview", "/".to_owned()),
         ("runs", "/runs".to_owned()),
@@ -49,6 +66,7 @@ async fn full() -> (Scene, Vec<(&'static str, String)>) {
         ("schedules", "/schedules".to_owned()),
         ("queues", "/queues".to_owned()),
         ("workers", "/workers".to_owned()),
+        ("audit", "/audit".to_owned()),
         ("deployments", "/deployments".to_owned()),
         ("deployment", "/deployments/shop:orders/1".to_owned()),
         ("not-found", "/nowhere".to_owned()),

@@ -251,7 +251,15 @@ async fn a_run_of_five_thousand_steps_is_shown_in_pages() {
         return;
     };
     let run = scene.start("counted-steps", "5000").await;
+    // Somebody looks on while its journal grows.
+    browser.open(&format!("/runs/{run}")).await;
+    browser.run("window.notReloaded = true").await;
     scene.is(run, Status::Completed).await;
+    browser
+        .until("document.querySelector('h1 .status').innerText === 'completed'")
+        .await;
+    browser.sees("Page 1 of 25").await;
+    assert_eq!(browser.run("return window.notReloaded").await, true);
     let began = std::time::Instant::now();
     browser.open(&format!("/runs/{run}")).await;
     browser

@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::check::{effects, sound, worker};
-use crate::command::{run, text};
 
 /// A service on the loopback.
 struct Service {
@@ -201,6 +200,10 @@ async fn blocked(database: &Database, run: RunId) -> Value {
 }
 
 const BOTH: [&str; 2] = ["fetch", "wasi-fetch"];
+
+fn bearer() -> Value {
+    json!({ "headers": [{ "name": "authorization", "value": "Bearer {{dacapo.secret.key}}" }] })
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_sends_requests_to_hosts_that_are_granted() {

@@ -1,8 +1,8 @@
-//! Looking on: the log of a run as it grows, and the notes that people leave.
+//! Looking on: a run and its log as they grow, and the notes that people leave.
 
 use std::process::Stdio;
 
-use dacapo_client::{ClientError, LogLevel};
+use dacapo_client::{ClientError, LogLevel, SkipOptions, Watched};
 use dacapo_model::RunId;
 use dacapo_tests::{Database, database};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -165,5 +165,97 @@ async fn a_note_is_shown_with_who_left_it_and_when() {
         1,
         &["there is no run"],
     );
+    worker.drain().await.unwrap();
+}
+
+/// The next look, which sees what somebody sees who reads all of it.
+async fn looked(database: &Database, watched: Watched) -> Watched {
+    let client = &database.client;
+    let watched = client.watch_again(watched).await.unwrap();
+    assert_eq!(*watched.run(), client.get(watched.run().id).await.unwrap());
+    watched
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_again_and_again_sees_all_that_is_there_whatever_becomes_of_the_run() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let client = &database.client;
+    let run = database.start("step-wait-step", "null").await;
+    let watched = client.watch(run).await.unwrap();
+    assert!(watched.run().steps.is_empty());
+    let worker = worker(&database).await;
+    let waits = "select exists (select from dacapo.task_suspended where reason = 'event')";
+    database.until("it waits", waits).await;
+    let watched = looked(&database, watched).await;
+    assert_eq!(watched.run().steps.len(), 2);
+    // A person gives what it waits for, which counts as no attempt.
+    let value = Some("\"given\"".to_owned());
+    let options = SkipOptions { step: None, value };
+    client.skip(run, &options, "ann@desk").await.unwrap();
+    database.done(run).await;
+    let watched = looked(&database, watched).await;
+    assert_eq!(watched.run().steps.len(), 3);
+    // What nobody says that they took away is missed all the same.
+    sqlx::query("delete from dacapo.step where key = 'a#1'")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(looked(&database, watched).await.run().steps.len(), 2);
+
+    // Branches come out in another order than that in which they began, and it is looked at all the time.
+    let run = database.start("branches.nested", "null").await;
+    let mut watched = client.watch(run).await.unwrap();
+    while !watched.run().status.is_terminal() {
+        watched = client.watch_again(watched).await.unwrap();
+    }
+    assert!(looked(&database, watched).await.run().steps.len() > 4);
+
+    // Attempts, and a retry, which opens a step again and removes what is behind it.
+    let plan = r#"{"bad": 3, "attempts": 2, "backoffMs": 1, "how": "fail"}"#;
+    let run = database.start("flaky", plan).await;
+    let watched = client.watch(run).await.unwrap();
+    database.done(run).await;
+    let watched = looked(&database, watched).await;
+    client.retry(run, "ann@desk").await.unwrap();
+    database.done(run).await;
+    client.retry(run, "ann@desk").await.unwrap();
+    database.done(run).await;
+    let watched = looked(&database, watched).await;
+    assert_eq!(watched.run().steps[0].failed_attempts.len(), 3);
+    worker.drain().await.unwrap();
+    sqlx::query("delete from dacapo.run where id = $1")
+        .bind(run.0)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let gone = client.watch_again(watched).await;
+    assert!(matches!(gone, Err(ClientError::RunNotFound(id)) if id == run));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_at_the_last_look_is_read_again_only_after_somebody_went_back() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let client = &database.client;
+    let worker = worker(&database).await;
+    let run = database.start("step-wait-step", "null").await;
+    let waits = "select exists (select from dacapo.task_suspended where reason = 'event')";
+    database.until("it waits", waits).await;
+    let watched = client.watch(run).await.unwrap();
+    let before = watched.run().steps[0].outcome.clone();
+    // Nothing does that; whoever reads the row again would see it.
+    sqlx::query("update dacapo.step set payload = '\"other\"' where key = 'a#1'")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    client.send_event(run, "go", "\"yes\"", None).await.unwrap();
+    database.done(run).await;
+    let watched = client.watch_again(watched).await.unwrap();
+    assert_eq!(watched.run().steps.len(), 3);
+    assert_eq!(watched.run().steps[0].outcome, before);
+    client.note(run, "look", "ann@desk").await.unwrap();
+    let watched = looked(&database, watched).await;
+    assert_ne!(watched.run().steps[0].outcome, before);
     worker.drain().await.unwrap();
 }

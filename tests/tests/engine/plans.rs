@@ -109,6 +109,30 @@ async fn a_flush_finds_every_row_by_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_pages_ask_again_and_again_goes_by_indexes() {
+    let database = database().await;
+    let nobody = "'00000000-0000-0000-0000-000000000000'";
+    for (file, parameters, indexes) in [
+        (
+            "run/steps_since.sql",
+            format!("{nobody}, 5000, '{{}}', '{{}}'"),
+            ["step_pkey", "attempt_pkey"],
+        ),
+        (
+            "deployment/moved.sql",
+            "1, '{a:b/c.d}', 2000".to_owned(),
+            ["run_by_code", "intervention_pkey"],
+        ),
+    ] {
+        let plan = plan(&database, file, &parameters).await;
+        for index in indexes {
+            assert!(plan.contains(index), "{index} is not used:\n{plan}");
+        }
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn children_are_started_by_the_keys_of_their_parents() {
     let database = database().await;
     let arrays = ["'{}'"; 12].join(", ");
@@ -416,13 +440,13 @@ async fn rows_that_are_gone_but_visible_to_an_old_snapshot_are_not_walked_over()
         ("task_ready/claim.sql", "0, 64, '-infinity'".to_owned(), 600),
         (
             "worker/heartbeat.sql",
-            "5000, array[null, 1], array[now(), now()], now(), 3000".to_owned(),
-            1_000,
+            "5000, array[null, 1], array[now(), now()], now(), 3000, false".to_owned(),
+            400,
         ),
         // All that is gone once, in the order of the indexes.
         (
             "worker/heartbeat.sql",
-            "5000, array[null, 1], array['-infinity', '-infinity']::timestamptz[], null, 3000"
+            "5000, array[null, 1], array['-infinity', '-infinity']::timestamptz[], null, 3000, true"
                 .to_owned(),
             2_500,
         ),

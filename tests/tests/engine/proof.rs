@@ -13,7 +13,6 @@ use dacapo_store::look_whole;
 use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{Candidate, Verdict};
 use serde_json::Value;
-use sqlx::{Connection, Executor};
 
 use crate::check::{sound, worker};
 use crate::command::{fails, run as dacapo, text};

@@ -14,7 +14,6 @@ use dacapo_store::{
 };
 use dacapo_tests::{Dacapo, Database, database, guest, guest_path};
 use dacapo_worker::{SqlUrl, Worker, WorkerConfig};
-use tokio::io::AsyncReadExt;
 
 use crate::check::{journal, sound};
 

@@ -11,7 +11,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use dacapo_client::{
-    Access, AuditEntry, AuditFilter, Manifest, Payloads, Role, RunId, Scope, StartOptions, Status,
+    Access, AuditEntry, AuditFilter, Deed, DeedOutcome, Manifest, Payloads, Role, RunId, Scope,
+    StartOptions, Status, Via,
 };
 use dacapo_server::{
     AccessConfig, AccessError, App, Gate, Limits, OidcConfig, Readiness, api, everything,
@@ -771,6 +772,97 @@ async fn a_browser_signs_in_with_a_token_and_out_again() {
         actions,
         expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_the_audit_is_for_admins_who_see_everything() {
+    let (site, tokens) = Site::with_tokens().await;
+    let limited = site.token(Role::Admin, team_a(), true).await;
+    let page = async |token: &str, path: &str| {
+        let response = site.ask(with_token(&Method::GET, path, token)).await;
+        let status = response.status();
+        (status, text(response).await.replace("&#x2f;", "/"))
+    };
+    let link = "<a href=\"/audit\"";
+    for (role, token) in &tokens {
+        let (status, _) = page(token, "/audit").await;
+        let expected = match role {
+            Role::Admin => StatusCode::OK,
+            _ => StatusCode::FORBIDDEN,
+        };
+        assert_eq!(status, expected, "{role}");
+        let (_, runs) = page(token, "/runs").await;
+        assert_eq!(runs.contains(link), *role == Role::Admin, "{role}");
+    }
+    let (status, refused) = page(&limited, "/audit").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(!refused.contains("<tbody>"), "{refused}");
+    assert!(!page(&limited, "/runs").await.1.contains(link));
+    let first = site.ask(get("/audit")).await;
+    assert_eq!(first.status(), StatusCode::SEE_OTHER);
+
+    // What is asked for is looked for, in pages.
+    let admin = &tokens[&Role::Admin];
+    let run = RunId::new();
+    for n in 0..60 {
+        let (who, target) = match n % 2 {
+            0 => ("ann & co", run.to_string()),
+            _ => ("bob", "mail".to_owned()),
+        };
+        let deed = Deed {
+            who: Some(who.to_owned()),
+            via: Via::Session,
+            role: Some(Role::Operate),
+            action: ["pauseRun", "resumeQueue"][n % 2].to_owned(),
+            target: Some(target),
+            outcome: [DeedOutcome::Done, DeedOutcome::Refused][n % 2],
+            status: 200,
+            address: Some("10.0.0.7".to_owned()),
+        };
+        site.database.client.note_deed(deed).await.unwrap();
+    }
+    let rows = |page: &str| page.matches("<td class=\"main\">").count();
+    let (_, shown) = page(admin, "/audit").await;
+    assert_eq!(rows(&shown), 50);
+    let older = shown.split("href=\"").find(|part| part.contains(">Older"));
+    let older = older.unwrap().split('"').next().unwrap().to_owned();
+    let (_, shown) = page(admin, &older).await;
+    // And those tokens that were made.
+    assert_eq!(rows(&shown), 10 + tokens.len() + 1);
+    assert!(
+        shown.contains(">Newest<") && !shown.contains(">Older<"),
+        "{shown}"
+    );
+    for (query, expected) in [
+        ("who=bob", 30),
+        ("who=ann+%26+co&outcome=done", 30),
+        ("who=bob&outcome=done", 0),
+        ("action=pauseRun&since=1h", 30),
+        ("target=mail", 30),
+        ("who=nobody", 0),
+    ] {
+        let (status, shown) = page(admin, &format!("/audit?{query}")).await;
+        assert_eq!(
+            (status, rows(&shown)),
+            (StatusCode::OK, expected),
+            "{query}"
+        );
+    }
+    let (_, shown) = page(admin, &format!("/audit?target={run}")).await;
+    assert!(shown.contains(&format!("href=\"/runs/{run}\"")), "{shown}");
+    assert!(
+        shown.contains("ann &amp; co") && shown.contains("who=ann+%26+co"),
+        "{shown}"
+    );
+    for (query, why) in [
+        ("outcome=odd", "expected done, refused or failed"),
+        ("after=odd", "expected the number of an entry"),
+        ("since=odd", "expected a time"),
+    ] {
+        let (status, shown) = page(admin, &format!("/audit?{query}")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert!(shown.contains(why), "{query}: {shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,6 +173,28 @@ impl Api {
         answer.map(axum::body::Body::new)
     }
 
+    /// Calls a tool over MCP, and answers what that says.
+    pub async fn call_tool(&self, name: &str, arguments: Value) -> Value {
+        let message = serde_json::json!({
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": { "name": name, "arguments": arguments },
+        });
+        let request = Request::post(format!("http://{}/mcp", self.address))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-06-18")
+            .body(Full::new(Bytes::from(message.to_string())))
+            .unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(30), self.client.request(request));
+        let answer = answer.await.expect("it answers").unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer: Value = serde_json::from_slice(&body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)));
+        answer["result"].clone()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, &[], "").await
     }

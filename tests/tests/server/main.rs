@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod calls;
 mod deployments;
 mod document;
 mod errors;

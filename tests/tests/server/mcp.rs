@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::access::{Site, text};
+use crate::api::Api;
 
 const COUNTED: &str = "test_probe_durable_counted-steps";
 const LOOPS: &str = "test_probe_progress_loops";
@@ -31,10 +32,26 @@ struct Mcp {
 impl Mcp {
     /// One that has said what it is.
     async fn on(database: &Database, arguments: &[&str]) -> Self {
-        let mut child = Command::new(dacapo_binary())
+        let mut command = Command::new(dacapo_binary());
+        command
             .arg("mcp")
             .args(arguments)
-            .env("DATABASE_URL", &database.url)
+            .env("DATABASE_URL", &database.url);
+        Self::begun(command).await
+    }
+
+    /// The same, of a server.
+    async fn of(api: &Api, arguments: &[&str]) -> Self {
+        let mut command = Command::new(dacapo_binary());
+        command
+            .args(["mcp", "--server", &api.url()])
+            .args(arguments)
+            .env_remove("DATABASE_URL");
+        Self::begun(command).await
+    }
+
+    async fn begun(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -415,6 +432,92 @@ async fn a_client_is_told_when_something_else_is_deployed() {
     database.deploy("process_payment").await;
     mcp.notified("notifications/tools/list_changed").await;
     assert_eq!(mcp.tools().await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_speaks_for_a_server_as_it_does_for_a_database() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let _worker = Dacapo::on(&database).worker().await;
+    let api = Api::on(&database).await;
+    let mut mcp = Mcp::of(&api, &["--by", "the assistant"]).await;
+    let mut direct = Mcp::on(&database, &[]).await;
+    assert_eq!(mcp.tools().await, direct.tools().await);
+    let called = mcp.call(COUNTED, json!({ "input": 3 })).await;
+    assert_eq!(fine(&called)["output"], 6);
+    let surplus = mcp.call(COUNTED, json!({ "n": 3 })).await;
+    wrong(&surplus, "bad-argument");
+    let refused = mcp.call(COUNTED, json!({ "input": "three" })).await;
+    wrong(&refused, "bad-input");
+
+    let call = mcp
+        .send(
+            "tools/call",
+            json!({ "name": LOOPS, "arguments": { "input": 3 }, "_meta": { "progressToken": "t" } }),
+        )
+        .await;
+    let told = mcp.notified("notifications/progress").await;
+    assert_eq!(told["params"]["total"].as_f64(), Some(3.0));
+    let runs = mcp.call("dacapo_list_runs", json!({ "limit": 1 })).await;
+    let run = fine(&runs)["runs"][0]["id"].clone();
+    let why = json!({ "run": run, "reason": "enough" });
+    fine(&mcp.call("dacapo_cancel_run", why).await);
+    let called = mcp.answer(call).await;
+    assert_eq!(called["result"]["structuredContent"]["status"], "cancelled");
+    let shown = mcp.call("dacapo_get_run", json!({ "run": run })).await;
+    assert_eq!(fine(&shown)["interventions"][0]["who"], "the assistant");
+
+    let plan = json!({ "bad": 1, "attempts": 2, "backoffMs": 0, "how": "fail" });
+    let called = mcp.call(FLAKY, plan).await;
+    let run = run_of(fine(&called));
+    let page = mcp
+        .call("dacapo_run_logs", json!({ "run": run, "limit": 1 }))
+        .await;
+    let next = &fine(&page)["next"];
+    let rest = mcp
+        .call("dacapo_run_logs", json!({ "run": run, "after": next }))
+        .await;
+    let whole = direct.call("dacapo_run_logs", json!({ "run": run })).await;
+    let lines = |content: &Value| content["lines"].as_array().unwrap().clone();
+    assert_eq!(
+        [lines(fine(&page)), lines(fine(&rest))].concat(),
+        lines(fine(&whole))
+    );
+    let nobody = json!({ "run": RunId::new() });
+    wrong(&mcp.call("dacapo_run_logs", nobody).await, "run-not-found");
+
+    let mut mcp = Mcp::of(&api, &["--role", "read"]).await;
+    assert_eq!(mcp.tools().await.len(), 4);
+    wrong(&mcp.call(COUNTED, json!({ "input": 3 })).await, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_says_of_workflows_whether_something_is_kept_from_who_asks() {
+    let site = Site::new().await;
+    site.database.deploy("probe").await;
+    for (payloads, hidden) in [(true, false), (false, true)] {
+        let token = site.token(Role::Operate, Scope::default(), payloads).await;
+        let request = Request::get("/api/v1/workflows?definition=true")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let response = site.ask(request.body(Body::empty()).unwrap()).await;
+        let workflows: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(workflows[0]["hasSecrets"], hidden, "{}", workflows[0]);
+        assert_eq!(workflows[0]["definition"]["name"], workflows[0]["name"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_a_call_waits_as_long_as_the_server_says() {
+    let database = database().await;
+    database.deploy("probe").await;
+    // No worker: nobody ends the run.
+    let api = Api::with(&database, &["--mcp-wait", "0s"]).await;
+    let called = api.call_tool(COUNTED, json!({ "input": 3 })).await;
+    let content = fine(&called);
+    assert_eq!(content["status"], "queued");
+    let arguments = json!({ "run": content["run"], "seconds": 3_600 });
+    let waited = api.call_tool("dacapo_wait_run", arguments).await;
+    assert_eq!(fine(&waited)["status"], "queued");
 }
 
 /// Asks a server, and answers with the status, the type of the answer, and each message of it.

@@ -192,7 +192,26 @@ async fn what_needs_the_database_says_so_and_a_server_that_is_not_there_too() {
     for arguments in [&["worker"][..], &["doctor"], &["migrate"]] {
         assert_eq!(fails(&api, arguments).await, "usage", "{arguments:?}");
     }
-    assert_eq!(fails(&api, &["workflows"]).await, "needs-database");
+    for arguments in [
+        &["deployments", "show", "probe"][..],
+        &["refs", "probe", "--lang", "rust"],
+        &["token", "list"],
+    ] {
+        assert_eq!(
+            fails(&api, arguments).await,
+            "needs-database",
+            "{arguments:?}"
+        );
+    }
+    // What a server's client sees is for its token to say.
+    for option in [
+        &["--workflow", "shop:*"][..],
+        &["--label", "a=b"],
+        &["--no-payloads"],
+    ] {
+        let arguments = [&["mcp"], option].concat();
+        assert_eq!(fails(&api, &arguments).await, "usage", "{arguments:?}");
+    }
     let output = tokio::process::Command::new(dacapo_binary())
         .args(["runs", "list", "--server", "http://127.0.0.1:9"])
         .stdin(Stdio::null())
@@ -210,4 +229,27 @@ async fn what_needs_the_database_says_so_and_a_server_that_is_not_there_too() {
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{url}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_asked_too_fast_is_asked_again_when_it_says() {
+    let database = database().await;
+    let arguments = ["--requests-per-second", "1", "--requests-burst", "1"];
+    let api = Api::with(&database, &arguments).await;
+    for _ in 0..3 {
+        assert_eq!(prints(&api, &["queue", "list"]).await["queues"], json!([]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deployed_and_what_was_done_is_shown_through_a_server() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    let workflows = prints(&api, &["workflows"]).await;
+    let direct = database.client.workflows().await.unwrap();
+    assert_eq!(workflows, serde_json::to_value(direct).unwrap());
+    prints(&api, &["start", "counted-steps", "--input", "3"]).await;
+    let audit = prints(&api, &["audit", "list"]).await;
+    assert_eq!(audit["items"][0]["action"], "startRun");
 }

@@ -246,7 +246,7 @@ impl Viewer {
         path: &str,
     ) -> Result<
         http::Response<
-            impl BodyExt<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+            impl BodyExt<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + use<>,
         >,
     > {
         let address = format!("{}{path}", self.site);

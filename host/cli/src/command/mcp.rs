@@ -46,6 +46,14 @@ fn role(text: &str) -> std::result::Result<Role, String> {
 
 pub(crate) async fn run(args: Args, global: &Global) -> Result<ExitCode> {
     let mut stop = Stop::new()?;
+    if global.server.is_some()
+        && (args.no_payloads || !args.workflows.is_empty() || !args.labels.is_empty())
+    {
+        return Err(Failed::usage(
+            "--workflow, --label and --no-payloads are for a database: what is seen of a server is what its token may see",
+        )
+        .hint("make a token with them, `dacapo token create NAME --role operate --workflow PATTERN`, and give it as DACAPO_TOKEN"));
+    }
     let client = connect::client(global).await?;
     let payloads = match args.no_payloads {
         true => Payloads::Hidden,

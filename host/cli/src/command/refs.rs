@@ -154,6 +154,7 @@ fn wit(bytes: &[u8], descriptor: &Descriptor) -> Result<Wit> {
 
 /// A workflow by its name, or all workflows of a package by its: in full, or an end of it where that is unique.
 async fn of_deployed(client: &Client, name: &str) -> Result<Source> {
+    client.needs_no_server("to read the component of what is deployed")?;
     let deployed = client.workflows().await?;
     let by = |is_meant: &dyn Fn(&WorkflowInfo) -> bool| -> Vec<&WorkflowInfo> {
         deployed.iter().filter(|info| is_meant(info)).collect()

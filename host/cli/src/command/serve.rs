@@ -74,6 +74,9 @@ pub(crate) struct ServerArgs {
     /// Streams and waits that may be open at the same time
     #[arg(long, default_value_t = 256, value_name = "STREAMS")]
     streams_max: u32,
+    /// How long a tool that is called over MCP waits for the end of a run, before it is answered with the run's id
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    mcp_wait: Duration,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -91,6 +94,7 @@ impl ServerArgs {
             answer_time_max: self.answer_time_max,
             bulk_time_max: self.bulk_time_max,
             streams_max: self.streams_max,
+            tool_wait_max: self.mcp_wait,
             ..dacapo_server::Limits::default()
         }
     }

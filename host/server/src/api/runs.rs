@@ -12,6 +12,7 @@ use dacapo_client::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::extract::{About, Body, By, Path, Query, Who};
 use super::schema;
@@ -22,6 +23,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long one waits that does not say it.
 const WAIT_DEFAULT_MS: u64 = 30_000;
+
+/// Lines of a page of a log, at most.
+const LINES_MAX: u32 = 1_000;
 
 /// How the run of a path is described.
 #[derive(IntoParams)]
@@ -377,7 +381,7 @@ pub(crate) async fn wait(
     }
 }
 
-/// Which lines.
+/// Which lines of a stream.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
@@ -385,6 +389,22 @@ pub(crate) struct LogParams {
     /// Only lines of this level and more urgent ones; all if it is not said
     #[param(inline, value_type = Option<Level>)]
     level: Option<String>,
+}
+
+/// Which lines.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct LinesParams {
+    /// Only lines of this level and more urgent ones; all if it is not said
+    #[param(inline, value_type = Option<Level>)]
+    level: Option<String>,
+    /// How many at most, the oldest first; all if it is not said
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Go on behind the line with this id
+    #[param(value_type = Option<String>, format = "uuid")]
+    after: Option<Uuid>,
 }
 
 /// How urgent a line is.
@@ -401,16 +421,22 @@ pub(crate) enum Level {
 
 impl LogParams {
     pub(crate) fn level(&self) -> Result<LogLevel, Problem> {
-        let level = self.level.as_deref().map(str::parse).transpose();
-        let level: Option<LogLevel> =
-            level.map_err(|error| Problem::bad_request(format!("query: level: {error}")))?;
-        Ok(level.unwrap_or_default())
+        level(self.level.as_deref())
     }
+}
+
+fn level(text: Option<&str>) -> Result<LogLevel, Problem> {
+    let level: Option<LogLevel> = text
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| Problem::bad_request(format!("query: level: {error}")))?;
+    Ok(level.unwrap_or_default())
 }
 
 /// A line as it is answered.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
+    id: Uuid,
     at: Timestamp,
     level: &'a str,
     step: Option<&'a str>,
@@ -419,9 +445,10 @@ pub(crate) struct Line<'a> {
     fields: Option<&'a dacapo_client::Payload>,
 }
 
-impl<'a> From<&'a LogLine> for Line<'a> {
-    fn from(line: &'a LogLine) -> Self {
+impl<'a> From<&'a (Uuid, LogLine)> for Line<'a> {
+    fn from((id, line): &'a (Uuid, LogLine)) -> Self {
         Self {
+            id: *id,
             at: line.at,
             level: &line.level,
             step: line.step.as_deref(),
@@ -433,23 +460,42 @@ impl<'a> From<&'a LogLine> for Line<'a> {
 }
 
 /// Shows the lines that a run has logged
+///
+/// All of them, or a page. A line of a worker whose clock is slower than that of the line before it may be passed over by the pages behind
+/// that; the stream passes over none.
 #[utoipa::path(
     get,
     path = "/runs/{run}/logs",
     tag = "runs",
     operation_id = "getLogs",
-    params(OfRun, LogParams),
+    params(OfRun, LinesParams),
     responses((status = 200, description = "The lines, the oldest first", body = Vec<schema::LogLine>)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["run-not-found"]))),
 )]
 pub(crate) async fn logs(
     app: App,
     Path(run): Path<RunId>,
-    Query(params): Query<LogParams>,
+    Query(params): Query<LinesParams>,
 ) -> Result<Response, Problem> {
-    let level = params.level()?;
-    let mut tail = app.client().log_tail(run, level).await?;
-    let lines = tail.next_lines().await?;
+    let level = level(params.level.as_deref())?;
+    let client = app.client();
+    let lines = match params.limit {
+        Some(limit) if (1..=LINES_MAX).contains(&limit) => {
+            client.log_page(run, level, params.after, limit).await?
+        }
+        Some(limit) => {
+            return Err(Problem::bad_request(format!(
+                "query: limit: expected 1 to {LINES_MAX}, got {limit}"
+            )));
+        }
+        None => {
+            let mut tail = client.log_tail(run, level).await?;
+            if let Some(after) = params.after {
+                tail = tail.behind(after);
+            }
+            tail.next_lines_with_ids().await?
+        }
+    };
     let lines: Vec<Line<'_>> = lines.iter().map(Line::from).collect();
     Ok(Json(lines).into_response())
 }

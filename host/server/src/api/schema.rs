@@ -324,6 +324,9 @@ pub(crate) struct RunPage {
 /// A line of a run's log.
 #[derive(ToSchema)]
 pub(crate) struct LogLine {
+    /// What a page goes on behind
+    #[schema(format = "uuid")]
+    id: String,
     #[schema(format = "date-time")]
     at: String,
     /// `trace`, `debug`, `info`, `warn`, `error`
@@ -524,6 +527,11 @@ pub(crate) struct Workflow {
     problem: Option<String>,
     /// What its WIT says about it
     docs: Option<String>,
+    /// It and its types as data, as in a descriptor; if that was asked for
+    #[schema(required = false)]
+    definition: Json,
+    /// Whether something in its payloads is kept from who asks; if `definition` was asked for
+    has_secrets: Option<bool>,
 }
 
 /// Whether a workflow is paused.

@@ -319,7 +319,7 @@ impl Look for OneLog {
         let lines = self.tail.next_lines_with_ids().await?;
         let mut events: Vec<Event> = lines
             .iter()
-            .map(|(id, line)| event("line", &Line::from(line)).id(id.to_string()))
+            .map(|line| event("line", &Line::from(line)).id(line.0.to_string()))
             .collect();
         events.extend(ended.map(|status| end(self.run, status)));
         Ok((events, ended.is_some()))

@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use dacapo_client::{Client, Payloads, WorkflowInfo};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use utoipa::IntoParams;
 
-use super::extract::Path;
+use super::extract::{Path, Query};
 use super::schema;
 use crate::{App, Problem};
 
@@ -18,17 +20,50 @@ pub(crate) struct OfWorkflow {
     workflow: String,
 }
 
+/// How much is said of a workflow.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct WorkflowParams {
+    /// With its types as data (`definition`), and whether something in its payloads is kept from who asks (`hasSecrets`)
+    #[serde(default)]
+    #[param(required = false)]
+    definition: bool,
+}
+
+impl WorkflowParams {
+    fn shown(&self, workflow: &WorkflowInfo, client: &Client) -> Result<Value, Problem> {
+        let written = |error: serde_json::Error| Problem::new("internal", error.to_string());
+        let mut value = serde_json::to_value(workflow).map_err(written)?;
+        if self.definition {
+            value["definition"] = serde_json::to_value(&workflow.workflow).map_err(written)?;
+            let is_hidden = client.payloads() == Payloads::Hidden;
+            value["hasSecrets"] = (is_hidden || workflow.has_secrets).into();
+        }
+        Ok(value)
+    }
+}
+
 /// Lists the workflows that can be started, with their types as WIT and as JSON Schema
 #[utoipa::path(
     get,
     path = "/workflows",
     tag = "workflows",
     operation_id = "listWorkflows",
+    params(WorkflowParams),
     responses((status = 200, description = "The workflows, by name", body = Vec<schema::Workflow>)),
     extensions(("x-role" = json!("read"))),
 )]
-pub(crate) async fn list(app: App) -> Result<Response, Problem> {
-    Ok(Json(app.client().workflows().await?).into_response())
+pub(crate) async fn list(
+    app: App,
+    Query(params): Query<WorkflowParams>,
+) -> Result<Response, Problem> {
+    let client = app.client();
+    let workflows = client.workflows().await?;
+    let shown = workflows
+        .iter()
+        .map(|workflow| params.shown(workflow, client));
+    Ok(Json(shown.collect::<Result<Vec<_>, _>>()?).into_response())
 }
 
 /// Shows a workflow with its types as WIT and as JSON Schema
@@ -37,12 +72,18 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
     path = "/workflows/{workflow}",
     tag = "workflows",
     operation_id = "getWorkflow",
-    params(OfWorkflow),
+    params(OfWorkflow, WorkflowParams),
     responses((status = 200, description = "The workflow", body = schema::Workflow)),
     extensions(("x-role" = json!("read")), ("x-problems" = json!(["unknown-workflow", "ambiguous-workflow"]))),
 )]
-pub(crate) async fn get(app: App, Path(name): Path<String>) -> Result<Response, Problem> {
-    Ok(Json(app.client().workflow(&name).await?).into_response())
+pub(crate) async fn get(
+    app: App,
+    Path(name): Path<String>,
+    Query(params): Query<WorkflowParams>,
+) -> Result<Response, Problem> {
+    let client = app.client();
+    let workflow = client.workflow(&name).await?;
+    Ok(Json(params.shown(&workflow, client)?).into_response())
 }
 
 /// Lets no run of a workflow be played

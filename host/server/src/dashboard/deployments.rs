@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{
-    ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, WorkflowTypes,
+    ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, MOVED_ROWS, WorkflowTypes,
 };
 use minijinja::{Value, context};
 
@@ -88,6 +88,29 @@ pub(crate) async fn show(
         .map(|info| info.number)
         .filter(|other| *other != number)
         .collect();
+    let in_flight: Vec<_> = others
+        .iter()
+        .filter(|info| info.runs_in_flight > 0)
+        .map(|info| {
+            context! {
+                number => info.number,
+                runs => info.runs_in_flight,
+                is_this => info.number == number,
+            }
+        })
+        .collect();
+    let moved = client.moved_to(&details.info.package, number).await?;
+    let moved: Vec<_> = moved
+        .iter()
+        .map(|moved| {
+            context! {
+                who => moved.who,
+                from => moved.from,
+                runs => moved.runs,
+                last_at => moved.last_at.to_string(),
+            }
+        })
+        .collect();
     let manifest = serde_json::to_string(&details.manifest).unwrap_or_default();
     let changes: Vec<_> = details
         .changes
@@ -106,6 +129,9 @@ pub(crate) async fn show(
             has_manifest => manifest != "{}",
             changes,
             numbers,
+            all_in_flight => in_flight,
+            moved,
+            moved_rows => MOVED_ROWS,
             ..of(&details.info)
         },
     )?;

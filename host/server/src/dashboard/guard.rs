@@ -52,6 +52,11 @@ impl Visitor {
         self.caller.sees_payloads()
     }
 
+    /// Whether they may see who did what.
+    pub(crate) fn sees_audit(&self) -> bool {
+        self.caller.may(Role::Admin) && self.caller.client().check_sees_all().is_ok()
+    }
+
     /// Their name, if they have signed in and can sign out.
     pub(crate) fn signed_in(&self) -> Option<&str> {
         self.caller.is_signed_in().then_some(&*self.caller.who)

@@ -15,7 +15,8 @@ macro_rules! templates {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../templates/", $name)))),*] };
 }
 
-const TEMPLATES: [(&str, &str); 34] = templates![
+const TEMPLATES: [(&str, &str); 35] = templates![
+    "audit.html",
     "bare.html",
     "confirm.html",
     "deployment.html",
@@ -65,6 +66,7 @@ pub(crate) fn page(visitor: &Visitor, name: &str, values: Value) -> Result<Html,
         signed_in => visitor.signed_in(),
         may_operate => visitor.may_operate(),
         sees_payloads => visitor.sees_payloads(),
+        sees_audit => visitor.sees_audit(),
         ..values
     };
     Ok(render(name, values)?)

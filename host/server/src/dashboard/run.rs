@@ -1,11 +1,12 @@
 //! One run: what became of it, as a time line, with what can be done to it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{Client, ClientError, Failure, Run, RunId, Status, Step, StepOutcome};
+use dacapo_client::{Client, ClientError, Failure, Run, RunId, Status, Step, StepOutcome, Watched};
 use minijinja::{Value, context};
 use serde::Serialize;
 
@@ -21,6 +22,12 @@ use super::timeline::{Lengths, TimeLine};
 
 /// Steps of a child that are shown within its parent.
 const CHILD_ROWS: usize = 50;
+
+/// A look counts all entries of a journal: a page rests at least a second for so many.
+const ENTRIES_PER_SECOND: usize = 5_000;
+
+/// The longest rest for that, in seconds.
+const REST_MAX: u32 = 30;
 
 /// Lines of a backtrace.
 const BACKTRACE_MAX: usize = 100;
@@ -251,36 +258,45 @@ pub(crate) async fn show(
     Ok(html.into_response())
 }
 
-/// What has changed of the page, if anything has, and when to ask again: not at all once the run is over and that has been shown.
+/// What has changed of the page, if anything has, and when to ask again: not at all once the run is over and that has been shown. Of the
+/// journal only what may have changed since the last look is read.
 pub(crate) async fn live(
     dashboard: Dashboard,
     Path(id): Path<String>,
     visitor: Visitor,
     query: Query,
 ) -> Result<Response, Oops> {
-    let look = || get(dashboard.client(), &id);
-    let run = dashboard.moments.runs.get(&id, look).await?;
-    let seen = seen(&run);
+    let client = dashboard.client();
+    let id = id_of(&id)?;
+    let look = |before: Option<Arc<Watched>>| async move {
+        match before {
+            Some(before) => client.watch_again(Arc::unwrap_or_clone(before)).await,
+            None => client.watch(id).await,
+        }
+    };
+    let kept = &dashboard.moments.runs;
+    let watched = kept.get_after(&id.to_string(), look).await?;
+    let run = watched.run();
+    let seen = seen(run);
     let again = Again::after(&query, &seen);
-    let line = line_of(&run, &query);
-    // Long journals are read whole each time.
-    let every = again.every.max(
-        u32::try_from(run.steps.len() / 500)
-            .unwrap_or(u32::MAX)
-            .min(30),
-    );
-    let html = page(
-        &visitor,
-        "run_live.html",
-        context! {
-            seen,
-            quiet => again.quiet,
-            every,
-            is_changed => again.is_changed,
-            said => Option::<&str>::None,
-            ..values(&run, &line, &query)
-        },
-    )?;
+    let rest = u32::try_from(run.steps.len() / ENTRIES_PER_SECOND).unwrap_or(REST_MAX);
+    let poll = context! {
+        id => run.id.to_string(),
+        is_over => run.status.is_terminal(),
+        asked_page => query.get("page").unwrap_or(""),
+        scale => Lengths::of(query.get("scale")).as_str(),
+        seen,
+        quiet => again.quiet,
+        every => again.every.max(rest.min(REST_MAX)),
+        is_changed => again.is_changed,
+        said => Option::<&str>::None,
+    };
+    let values = match again.is_changed {
+        true => context! { ..poll, ..values(run, &line_of(run, &query), &query) },
+        // Nothing of it would be shown.
+        false => poll,
+    };
+    let html = page(&visitor, "run_live.html", values)?;
     Ok(html.into_response())
 }
 

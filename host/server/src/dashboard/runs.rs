@@ -161,6 +161,7 @@ struct Asked {
     deployment: String,
 }
 
+/// How far back a list goes: the name, the words, and the seconds.
 const PRESETS: [(&str, &str, i64); 6] = [
     ("15m", "15 minutes", 15 * 60),
     ("1h", "hour", 3_600),
@@ -218,14 +219,9 @@ impl Asked {
                 )
             })?),
         };
-        let preset = PRESETS.iter().find(|(name, ..)| *name == self.since);
-        let since = match (preset, self.from.as_str()) {
-            (_, text) if !text.is_empty() => Some(time_of(text)?),
-            (Some((.., seconds)), _) => Some(Timestamp::from_micros(
-                now().as_micros() - seconds * 1_000_000,
-            )),
-            (None, _) if !self.since.is_empty() => Some(time_of(&self.since)?),
-            (None, _) => None,
+        let since = match self.from.as_str() {
+            "" => since_of(&self.since)?,
+            text => Some(time_of(text)?),
         };
         let before = match self.until.as_str() {
             "" => None,
@@ -240,6 +236,24 @@ impl Asked {
             created_since: since,
             created_before: before,
         })
+    }
+}
+
+/// The words that a form has for how far back a list goes, by their names.
+pub(crate) fn presets() -> Vec<(&'static str, &'static str)> {
+    PRESETS.map(|(name, words, _)| (name, words)).into()
+}
+
+/// The time that one of them stands for, or a time as it is written.
+pub(crate) fn since_of(text: &str) -> Result<Option<Timestamp>, ClientError> {
+    let preset = PRESETS.iter().find(|(name, ..)| *name == text);
+    match preset {
+        Some((.., seconds)) => {
+            let micros = now().as_micros() - seconds * 1_000_000;
+            Ok(Some(Timestamp::from_micros(micros)))
+        }
+        None if text.is_empty() => Ok(None),
+        None => time_of(text).map(Some),
     }
 }
 
@@ -394,17 +408,13 @@ pub(crate) async fn show(
         .into_iter()
         .map(|workflow| workflow.name)
         .collect();
-    let presets: Vec<_> = PRESETS
-        .iter()
-        .map(|(name, words, _)| (*name, *words))
-        .collect();
     let html = page(
         &visitor,
         "runs.html",
         context! {
             nothing_deployed => names.is_empty(),
             workflows => names,
-            presets,
+            presets => presets(),
             seen => found.seen(),
             quiet => 0,
             every => QUICK,

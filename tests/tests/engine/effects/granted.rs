@@ -6,7 +6,7 @@ use dacapo_worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 
 use super::{Service, ask, blocked, deploy, output};
-use crate::check::{journal, sound, worker};
+use crate::check::{sound, worker};
 use crate::command::{run, text};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,12 @@
 //! Secrets are sent where that is granted, and show nowhere.
 
-use axum::http::header;
 use dacapo_model::{Manifest, SecretGrant, SecretName, Status};
-use dacapo_tests::{Database, database, guest};
+use dacapo_tests::{Database, database};
 use dacapo_worker::{Secrets, Worker, WorkerConfig};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{BOTH, Service, ask, blocked, deploy, granting, output};
-use crate::check::{journal, sound, worker};
-use crate::command::{run, text};
+use super::{BOTH, Service, ask, bearer, blocked, deploy, granting, output};
+use crate::check::{journal, sound};
 
 const SECRET: &str = "s3cret \"with\" quotes";
 
@@ -43,10 +41,6 @@ async fn all_text(database: &Database) -> String {
     .await
     .unwrap();
     texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
-}
-
-fn bearer() -> Value {
-    json!({ "headers": [{ "name": "authorization", "value": "Bearer {{dacapo.secret.key}}" }] })
 }
 
 #[tokio::test(flavor = "multi_thread")]

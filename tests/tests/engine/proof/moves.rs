@@ -6,7 +6,6 @@ use std::time::Duration;
 use dacapo_model::{DeploymentId, RunId, Status, WorkerId};
 use dacapo_store::{Claim, Move, Moved, Store, look_whole, move_runs};
 use dacapo_tests::{Database, database};
-use sqlx::{Connection, Executor};
 
 use super::{start, with_manifest};
 use crate::check::{sound, worker};

@@ -4,9 +4,8 @@ use dacapo_client::{RunId, StartOptions};
 use dacapo_model::Status;
 use dacapo_tests::database;
 
-use super::{in_order, in_queue, one_by_one, start};
+use super::{concurrency, in_order, in_queue, one_by_one, start};
 use crate::check::{sound, worker};
-use crate::command::run;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_runs_that_wait_for_their_turn_the_one_with_the_highest_priority_goes_first() {

@@ -6,7 +6,7 @@ use dacapo_client::{ClientError, LimitChange, QueueChange, Rate, StartOptions};
 use dacapo_model::Status;
 use dacapo_tests::database;
 
-use super::{in_queue, start};
+use super::{concurrency, in_queue, start};
 use crate::check::{sound, worker};
 use crate::command::{fails, run, text};
 

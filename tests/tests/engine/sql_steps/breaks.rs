@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dacapo_tests::{Database, database};
+use dacapo_tests::Database;
 use dacapo_worker::Failpoint;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{
-    CENTS, TRANSFER, balances, completed, failed, granted, name, process, role, sql, taken, worker,
-    worker_with,
+    CENTS, TRANSFER, balances, completed, granted, name, process, role, sql, worker, worker_with,
 };
 use crate::check::{journal, sound};
 

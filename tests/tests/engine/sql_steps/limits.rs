@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dacapo_model::{SqlGrant, SqlValue, Status};
-use dacapo_tests::database;
 use dacapo_worker::{Worker, WorkerConfig};
 
 use super::{
