@@ -176,7 +176,9 @@ async fn a_new_project_is_built_tested_deployed_and_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_wit_says_about_a_workflow_is_in_its_component_and_told_to_models() {
     const SAID: &str = "Makes an account, waits until somebody confirms it, and writes a greeting.";
-    let quick = [C, GO, TYPESCRIPT].into_iter().find(|language| language.is_here());
+    let quick = [C, GO, TYPESCRIPT]
+        .into_iter()
+        .find(|language| language.is_here());
     let Some(language) = quick else {
         return;
     };
