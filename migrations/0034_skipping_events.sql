@@ -33,9 +33,9 @@ begin
     from dacapo.run join dacapo.workflow on workflow.deployment_id = run.deployment_id and workflow.name = run.workflow
     where run.id = p_run and workflow.events is not null;
     -- A wait for one event goes by its name. One for any of several says so while it is open, and by what it has received then.
-    if case when p_step.outcome is null then p_step.payload is not null
-        else (dacapo.named_event(p_step.payload)).name = any (v_events)
-    end then
+    if (p_step.outcome is null and p_step.payload is not null)
+        or (p_step.outcome is not null and (dacapo.named_event(p_step.payload)).name = any (v_events))
+    then
         select named.name, named.payload into v_event, v_payload from dacapo.named_event(p_value) as named;
     elsif p_step.outcome is not null and v_event <> all (v_events) then
         return null;

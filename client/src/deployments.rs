@@ -432,9 +432,7 @@ impl Client {
         package: &str,
         number: i32,
     ) -> Result<Vec<MovedRuns>, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to see which runs were moved"));
-        }
+        self.needs_no_server("to see which runs were moved")?;
         let content = self.content(package, number).await?;
         let workflows = content.descriptor.workflows.into_iter();
         let workflows: Vec<String> = workflows.map(|workflow| workflow.name).collect();
