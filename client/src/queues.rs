@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dacapo_model::{DEFAULT_QUEUE, Timestamp};
 use dacapo_store::{DeletedQueue, LimitChange, QueueChange, QueueDepth, QueueRow, Rate};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::options::{check_queue_name, check_text};
 use crate::retry::retried;
@@ -31,10 +31,8 @@ pub struct Queue {
     /// The same among those with one concurrency key.
     pub concurrency_per_key: Option<u32>,
     /// Runs that begin within any stretch of time of this length.
-    #[serde(serialize_with = "rate_text", deserialize_with = "read_rate", default)]
     pub rate: Option<Rate>,
     /// The same among those with one concurrency key.
-    #[serde(serialize_with = "rate_text", deserialize_with = "read_rate", default)]
     pub rate_per_key: Option<Rate>,
     /// Whether it is paused.
     pub paused: bool,
@@ -48,36 +46,6 @@ pub struct Queue {
     pub created_at: Timestamp,
     /// When somebody last changed it.
     pub updated_at: Timestamp,
-}
-
-/// `{"runs": 100, "perMs": 60000}`, or null.
-fn rate_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S::Ok, S::Error> {
-    rate.map(RateForm::from).serialize(serializer)
-}
-
-fn read_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
-    let form = Option::<RateForm>::deserialize(deserializer)?;
-    Ok(form.map(|form| Rate {
-        runs: form.runs,
-        per: Duration::from_millis(form.per_ms),
-    }))
-}
-
-/// A rate as it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RateForm {
-    runs: u32,
-    per_ms: u64,
-}
-
-impl From<Rate> for RateForm {
-    fn from(rate: Rate) -> Self {
-        Self {
-            runs: rate.runs,
-            per_ms: u64::try_from(rate.per.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 /// A workflow whose runs are not played.

@@ -220,7 +220,7 @@ struct StoredTrouble {
 }
 
 impl Schedule {
-    fn from_row(row: ScheduleRow) -> Result<Self, StoreError> {
+    pub(crate) fn from_row(row: ScheduleRow) -> Result<Self, StoreError> {
         let unreadable =
             |error: String| StoreError::Unreadable(format!("schedule {}: {error}", row.name));
         let ticks = ticks_of(&row).map_err(unreadable)?;
@@ -426,14 +426,10 @@ impl Client {
             return remote.schedules().await;
         }
         let pool = self.store().pool();
-        let rows = retried(|| dacapo_store::list_schedules(pool, &self.namespace, None)).await?;
-        let mut schedules = Vec::with_capacity(rows.len());
-        for row in rows {
-            if self.sees(&self.namespace, &row.workflow, &row.labels) {
-                schedules.push(self.show_schedule(Schedule::from_row(row)?).await?);
-            }
-        }
-        Ok(schedules)
+        let mut rows =
+            retried(|| dacapo_store::list_schedules(pool, &self.namespace, None)).await?;
+        rows.retain(|row| self.sees(&self.namespace, &row.workflow, &row.labels));
+        self.show_schedules(rows).await
     }
 
     /// A schedule as it stands.
@@ -444,20 +440,21 @@ impl Client {
         if let Some(remote) = self.remote() {
             return remote.schedule(name).await;
         }
-        let schedule = self.whole_schedule(name).await?;
-        self.show_schedule(schedule).await
+        let row = self.schedule_row(name).await?;
+        let mut shown = self.show_schedules(vec![row]).await?;
+        let not_found = || ClientError::ScheduleNotFound(name.to_owned());
+        shown.pop().ok_or_else(not_found)
     }
 
     /// The same with its input as it is.
-    async fn whole_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+    async fn schedule_row(&self, name: &str) -> Result<ScheduleRow, ClientError> {
         check_schedule_name(name)?;
         let pool = self.store().pool();
-        let row = retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name)))
+        retried(|| dacapo_store::list_schedules(pool, &self.namespace, Some(name)))
             .await?
             .pop()
             .filter(|row| self.sees(&self.namespace, &row.workflow, &row.labels))
-            .ok_or_else(|| ClientError::ScheduleNotFound(name.to_owned()))?;
-        Ok(Schedule::from_row(row)?)
+            .ok_or_else(|| ClientError::ScheduleNotFound(name.to_owned()))
     }
 
     /// Refuses a schedule that is there, but not for this client.
@@ -539,7 +536,7 @@ impl Client {
         }
         for _ in 0..TRIES_MAX {
             // Before the row is locked: no other connection is wanted while one is held.
-            let seen = self.whole_schedule(name).await?;
+            let seen = self.schedule_row(name).await?;
             let id = RunId::new();
             let mut labels = seen.labels.clone();
             labels.insert(SCHEDULE_LABEL.to_owned(), seen.name.clone());

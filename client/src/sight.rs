@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dacapo_model::{
     DeploymentId, Failure, Payload, REDACTED, RunExport, RunId, Scope, SecretFields, WITHHELD,
 };
-use dacapo_store::{InterventionRow, RunRow, StepRow};
+use dacapo_store::{InterventionRow, RunRow, ScheduleRow, StepRow};
 
 use crate::retry::retried;
 use crate::run::{Intervention, Run, RunSummary, Step, StepOutcome};
@@ -362,28 +362,25 @@ impl Client {
         Ok(Run::of(run, steps, interventions))
     }
 
-    /// A schedule as the client shows it. What is secret in its input is what the workflow's active deployment says.
-    pub(crate) async fn show_schedule(
+    /// Schedules as the client shows them. What is secret in their inputs is what the workflows' active deployments say.
+    pub(crate) async fn show_schedules(
         &self,
-        mut schedule: Schedule,
-    ) -> Result<Schedule, ClientError> {
-        schedule.input = match self.payloads() {
-            Payloads::Whole => return Ok(schedule),
-            Payloads::Hidden => Payload::from_trusted(WITHHELD.to_owned()),
-            Payloads::WithoutSecrets => {
-                let secrets = match self.resolve(&schedule.workflow).await {
-                    Ok(active) => {
-                        self.secrets_of(active.deployment, &schedule.workflow)
-                            .await?
-                    }
+        rows: Vec<ScheduleRow>,
+    ) -> Result<Vec<Schedule>, ClientError> {
+        let deployments: Vec<DeploymentId> = rows.iter().filter_map(|row| row.deployment).collect();
+        let secrets = self.shown_without(&deployments).await?;
+        rows.into_iter()
+            .map(|row| {
+                let secrets = match row.deployment {
+                    Some(deployment) => secrets_in(&secrets, deployment, &row.workflow),
                     // Nobody can say any more what is secret.
-                    Err(ClientError::UnknownWorkflow { .. }) => SecretFields::everything(),
-                    Err(error) => return Err(error),
+                    None => SecretFields::everything(),
                 };
-                secrets.input(schedule.input)
-            }
-        };
-        Ok(schedule)
+                let mut schedule = Schedule::from_row(row)?;
+                self.show_payload(&mut schedule.input, |payload| secrets.input(payload));
+                Ok(schedule)
+            })
+            .collect()
     }
 
     /// A run on its way to a file, as the client shows it. Without its secrets it says so, and nobody can import it.

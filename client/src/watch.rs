@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use dacapo_model::{RunId, StepKey};
 use dacapo_store::{JournalSum, KnownSteps, RunRow};
 
-use crate::remote::needs_database;
 use crate::retry::retried;
 use crate::run::{Intervention, Run, Step};
 use crate::{Client, ClientError};
@@ -129,9 +128,7 @@ impl Client {
     }
 
     async fn row_to_watch(&self, run: RunId) -> Result<RunRow, ClientError> {
-        if self.remote().is_some() {
-            return Err(needs_database("to watch a run"));
-        }
+        self.needs_no_server("to watch a run")?;
         let store = self.store();
         let row = retried(|| dacapo_store::get_run(store, run))
             .await?

@@ -34,11 +34,12 @@ impl Client {
     /// The workers of the database, of all namespaces, by name: also those that died and whose runs nobody has taken over yet.
     ///
     /// # Errors
-    /// Those of the database.
+    /// [`ClientError::OutOfScope`] if the client is limited to some runs: workers play everybody's.
     pub async fn workers(&self) -> Result<Vec<Worker>, ClientError> {
         if let Some(remote) = self.remote() {
             return remote.workers().await;
         }
+        self.check_whole("workers")?;
         let store = self.store();
         let rows = retried(|| dacapo_store::list_workers(store)).await?;
         Ok(rows.into_iter().map(Worker::from_row).collect())

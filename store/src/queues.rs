@@ -3,17 +3,45 @@
 use std::time::Duration;
 
 use dacapo_model::{DEFAULT_QUEUE, Timestamp};
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres};
 
 use crate::{Store, StoreConnection, StoreError, Time};
 
 /// So many runs within any stretch of time of this length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RateForm", into = "RateForm")]
 pub struct Rate {
     /// How many runs may begin.
     pub runs: u32,
     /// Within how long.
     pub per: Duration,
+}
+
+/// A rate as it is written: `{"runs": 100, "perMs": 60000}`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RateForm {
+    runs: u32,
+    per_ms: u64,
+}
+
+impl From<RateForm> for Rate {
+    fn from(form: RateForm) -> Self {
+        Self {
+            runs: form.runs,
+            per: Duration::from_millis(form.per_ms),
+        }
+    }
+}
+
+impl From<Rate> for RateForm {
+    fn from(rate: Rate) -> Self {
+        Self {
+            runs: rate.runs,
+            per_ms: u64::try_from(rate.per.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// What becomes of a limit.

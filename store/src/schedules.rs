@@ -190,6 +190,8 @@ pub struct ScheduleRow {
     pub created_at: Timestamp,
     /// When a person last changed it.
     pub updated_at: Timestamp,
+    /// The deployment that says what is secret in its input; none: the workflow is not deployed.
+    pub deployment: Option<DeploymentId>,
 }
 
 impl ScheduleRow {
@@ -275,6 +277,7 @@ pub async fn list_schedules<'e>(
                     .zip(row.trouble_since.map(|since| since.0)),
                 created_at: row.created_at.0,
                 updated_at: row.updated_at.0,
+                deployment: row.deployment_id.map(DeploymentId),
                 name: row.name,
             })
         })

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use dacapo_model::Status;
-use dacapo_store::{LimitChange, QueueChange, Rate, RetentionRule};
-use serde::Deserialize;
+use dacapo_store::{LimitChange, QueueChange, RetentionRule};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Ignored, Remote, RemoteRequest, part, request, with_query};
 use crate::ClientError;
-use crate::queues::RateForm;
 
 impl Remote {
     /// `pause` or `resume`. The workflow's full name.
@@ -49,35 +48,23 @@ impl Remote {
         name: &str,
         change: QueueChange,
     ) -> Result<crate::Queue, ClientError> {
-        fn put<T>(
-            body: &mut Map<String, Value>,
-            name: &str,
-            change: LimitChange<T>,
-            form: impl Fn(T) -> Value,
-        ) {
+        fn put<T: Serialize>(body: &mut Map<String, Value>, name: &str, change: LimitChange<T>) {
             match change {
                 LimitChange::Keep => {}
                 LimitChange::Remove => {
                     body.insert(name.to_owned(), Value::Null);
                 }
                 LimitChange::Set(limit) => {
-                    body.insert(name.to_owned(), form(limit));
+                    body.insert(name.to_owned(), json!(limit));
                 }
             }
         }
-        let rate = |rate: Rate| json!(RateForm::from(rate));
         let mut body = Map::new();
-        put(&mut body, "concurrency", change.concurrency, |runs| {
-            json!(runs)
-        });
-        put(
-            &mut body,
-            "concurrencyPerKey",
-            change.concurrency_per_key,
-            |runs| json!(runs),
-        );
-        put(&mut body, "rate", change.rate, rate);
-        put(&mut body, "ratePerKey", change.rate_per_key, rate);
+        put(&mut body, "concurrency", change.concurrency);
+        let per_key = change.concurrency_per_key;
+        put(&mut body, "concurrencyPerKey", per_key);
+        put(&mut body, "rate", change.rate);
+        put(&mut body, "ratePerKey", change.rate_per_key);
         self.send("PATCH", format!("/queues/{}", part(name)), None, &body)
             .await
     }

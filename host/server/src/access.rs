@@ -2,13 +2,13 @@
 //!
 //! One layer stands before all routes but those of health. It finds out who asks: by a token in the header `Authorization`, by the session
 //! of a browser, or, on a server that has no tokens and listens on loopback alone, by nothing, since whoever is on this machine may do
-//! everything. Then it looks up what the operation takes, in the same table that the OpenAPI document is made from, and hands the handlers
-//! a client that sees what its caller may see: scope and payloads are held there, in one place, and not by handlers. An operation that is
-//! in no table is for admins alone.
+//! everything. What comes too fast does not reach it ([`paced`](crate::guard::paced)), since it asks the database. Then it looks up what the
+//! operation takes, in the same table that the OpenAPI document is made from, and hands the handlers a client that sees what its caller may
+//! see: scope and payloads are held there, in one place, and not by handlers. An operation that is in no table is for admins alone.
 //!
 //! What changes something is noted in the audit before it is answered, also when it was refused.
 
-mod cookies;
+pub(crate) mod cookies;
 mod gate;
 mod headers;
 mod oidc;
@@ -22,7 +22,7 @@ use dacapo_client::{Access, Client, ClientError, Payloads, Role, Via};
 use thiserror::Error;
 
 pub use gate::Gate;
-pub(crate) use gate::{About, Auditor, IsSecure, Need, guarded};
+pub(crate) use gate::{About, Auditor, IsSecure, Need, guarded, located};
 pub(crate) use headers::{HasTls, secure};
 pub use oidc::{OidcConfig, OidcError, OidcRule};
 pub(crate) use sign_in::sign_in_routes;
@@ -136,6 +136,12 @@ impl Caller {
     #[must_use]
     pub fn sees_payloads(&self) -> bool {
         self.access.payloads
+    }
+
+    /// Whether they see what concerns all runs: queues, workers, what is counted.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        self.client.check_sees_all().is_ok()
     }
 
     /// Whether they have signed in with a browser, and can sign out.

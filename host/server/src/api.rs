@@ -27,7 +27,7 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::Request;
 use axum::http::{Method, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use serde_json::{Map, Value, json};
@@ -102,7 +102,6 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/openapi.json", routing::get(openapi))
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
-        .layer(from_fn_with_state(app.clone(), guard::paced))
         .layer(from_fn(guard::same_site))
         .with_state(app)
 }

@@ -11,7 +11,8 @@ use dacapo_client::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Gate, HasTls, guarded, secure, sign_in_routes};
+use crate::access::{Gate, HasTls, guarded, located, secure, sign_in_routes};
+use crate::guard::paced;
 use crate::rate::Rate;
 use crate::{Caller, Code, Limits, Probe, Problem, Render, api, dashboard, health, mcp, metrics};
 
@@ -123,7 +124,7 @@ impl App {
     }
 }
 
-/// All routes, behind the gate.
+/// All routes, behind the gate. Whoever sends too much does not come as far as that.
 pub fn everything(app: App, gate: Gate) -> Router {
     let tls = HasTls(gate.has_tls());
     let probe = app.probe.clone();
@@ -138,9 +139,11 @@ pub fn everything(app: App, gate: Gate) -> Router {
         .nest(api::PREFIX, api::routes(app.clone()))
         .merge(mcp::routes(app.clone()))
         .merge(counted)
-        .merge(dashboard::router(app))
+        .merge(dashboard::router(app.clone()))
         .merge(sign_in_routes(gate.clone()))
-        .layer(from_fn_with_state(gate, guarded))
+        .layer(from_fn_with_state(gate.clone(), guarded))
+        .layer(from_fn_with_state(app, paced))
+        .layer(from_fn_with_state(gate, located))
         .merge(health(probe))
         .layer(from_fn_with_state(tls, secure))
 }

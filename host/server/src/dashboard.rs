@@ -153,15 +153,8 @@ pub(crate) fn failed(error: ClientError) -> Response {
 }
 
 /// The page for whoever may not see another one.
-pub(crate) fn refused(problem: &Problem) -> Response {
-    let (why, hint) = problem.words();
-    let why = match hint {
-        Some(hint) => format!("{why}: {hint}"),
-        None => why.to_owned(),
-    };
-    let mut response = Oops::refused(why).into_response();
-    *response.status_mut() = problem.status();
-    response
+pub(crate) fn refused(problem: Problem) -> Response {
+    Oops::Problem(problem).into_response()
 }
 
 /// The page to sign in on, which leads to another one.

@@ -1,15 +1,15 @@
-//! What is looked at before any handler is asked: where a request comes from, how fast its address sends, and how long the answer takes.
+//! What is looked at before any handler is asked: where a request comes from, how fast its network sends, and how long the answer takes.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use crate::{App, Problem};
+use crate::{App, Problem, routes};
 
 /// Refuses what a page of another site makes a browser send: whoever has such a server on their machine has a browser there, too.
 pub(crate) async fn same_site(request: Request, next: Next) -> Response {
@@ -37,28 +37,37 @@ pub(crate) fn is_local_name(host: &str) -> bool {
     name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
+/// Whether a browser says that something else than a page of ours sent this. What is no browser says nothing.
 pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value: &axum::http::HeaderValue| value.as_bytes())
+    let text = |name: &HeaderName| {
+        let value = headers.get(name)?;
+        Some(value.to_str().unwrap_or_default())
     };
-    if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site"))
-        && !matches!(site, b"same-origin" | b"none")
-    {
-        return true;
+    // No page can write this one, and it holds by whatever name a proxy asks.
+    if let Some(site) = text(&HeaderName::from_static("sec-fetch-site")) {
+        return site != "same-origin";
     }
-    let Some(origin) = text(header::ORIGIN) else {
-        return false;
-    };
-    let host = text(header::HOST).unwrap_or_default();
-    let of_origin = [&b"https://"[..], b"http://"]
-        .iter()
-        .find_map(|scheme| origin.strip_prefix(*scheme));
-    of_origin != Some(host)
+    match (text(&header::ORIGIN), text(&header::HOST)) {
+        (None, _) => false,
+        (Some(origin), Some(host)) => !origin
+            .split_once("://")
+            .is_some_and(|(_, of)| of.eq_ignore_ascii_case(host)),
+        (Some(_), None) => true,
+    }
 }
 
-/// Refuses what comes faster than it may.
+/// What counts as one address: whoever has one of IPv6 has all of its /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+        v4 => v4,
+    }
+}
+
+/// Refuses what comes faster than it may. The gate has not been asked yet, and so the database has not either.
 pub(crate) async fn paced(State(app): State<App>, request: Request, next: Next) -> Response {
     let address = request
         .extensions()
@@ -67,15 +76,15 @@ pub(crate) async fn paced(State(app): State<App>, request: Request, next: Next) 
     if let (Some(rate), Some(address)) = (app.rate(), address)
         && let Err(after) = rate.take(address, Instant::now())
     {
-        return Problem::new(
+        let problem = Problem::new(
             "rate-limited",
             format!(
                 "expected at most {} requests a second from {address}",
                 app.limits().requests_per_second
             ),
-        )
-        .come_back(after)
-        .into_response();
+        );
+        let is_page = routes::is_page(request.uri().path());
+        return routes::refused(is_page, problem.come_back(after));
     }
     next.run(request).await
 }
@@ -126,20 +135,35 @@ mod tests {
 
     #[test]
     fn a_browser_is_believed_about_where_a_request_comes_from() {
-        let cross = |pairs: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.insert(*name, HeaderValue::from_static(value));
-            }
-            is_cross_site(&headers)
-        };
-        let host = ("host", "localhost:7007");
-        assert!(!cross(&[host]));
-        assert!(!cross(&[host, ("origin", "http://localhost:7007")]));
-        assert!(!cross(&[host, ("sec-fetch-site", "same-origin")]));
-        assert!(cross(&[host, ("origin", "http://evil.example")]));
-        assert!(cross(&[host, ("origin", "null")]));
-        assert!(cross(&[host, ("sec-fetch-site", "cross-site")]));
-        assert!(cross(&[host, ("sec-fetch-site", "same-site")]));
+        for (pairs, expected) in [
+            (&[("host", "a:1")][..], false),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("origin", "http://a:1"), ("host", "a:1")], false),
+            (&[("origin", "https://A:1"), ("host", "a:1")], false),
+            (&[("origin", "http://b:1"), ("host", "a:1")], true),
+            (&[("origin", "null"), ("host", "a:1")], true),
+            (&[("origin", "http://a:1")], true),
+            // A proxy may ask under another name than the browser does.
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://a"),
+                    ("host", "b:1"),
+                ],
+                false,
+            ),
+        ] {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            };
+            let headers: HeaderMap = pairs.iter().map(pair).collect();
+            assert_eq!(is_cross_site(&headers), expected, "{pairs:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
@@ -116,21 +116,20 @@ pub(crate) fn routes(app: App) -> Router {
         .with_json_response(true)
         .with_sse_keep_alive(Some(app.limits().stream_heartbeat))
         .with_max_request_body_bytes(app.limits().body_max_bytes);
-    let mcp = Mcp {
-        wait: app.limits().tool_wait_max,
-        stopping: app.stopping().clone(),
-        asking: Asking::Requests(app.clone()),
-        listed: Arc::default(),
-    };
     let max = BodyMax {
         bytes: app.limits().body_max_bytes,
         option: BODY_MAX,
+    };
+    let mcp = Mcp {
+        wait: app.limits().tool_wait_max,
+        stopping: app.stopping().clone(),
+        asking: Asking::Requests(app),
+        listed: Arc::default(),
     };
     let service = Service::new(move || Ok(mcp.clone()), Arc::default(), config);
     Router::new()
         .route(PATH, any(answered))
         .with_state((service, max))
-        .layer(from_fn_with_state(app, guard::paced))
         .layer(from_fn(guard::same_site))
 }
 

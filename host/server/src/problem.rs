@@ -375,6 +375,12 @@ impl Problem {
         self
     }
 
+    /// The same as a header says it: whole seconds.
+    pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
+        let seconds = self.0.come_back?.as_millis().div_ceil(1_000).max(1);
+        HeaderValue::from_str(&seconds.to_string()).ok()
+    }
+
     /// The word for programs.
     pub fn code(&self) -> &'static str {
         self.0.code
@@ -471,11 +477,8 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(after) = self.0.come_back {
-            let seconds = after.as_millis().div_ceil(1_000).max(1);
-            if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
-                headers.insert(header::RETRY_AFTER, seconds);
-            }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         response
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Limits;
+use crate::guard::network;
 
-/// Addresses that are remembered before those with nothing to remember are forgotten.
+/// Addresses that are remembered. When there are more, those with nothing to remember are forgotten, and all if that makes little room.
 const KEPT_MAX: usize = 10_000;
 
 /// Counts the requests of each address: it may be ahead of the average by as many as a burst has.
@@ -40,6 +41,10 @@ impl Rate {
         let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
         if paid_at.len() >= KEPT_MAX {
             paid_at.retain(|_, at| *at > now);
+            // Looking through them all must not be what each request costs.
+            if paid_at.len() > KEPT_MAX / 2 {
+                paid_at.clear();
+            }
         }
         let at = paid_at.entry(network(address)).or_insert(now);
         let next = (*at).max(now) + self.cost;
@@ -49,17 +54,6 @@ impl Rate {
         }
         *at = next;
         Ok(())
-    }
-}
-
-/// Who has one address of version 6 has 2⁶⁴ of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        address => address,
     }
 }
 
@@ -99,6 +93,16 @@ mod tests {
         assert_eq!(rate.take(address("2001:db8:0:1::1"), now), Ok(()));
         assert_eq!(rate.take(address("::ffff:192.0.2.1"), now), Ok(()));
         assert!(rate.take(address("192.0.2.1"), now).is_err());
+    }
+
+    #[test]
+    fn no_more_than_so_many_addresses_are_remembered() {
+        let rate = rate(1, 1).unwrap();
+        let now = Instant::now();
+        for address in 0..30_000_u32 {
+            assert_eq!(rate.take(IpAddr::V4(address.into()), now), Ok(()));
+            assert!(rate.paid_at.lock().unwrap().len() <= KEPT_MAX);
+        }
     }
 
     #[test]

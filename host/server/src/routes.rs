@@ -39,6 +39,11 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Need {
     known.unwrap_or_else(|| Need::Role(Role::Admin, format!("{method} {path}")))
 }
 
+/// Whether what is at this path is for people to look at.
+pub(crate) fn is_page(path: &str) -> bool {
+    !path.starts_with("/api/") && path != mcp::PATH && path != crate::metrics::PATH
+}
+
 /// The answer to whoever cannot be known now.
 pub(crate) fn failed(is_page: bool, error: ClientError) -> Response {
     match is_page {
@@ -50,7 +55,7 @@ pub(crate) fn failed(is_page: bool, error: ClientError) -> Response {
 /// The answer to whoever may not.
 pub(crate) fn refused(is_page: bool, problem: Problem) -> Response {
     match is_page {
-        true => dashboard::refused(&problem),
+        true => dashboard::refused(problem),
         false => problem.into_response(),
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dacapo_client::{
     Access, AuditFilter, Client, ClientError, Deed, DeedOutcome, Existing, ListFilter, Manifest,
-    NewSchedule, Payloads, Role, RunFilter, RunId, Scope, Secret, StartOptions, Status, Trigger,
-    Via, When,
+    NewSchedule, Payloads, Role, RunFilter, RunId, Schedule, Scope, Secret, StartOptions, Status,
+    Trigger, Via, When,
 };
 use dacapo_tests::{Database, database, guest};
 use dacapo_worker::{Worker, WorkerConfig};
@@ -202,6 +202,23 @@ async fn a_run_is_started_again_with_what_was_hidden_from_whoever_asks() {
             .as_str()
             .contains("hush")
     );
+
+    // What is deployed elsewhere calls more secret at once, in the list as well.
+    let amount = |schedule: &Schedule| {
+        let input: Value = serde_json::from_str(schedule.input.as_str()).unwrap();
+        input["amountCents"].clone()
+    };
+    assert_eq!(amount(&client.schedules().await.unwrap()[0]), 100);
+    let elsewhere = Database {
+        client: Client::new(database.store.clone()),
+        ..database.clone()
+    };
+    let secret = [&SECRET[..], &["input.amount-cents"]].concat();
+    let manifest = json!({ "workflows": { PROCESS: { "secret": secret } } });
+    deploy(&elsewhere, "process_payment", manifest).await;
+    assert_eq!(amount(&client.schedules().await.unwrap()[0]), "•••");
+    assert_eq!(amount(&client.schedule("nightly").await.unwrap()), "•••");
+    assert_eq!(amount(&whole.schedules().await.unwrap()[0]), 100);
 
     // Nor does an error tell.
     let keyed = |cents| {
@@ -564,6 +581,7 @@ async fn what_reaches_beyond_the_scope_is_refused() {
     };
     refused("many", Err(*error));
     refused("queues", client.queues().await.map(drop));
+    refused("workers", client.workers().await.map(drop));
     refused(
         "a queue",
         client.set_queue("q", Default::default()).await.map(drop),

@@ -185,6 +185,17 @@ async fn schedules_are_found_by_their_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_listed_with_what_says_what_is_secret_in_them_by_keys() {
+    let database = database().await;
+    let plan = plan(&database, "schedule/list.sql", "'default', null").await;
+    assert!(plan.contains("schedule_pkey"), "{plan}");
+    for table in ["schedule", "workflow", "deployment", "run"] {
+        let all = format!("Seq Scan on {table} ");
+        assert!(!plan.contains(&all), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flush_of_new_rows_alone_reads_nothing_but_its_fence() {
     let database = database().await;
     let nobody = "'00000000-0000-0000-0000-000000000000'";

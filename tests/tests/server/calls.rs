@@ -84,6 +84,7 @@ const OF_DATABASES: &[&str] = &[
     "has_tokens",
     "know_session",
     "know_token",
+    "moved_to",
     "note_deed",
     "queue_depths",
     "repair",
@@ -93,6 +94,8 @@ const OF_DATABASES: &[&str] = &[
     "start_by_name_in",
     "start_in",
     "tokens",
+    "watch",
+    "watch_again",
 ];
 
 /// The names of all calls that may ask somebody something, out of the source.
@@ -215,6 +218,10 @@ async fn each_call_of_a_client_goes_to_its_server_or_is_refused() {
     };
     let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
     let cookie = "x".repeat(43);
+    let watched = Client::new(database.store.clone())
+        .watch(ended)
+        .await
+        .unwrap();
     let mut tail = client.log_tail(ended, LogLevel::Trace).await.unwrap();
 
     let mut asked = BTreeMap::new();
@@ -271,6 +278,8 @@ async fn each_call_of_a_client_goes_to_its_server_or_is_refused() {
         kill(run);
         kill_by(run, by);
         note(run, "soon", who);
+        watch(ended);
+        watch_again(watched);
         rerun(ended, &RerunOptions::default(), who);
         repair(ended, DeploymentId(1), who);
         repaired(&[ended], DeploymentId(1));
@@ -291,6 +300,7 @@ async fn each_call_of_a_client_goes_to_its_server_or_is_refused() {
         activate_deployment(package, 1, None, Breaking::Refuse, who);
         retire_deployment(package, 2, false, who);
         diff_deployments(package, 1, 1);
+        moved_to(package, 1);
         collect_deployments(true);
         workflows();
         workflow("counted-steps");

@@ -2,10 +2,17 @@
 
 use std::process::Stdio;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode, header};
+use dacapo_client::Access;
+use dacapo_server::{AccessConfig, Limits};
 use dacapo_tests::{dacapo_binary, database};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
+use sqlx::{Connection, Executor};
 
+use crate::access::{Site, get, text, with_token};
 use crate::api::Api;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,6 +35,114 @@ async fn who_asks_too_fast_is_told_when_to_come_back() {
         .parse()
         .unwrap();
     assert!((1..=3).contains(&after), "{after}");
+}
+
+/// A site that lets each address ask twice at once.
+async fn pacing(change: impl FnOnce(AccessConfig) -> AccessConfig) -> Site {
+    let limits = Limits {
+        requests_per_second: 1,
+        requests_burst: 2,
+        ..Limits::default()
+    };
+    Site::within(limits, database().await, change).await
+}
+
+/// Asks the same several times at once, and answers with the first answer that says that this is too fast, if one does.
+async fn too_fast(
+    site: &Site,
+    address: &str,
+    request: impl Fn() -> Request<Body>,
+) -> Option<Response<Body>> {
+    let asking = (0..5).map(|_| site.ask_from(address, request()));
+    let mut asking: FuturesUnordered<_> = asking.collect();
+    while let Some(answer) = asking.next().await {
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_an_address_asks_for_is_paced_before_the_database_is_asked_who_it_is() {
+    let site = pacing(|config| config).await;
+    let client = &site.database.client;
+    let access = Access::all();
+    let made = client.create_token("gone", &access, None, "ann");
+    let made = made.await.unwrap();
+    let never = made.secret.reveal();
+    client.revoke_token("gone", "ann").await.unwrap();
+    // Whoever asks the database about a token waits for this.
+    let mut connection = sqlx::PgConnection::connect(&site.database.url)
+        .await
+        .unwrap();
+    let mut locking = connection.begin().await.unwrap();
+    let lock = "lock table dacapo.token in access exclusive mode";
+    locking.execute(lock).await.unwrap();
+    let (problem, page) = ("application/problem+json", "text/html; charset=utf-8");
+    for (place, (method, path, kind)) in [
+        (Method::GET, "/api/v1/runs", problem),
+        (Method::POST, "/api/v1/runs", problem),
+        (Method::GET, "/api/v1/runs/stream", problem),
+        (Method::GET, "/api/v1/nothing", problem),
+        (Method::POST, "/mcp", problem),
+        (Method::GET, "/metrics", problem),
+        (Method::GET, "/", page),
+        (Method::GET, "/runs/live", page),
+        (Method::GET, "/nothing", page),
+        (Method::GET, "/sign-in", page),
+        (Method::POST, "/sign-in", page),
+        (Method::GET, "/sign-in/oidc/callback", page),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let address = format!("10.0.0.{place}:1");
+        let request = || with_token(&method, path, never);
+        let refused = too_fast(&site, &address, request).await;
+        let refused = refused.unwrap_or_else(|| panic!("{method} {path} is not paced"));
+        assert_eq!(refused.headers()[header::CONTENT_TYPE], kind, "{path}");
+        let after = refused.headers()[header::RETRY_AFTER].to_str().unwrap();
+        assert!(after.parse::<u32>().unwrap() >= 1, "{path}: {after}");
+        let said = text(refused).await;
+        assert!(said.contains("at most 1 requests a second"), "{said}");
+        assert!(said.contains("429"), "{said}");
+    }
+    // Whoever looks whether the process lives is answered in any case.
+    for path in ["/health/live", "/health/ready", "/version"] {
+        let refused = too_fast(&site, "10.0.1.1:1", || get(path)).await;
+        assert!(refused.is_none(), "{path}");
+    }
+    locking.rollback().await.unwrap();
+    let other = site.ask_from("10.0.2.1:1", with_token(&Method::GET, "/", never));
+    assert_ne!(other.await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_is_named_each_address_has_a_pace_of_its_own() {
+    let site = pacing(|config| AccessConfig {
+        trusted_proxies: vec!["10.0.0.1".parse().unwrap()],
+        ..config
+    })
+    .await;
+    let forwarded = |address: &'static str| {
+        move || {
+            let request = Request::get("/api/v1/runs").header("x-forwarded-for", address);
+            request.body(Body::empty()).unwrap()
+        }
+    };
+    let one = forwarded("192.0.2.1");
+    assert!(too_fast(&site, "10.0.0.1:1", &one).await.is_some());
+    let other = site.ask_from("10.0.0.1:1", forwarded("192.0.2.2")());
+    assert_eq!(other.await.status(), StatusCode::UNAUTHORIZED);
+    // Nobody else can say for whom they ask.
+    let names = ["192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"];
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let several = || {
+        let next = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        forwarded(names[next % names.len()])()
+    };
+    assert!(too_fast(&site, "10.0.0.2:1", several).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -317,6 +317,32 @@ async fn what_the_provider_did_not_say_for_us_signs_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_back_in_vain_again_and_again_has_to_wait() {
+    let provider = Provider::start().await;
+    let site = site(&provider, &["*:admin"]).await;
+    for _ in 0..10 {
+        let wrong = come_back(&site, "code", "state", None).await;
+        assert_eq!(wrong.status(), StatusCode::FORBIDDEN);
+    }
+    let (to, kept) = begin(&site).await;
+    let (code, state) = provider.vouch(&to);
+    let late = come_back(&site, &code, &state, Some(&kept)).await;
+    assert_eq!(late.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(late.headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(cookie(&late, "dacapo-session"), None);
+    let refused = site.audit().await;
+    let refused = refused.iter().filter(|entry| entry.outcome == "refused");
+    assert_eq!(refused.count(), 10, "what is kept waiting fills no table");
+    // From elsewhere the same code counts: the provider has not been asked about it.
+    let uri = format!("/sign-in/oidc/callback?code={code}&state={state}");
+    let pair = kept.split(';').next().unwrap();
+    let other = Request::get(uri).header(header::COOKIE, pair);
+    let other = other.body(Body::empty()).unwrap();
+    let other = site.ask_from("10.0.0.8:1", other).await;
+    assert_eq!(other.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whom_no_rule_fits_is_told_so() {
     let provider = Provider::start().await;
     let site = site(

@@ -1,6 +1,7 @@
 //! Cookies: few, and none that a script or another site could use.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::header::{self, InvalidHeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 
 /// A cookie of ours by its name. On a connection that nobody can read it has a prefix, by which browsers take it from this very host
 /// alone, over TLS alone.
@@ -30,12 +31,32 @@ pub(crate) fn set(
     value: &str,
     seconds: u64,
     secure: bool,
-) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    // `Lax` and not `Strict`: whoever follows a link to a run from elsewhere is signed in there, too.
+    let lasts = format!("; Max-Age={seconds}");
+    written(name, value, &lasts, "Lax", secure)
+}
+
+/// A cookie to be kept until the browser ends, which is sent along from our own pages alone.
+pub(crate) fn set_strict(
+    name: &str,
+    value: &str,
+    secure: bool,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    written(name, value, "", "Strict", secure)
+}
+
+fn written(
+    name: &str,
+    value: &str,
+    lasts: &str,
+    sites: &str,
+    secure: bool,
+) -> Result<HeaderValue, InvalidHeaderValue> {
     let name = full_name(name, secure);
     let secure = if secure { "; Secure" } else { "" };
-    // `Lax` and not `Strict`: whoever follows a link to a run from elsewhere is signed in there, too.
     HeaderValue::from_str(&format!(
-        "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+        "{name}={value}; Path=/{lasts}; HttpOnly; SameSite={sites}{secure}"
     ))
 }
 
@@ -62,6 +83,10 @@ mod tests {
         assert_eq!(
             set("s", "", 0, false).unwrap(),
             "s=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(
+            set_strict("s", "x", true).unwrap(),
+            "__Host-s=x; Path=/; HttpOnly; SameSite=Strict; Secure"
         );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{Access, Client, ClientError, Deed, DeedOutcome, Known, Role, Via};
@@ -319,6 +319,20 @@ pub(crate) enum Need {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IsSecure(pub(crate) bool);
 
+/// Notes where a request comes from, and whether anybody on the way can read it.
+pub(crate) async fn located(
+    State(gate): State<Gate>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (address, secure) = (gate.address(&request), gate.is_secure(&request));
+    let extensions = request.extensions_mut();
+    extensions.insert(IsSecure(secure));
+    // Whoever is behind a proxy that is trusted is who asks, for whatever goes by addresses.
+    extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
+    next.run(request).await
+}
+
 /// Lets through whoever may.
 pub(crate) async fn guarded(
     State(gate): State<Gate>,
@@ -333,14 +347,10 @@ pub(crate) async fn guarded(
     let path = matched.as_str().to_owned();
     let method = request.method().clone();
     let is_tools = path == mcp::PATH;
-    let is_page = !path.starts_with("/api/") && !is_tools && path != crate::metrics::PATH;
+    let is_page = routes::is_page(&path);
     let need = routes::need(&method, &path, request.uri().path());
     let shown = gate.shown(&request);
-    let (address, secure) = (gate.address(&request), gate.is_secure(&request));
-    let extensions = request.extensions_mut();
-    extensions.insert(IsSecure(secure));
-    // Whoever is behind a proxy that is trusted is who asks, for whatever goes by addresses.
-    extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
+    let address = gate.address(&request);
     let known = match gate.know(&shown).await {
         Ok(known) => known,
         Err(error) => return routes::failed(is_page, error),
@@ -518,11 +528,6 @@ fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Whether a request that changes something was sent by a page of another site.
-pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
-    guard::is_cross_site(headers)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use dacapo_client::{ClientError, Deed, DeedOutcome, Role, Via};
 
-use super::gate::{SESSION, is_cross_site};
+use super::gate::SESSION;
 use super::oidc::{Begun, OidcError};
 use super::{Caller, Gate, cookies};
 use crate::Problem;
 use crate::dashboard::sign_in_page;
+use crate::guard::is_cross_site;
 
 /// The cookie of a sign-in that is under way at the provider.
 const BEGUN: &str = "dacapo-sign-in";
@@ -131,6 +132,9 @@ async fn finish(State(gate): State<Gate>, request: Request) -> Response {
         return Problem::new("not-found", "this server knows no provider").into_response();
     };
     let (address, secure) = (gate.address(&request), gate.is_secure(&request));
+    if let Some(wait) = gate.failures().wait(address) {
+        return slow_down(&gate, wait);
+    }
     let begun = cookies::value(request.headers(), BEGUN, secure).and_then(Begun::from_cookie);
     let state = of_query(&request, "state").unwrap_or_default();
     let outcome = match (begun, of_query(&request, "code")) {
@@ -157,10 +161,8 @@ async fn finish(State(gate): State<Gate>, request: Request) -> Response {
                 deed.via = Via::Oidc;
             }
             deed.status = 403;
-            if gate.failures().wait(address).is_none() {
-                gate.failures().note(address);
-                gate.note(deed).await;
-            }
+            gate.failures().note(address);
+            gate.note(deed).await;
             return not_signed_in(&gate, &error);
         }
     };

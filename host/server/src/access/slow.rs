@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::guard::network;
+
 /// Failures of one address within a time, at most.
 const FAILURES_MAX: u32 = 10;
 
@@ -45,17 +47,6 @@ impl Failures {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-    }
-}
-
-/// Whoever has one address of IPv6 has all of its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(network.into())
-        }
-        v4 => v4,
     }
 }
 

@@ -1,11 +1,9 @@
 //! Queues, and what is stopped in an incident.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::{LimitChange, QueueChange, Rate};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,22 +34,12 @@ pub(crate) struct Limits {
     concurrency_per_key: Option<Option<u32>>,
     /// Runs that begin within any stretch of time of a length, at most
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<RateLimit>)]
-    rate: Option<Option<RateLimit>>,
+    #[schema(value_type = Option<schema::Rate>)]
+    rate: Option<Option<Rate>>,
     /// The same for the runs of one concurrency key
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<RateLimit>)]
-    rate_per_key: Option<Option<RateLimit>>,
-}
-
-/// So many runs within any stretch of time of this length.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RateLimit {
-    #[schema(minimum = 1, maximum = 1000000)]
-    runs: u32,
-    #[schema(minimum = 100, maximum = 2678400000_i64)]
-    per_ms: u64,
+    #[schema(value_type = Option<schema::Rate>)]
+    rate_per_key: Option<Option<Rate>>,
 }
 
 /// What is there, `null` included.
@@ -114,19 +102,11 @@ pub(crate) async fn set(
     Path(name): Path<String>,
     Body(limits): Body<Limits>,
 ) -> Result<Response, Problem> {
-    let rate = |limit: Option<Option<RateLimit>>| {
-        change(limit.map(|limit| {
-            limit.map(|limit| Rate {
-                runs: limit.runs,
-                per: Duration::from_millis(limit.per_ms),
-            })
-        }))
-    };
     let change = QueueChange {
         concurrency: change(limits.concurrency),
         concurrency_per_key: change(limits.concurrency_per_key),
-        rate: rate(limits.rate),
-        rate_per_key: rate(limits.rate_per_key),
+        rate: change(limits.rate),
+        rate_per_key: change(limits.rate_per_key),
     };
     Ok(Json(app.client().set_queue(&name, change).await?).into_response())
 }

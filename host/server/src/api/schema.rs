@@ -879,7 +879,9 @@ pub(crate) struct Backfilled {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct Rate {
+    #[schema(minimum = 1, maximum = 1000000)]
     runs: u32,
+    #[schema(minimum = 100, maximum = 2678400000_i64)]
     per_ms: u64,
 }
 

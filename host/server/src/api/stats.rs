@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{QueueDepth, RunFilter, Scope};
+use dacapo_client::{QueueDepth, RunFilter};
 use serde_json::{Value, json};
 
 use super::schema;
@@ -12,6 +12,8 @@ use crate::{App, Problem};
 const COUNTED_MAX: u32 = 10_000;
 
 /// Says how many runs there are in each status, what waits in the queues and for how long, and how many workers there are
+///
+/// Not for a token with a scope: what it sees is counted by `GET /runs/count`.
 #[utoipa::path(
     get,
     path = "/stats",
@@ -22,12 +24,9 @@ const COUNTED_MAX: u32 = 10_000;
 )]
 pub(crate) async fn stats(app: App) -> Result<Response, Problem> {
     let client = app.client();
+    client.check_sees_all()?;
     let runs = client.count(RunFilter::default()).await?;
-    // Queues hold everybody's runs; whoever is limited to some sees none.
-    let queues = match client.scope().is_none_or(Scope::is_whole) {
-        true => client.queue_depths(COUNTED_MAX).await?,
-        false => Vec::new(),
-    };
+    let queues = client.queue_depths(COUNTED_MAX).await?;
     let workers = client.workers().await?;
     let standstill = client.standstill().await?;
     let paused = client.paused_workflows().await?;
@@ -56,7 +55,7 @@ fn depth(queue: &QueueDepth) -> Value {
 
 /// Lists the workers, of all namespaces
 ///
-/// Also those that died and whose runs nobody has taken over yet.
+/// Also those that died and whose runs nobody has taken over yet. Not for a token with a scope.
 #[utoipa::path(
     get,
     path = "/workers",

@@ -10,6 +10,7 @@ use dacapo_client::ClientError;
 use minijinja::context;
 
 use super::page;
+use crate::Problem;
 
 /// How long a page may take. A database that does not answer is said to be away after that.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ pub(crate) enum Oops {
     Missing(String),
     /// What was sent is not taken, whatever it says.
     Refused(String),
+    /// Whoever stands before all pages says why.
+    Problem(Problem),
     /// The database did not answer in time.
     Late,
     /// A template is wrong: a bug.
@@ -55,6 +58,7 @@ impl Oops {
             Self::Client(error) => status_of(error),
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::Problem(problem) => problem.status(),
             Self::Late => StatusCode::SERVICE_UNAVAILABLE,
             Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -123,6 +127,10 @@ impl IntoResponse for Oops {
             }
             Self::Missing(what) => ("Not found", what.clone(), None),
             Self::Refused(why) => ("Refused", why.clone(), None),
+            Self::Problem(problem) => {
+                let (why, hint) = problem.words();
+                ("Refused", why.to_owned(), hint.map(str::to_owned))
+            }
             Self::Late => (
                 "The database is away",
                 "the database did not answer within ten seconds".to_owned(),
@@ -155,6 +163,11 @@ impl IntoResponse for Oops {
         if is_away {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if let Self::Problem(problem) = &self
+            && let Some(seconds) = problem.retry_after()
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

@@ -3,9 +3,9 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dacapo_client::Role;
@@ -13,7 +13,8 @@ use rand::Rng;
 use url::form_urlencoded;
 
 use crate::Caller;
-use crate::access::IsSecure;
+use crate::access::{IsSecure, cookies};
+use crate::guard::is_cross_site;
 
 use super::error::Oops;
 use super::query::Query;
@@ -55,6 +56,11 @@ impl Visitor {
     /// Whether they may see who did what.
     pub(crate) fn sees_audit(&self) -> bool {
         self.caller.may(Role::Admin) && self.caller.client().check_sees_all().is_ok()
+    }
+
+    /// Whether they see what concerns all runs.
+    pub(crate) fn sees_all(&self) -> bool {
+        self.caller.sees_all()
     }
 
     /// Their name, if they have signed in and can sign out.
@@ -113,22 +119,22 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
 
 /// Stands before all pages: knows the visitor, and refuses what another site has sent.
 pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
-    let known = token_of(request.headers());
-    let is_new = known.is_none();
-    let token = known.unwrap_or_else(new_token);
-    // Files are for everybody, and need no visitor.
-    let caller = request.extensions().get::<Caller>().cloned();
     let IsSecure(secure) = request
         .extensions()
         .get()
         .copied()
         .unwrap_or(IsSecure(false));
+    let known = token_of(request.headers(), secure);
+    let is_new = known.is_none();
+    let token = known.unwrap_or_else(new_token);
+    // Files are for everybody, and need no visitor.
+    let caller = request.extensions().get::<Caller>().cloned();
     if let Some(caller) = caller {
         let token = token.clone();
         request.extensions_mut().insert(Visitor { token, caller });
     }
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if is_safe || is_from_here(request.headers()) {
+    let mut response = if is_safe || !is_cross_site(request.headers()) {
         next.run(request).await
     } else {
         Oops::refused("the request was sent by a page of another site").into_response()
@@ -137,44 +143,19 @@ pub(crate) async fn guard(mut request: Request, next: Next) -> Response {
     let is_page = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict{secure}");
     if is_new
         && is_page
-        && let Ok(cookie) = HeaderValue::from_str(&cookie)
+        && let Ok(cookie) = cookies::set_strict(COOKIE_NAME, &token, secure)
     {
         headers.append(SET_COOKIE, cookie);
     }
     response
 }
 
-/// Whether a browser says that one of our pages sent this. What is no browser says nothing, and does not know the token.
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    if let Some(site) = text(&HeaderName::from_static("sec-fetch-site")) {
-        return site == "same-origin";
-    }
-    match (text(&ORIGIN), text(&HOST)) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, of)| of.eq_ignore_ascii_case(host)),
-        (Some(_), None) => false,
-    }
-}
-
-fn token_of(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(COOKIE).into_iter();
-    cookies
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(name, value)| {
-            *name == COOKIE_NAME
-                && value.len() == 32
-                && value.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-        .map(|(_, value)| value.to_owned())
+fn token_of(headers: &HeaderMap, secure: bool) -> Option<String> {
+    let token = cookies::value(headers, COOKIE_NAME, secure)?;
+    let is_one = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then(|| token.to_owned())
 }
 
 fn new_token() -> String {
@@ -186,34 +167,10 @@ fn new_token() -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use axum::http::header::COOKIE;
+
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &'static str)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        };
-        pairs.iter().map(pair).collect()
-    }
-
-    #[test]
-    fn what_another_site_sends_is_known_by_what_the_browser_says() {
-        for (pairs, expected) in [
-            (&[("sec-fetch-site", "same-origin")][..], true),
-            (&[("sec-fetch-site", "cross-site")], false),
-            (&[("sec-fetch-site", "same-site")], false),
-            (&[("sec-fetch-site", "none")], false),
-            (&[("origin", "http://a:1"), ("host", "a:1")], true),
-            (&[("origin", "http://b:1"), ("host", "a:1")], false),
-            (&[("origin", "null"), ("host", "a:1")], false),
-            (&[("origin", "http://a:1")], false),
-            (&[("host", "a:1")], true),
-        ] {
-            assert_eq!(is_from_here(&headers(pairs)), expected, "{pairs:?}");
-        }
-    }
 
     #[test]
     fn a_token_is_taken_only_in_its_form() {
@@ -222,7 +179,7 @@ mod tests {
         let of = |cookie: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(COOKIE, HeaderValue::from_str(cookie).unwrap());
-            token_of(&headers)
+            token_of(&headers, false)
         };
         assert_eq!(of(&format!("a=b; dacapo-form={token}")), Some(token));
         assert_eq!(of("dacapo-form=\"><script>"), None);

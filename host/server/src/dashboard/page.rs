@@ -67,6 +67,7 @@ pub(crate) fn page(visitor: &Visitor, name: &str, values: Value) -> Result<Html,
         may_operate => visitor.may_operate(),
         sees_payloads => visitor.sees_payloads(),
         sees_audit => visitor.sees_audit(),
+        sees_all => visitor.sees_all(),
         ..values
     };
     Ok(render(name, values)?)

@@ -36,12 +36,12 @@ async fn form(
     let typed = param
         .filter(|_| !as_json)
         .map(|param| Field::new(&param.ty, ROOT, &param.name, &fields, errors));
-    let queues: Vec<String> = client
-        .queues()
-        .await?
-        .into_iter()
-        .map(|queue| queue.name)
-        .collect();
+    // Queues hold everybody's runs; whoever is limited to some is shown none, and starts them where the deployment says.
+    let queues = match client.check_sees_all() {
+        Ok(()) => client.queues().await?,
+        Err(_) => Vec::new(),
+    };
+    let queues: Vec<String> = queues.into_iter().map(|queue| queue.name).collect();
     Ok(context! {
         workflow => workflow.name,
         package => workflow.deployment.package,
