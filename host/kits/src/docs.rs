@@ -1,15 +1,18 @@
 //! What the project's WIT says about workflows and their types, put into the component: a component has no place for it but a section of its
-//! own. That is encoded as tools of WIT encode it for packages, and `describe` reads it.
+//! own. That is encoded as tools of WIT encode it for packages, and `describe` (sandbox) reads it.
 
 use wit_component::DecodedWasm;
 use wit_parser::{Docs, PackageId, PackageMetadata, Resolve, TypeDef, TypeDefKind, WorldItem};
 
 use crate::world::World;
 
+/// The section. It has a name of its own, since what tools of WIT find in one of theirs they take to be about the component's world.
+const SECTION: &str = "dacapo-docs";
+
 /// The component with what is said about its workflows. As it is if nothing is said, or if it is none: whoever describes it tells why.
 pub(crate) fn put_into(mut component: Vec<u8>, world: &World) -> Vec<u8> {
     if let Some(said) = said(&component, world) {
-        component.extend(section(PackageMetadata::SECTION_NAME, &said));
+        component.extend(section(SECTION, &said));
     }
     component
 }

@@ -23,6 +23,9 @@ use types::Types;
 /// A component may have this many bytes, with its debug sections. It is one value in the database.
 pub const COMPONENT_MAX_BYTES: usize = 256 << 20;
 
+/// The section in which `dacapo build` keeps what the WIT says, encoded as tools of WIT encode it for a package.
+const DOCS: &str = "dacapo-docs";
+
 /// What a component says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
@@ -131,7 +134,7 @@ fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Resolve, WorldId), DescribeError> {
 
 /// Adds what the WIT said of which the component was made, if it says so in its section for that, as `dacapo build` makes it.
 fn add_docs(component: &[u8], resolve: &mut Resolve, world: WorldId) {
-    let Some(docs) = section(component, PackageMetadata::SECTION_NAME) else {
+    let Some(docs) = section(component, DOCS) else {
         return;
     };
     let mut exports = resolve.worlds[world].exports.values();
