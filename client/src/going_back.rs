@@ -279,12 +279,13 @@ impl Client {
 
     /// Finishes what a run waits for in its place: a wait, a sleep, a pause, or a step that waits for its next attempt. The run goes on as
     /// if it had been given that; one that somebody has paused goes on once it is resumed. In a run that is blocked because its code
-    /// cannot use what was recorded for a step or a wait, that is recorded anew.
+    /// cannot use what was recorded for a step or a wait, that is recorded anew. For a wait for an event that its workflow declares, the value
+    /// is of that event's type.
     ///
     /// # Errors
     /// [`ClientError::RunNotFound`]; [`ClientError::Conflict`] if the run is being played, in the queue, or over;
     /// [`ClientError::NotOpen`] if it does not wait for that, or waits for several things; [`ClientError::BadArgument`],
-    /// [`ClientError::BadPayload`] and [`ClientError::TooLarge`] if the value cannot be one.
+    /// [`ClientError::BadPayload`], [`ClientError::BadEvent`] and [`ClientError::TooLarge`] if the value cannot be one.
     pub async fn skip(
         &self,
         run: RunId,
@@ -400,7 +401,7 @@ impl Client {
     }
 
     /// How many runs [`Client::change_many`] would change, now. Whether the active deployment still takes the input of a run that would be
-    /// started again is not looked at.
+    /// started again is not looked at, nor whether the value for a wait is of its event's type.
     ///
     /// # Errors
     /// Those of [`Client::change_many`].
@@ -631,6 +632,11 @@ impl Client {
                 Err(ClientError::refused(refusal, run.id, Action::Skip))
             }
             Err(SkipRefusal::NotOpen) => Err(not_open(run.id, Some(step.as_str()), open)),
+            Err(SkipRefusal::BadEvent { name, problem }) => Err(ClientError::BadEvent {
+                run: run.id,
+                name,
+                problem,
+            }),
         }
     }
 

@@ -144,12 +144,19 @@ pub enum Skipped {
 }
 
 /// Why nothing was finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipRefusal {
     /// There is no such run, or its status does not allow it.
     Run(Refusal),
     /// It has no such row, or one with an outcome that can be used.
     NotOpen,
+    /// The value is no event that the run's workflow declares.
+    BadEvent {
+        /// The event's name.
+        name: String,
+        /// Why.
+        problem: String,
+    },
 }
 
 /// Finishes a row of a run's journal with a value.
@@ -169,6 +176,15 @@ pub async fn skip(
     )
     .fetch_one(connection)
     .await?;
+    if let Some((name, problem)) = answer
+        .strip_prefix("bad-event: ")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        return Ok(Err(SkipRefusal::BadEvent {
+            name: name.to_owned(),
+            problem: problem.to_owned(),
+        }));
+    }
     Ok(match answer.as_str() {
         "skipped" => Ok(Skipped::GoesOn),
         "skipped-paused" => Ok(Skipped::StaysPaused),

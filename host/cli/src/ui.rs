@@ -151,7 +151,8 @@ pub(crate) fn start_tracing(format: LogFormat, level: &str) -> Result<()> {
             Failed::usage(format!("DACAPO_LOG: {error}"))
                 .hint("expected error, warn, info, debug or trace, or target=level, with commas between them")
         })?,
-        _ => EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn")),
+        // The library of MCP tells of each request, and warns of whatever a client does otherwise than it would.
+        _ => EnvFilter::new(format!("{level},sqlx=warn,wasmtime=warn,rmcp=error")),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

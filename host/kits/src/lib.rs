@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod assets;
+mod docs;
 mod error;
 mod language;
 mod languages;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::assets;
+use crate::docs;
 use crate::error::KitError;
 use crate::language::Language;
 use crate::languages;
@@ -97,6 +98,7 @@ impl Project {
             Language::Go => languages::go::build(self, &world),
             Language::C => languages::c::build(self, &world),
         }?;
+        let made = docs::put_into(made, &world);
         let component = self.component();
         // In one go: somebody may be waiting for the file to change.
         let directory = component.parent().unwrap_or(&self.root);

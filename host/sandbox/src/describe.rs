@@ -12,8 +12,8 @@ use dacapo_model::{Case, Descriptor, Param, Type, Workflow};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{
-    Function, FunctionKind, Interface, InterfaceId, PackageId, PackageName, Resolve,
-    Type as WitType, TypeDefKind, World, WorldId, WorldItem, WorldKey,
+    Function, FunctionKind, Interface, InterfaceId, PackageId, PackageMetadata, PackageName,
+    Resolve, Type as WitType, TypeDefKind, World, WorldId, WorldItem, WorldKey,
 };
 
 use crate::host::typed_children::is_foreign;
@@ -22,6 +22,9 @@ use types::Types;
 
 /// A component may have this many bytes, with its debug sections. It is one value in the database.
 pub const COMPONENT_MAX_BYTES: usize = 256 << 20;
+
+/// The section in which `dacapo build` keeps what the WIT says, encoded as tools of WIT encode it for a package.
+const DOCS: &str = "dacapo-docs";
 
 /// What a component says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,9 +124,49 @@ fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Resolve, WorldId), DescribeError> {
         message: format!("{error:#}"),
     })?;
     match decoded {
-        DecodedWasm::Component(resolve, world) => Ok((component, resolve, world)),
+        DecodedWasm::Component(mut resolve, world) => {
+            add_docs(&component, &mut resolve, world);
+            Ok((component, resolve, world))
+        }
         DecodedWasm::WitPackage(..) => Err(DescribeError::WitPackage),
     }
+}
+
+/// Adds what the WIT said of which the component was made, if it says so in its section for that, as `dacapo build` makes it.
+fn add_docs(component: &[u8], resolve: &mut Resolve, world: WorldId) {
+    let Some(docs) = section(component, DOCS) else {
+        return;
+    };
+    let mut exports = resolve.worlds[world].exports.values();
+    let package = exports.find_map(|item| match item {
+        WorldItem::Interface { id, .. } => {
+            let interface = &resolve.interfaces[*id];
+            let package = interface.package?;
+            let is_ours = resolve.packages[package].name.namespace != "wasi";
+            (is_ours && !interface.functions.is_empty()).then_some(package)
+        }
+        _ => None,
+    });
+    if let (Some(package), Ok(docs)) = (package, PackageMetadata::decode(docs)) {
+        // Where they speak of what the component has not, the rest of them is passed over: nothing depends on it.
+        let _ = docs.inject(resolve, package);
+    }
+}
+
+/// A custom section of the component itself, and not of what is in it.
+fn section<'a>(component: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.ok()? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.checked_sub(1)?,
+            Payload::CustomSection(section) if depth == 0 && section.name() == name => {
+                return Some(section.data());
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn encoding(bytes: &[u8]) -> Result<Encoding, DescribeError> {

@@ -22,7 +22,7 @@ use dacapo_client::{Access, Client, ClientError, Payloads, Role, Via};
 use thiserror::Error;
 
 pub use gate::Gate;
-pub(crate) use gate::{Auditor, IsSecure, Need, guarded, located};
+pub(crate) use gate::{About, Auditor, IsSecure, Need, guarded, located};
 pub(crate) use headers::{HasTls, secure};
 pub use oidc::{OidcConfig, OidcError, OidcRule};
 pub(crate) use sign_in::sign_in_routes;

@@ -29,7 +29,7 @@ use axum::extract::Request;
 use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, routing};
+use axum::{Extension, Router, routing};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApiBuilder, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -40,10 +40,14 @@ use dacapo_client::Role;
 use crate::{App, Limits, Problem, guard, problem};
 
 pub use extract::Principal;
+pub(crate) use extract::{BodyMax, too_large};
 pub(crate) use stream::permit;
 
 /// Where the API is.
 pub const PREFIX: &str = "/api/v1";
+
+/// The option of a server that says how large the bodies of most requests may be.
+pub(crate) const BODY_MAX: &str = "--body-max";
 
 /// An operation of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +121,10 @@ fn all(limits: &Limits) -> OpenApiRouter<App> {
     let answers = |time: Duration| {
         from_fn(move |request: Request, next: Next| guard::within(time, request, next))
     };
+    let at_most = |bytes: usize, option: &'static str| {
+        let limit = DefaultBodyLimit::max(bytes);
+        (limit, Extension(BodyMax { bytes, option }))
+    };
     let ordinary = OpenApiRouter::new()
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::get))
@@ -167,16 +175,16 @@ fn all(limits: &Limits) -> OpenApiRouter<App> {
         .routes(routes!(deployments::activate))
         .routes(routes!(deployments::retire))
         .layer(answers(limits.answer_time_max))
-        .layer(DefaultBodyLimit::max(limits.body_max_bytes));
+        .layer(at_most(limits.body_max_bytes, BODY_MAX));
     let large = OpenApiRouter::new()
         .routes(routes!(start::start_many))
         .routes(routes!(runs::import))
         .layer(answers(limits.bulk_time_max))
-        .layer(DefaultBodyLimit::max(limits.large_body_max_bytes));
+        .layer(at_most(limits.large_body_max_bytes, "--large-body-max"));
     let deploying = OpenApiRouter::new()
         .routes(routes!(deployments::deploy))
         .layer(answers(limits.bulk_time_max))
-        .layer(DefaultBodyLimit::max(limits.component_max_bytes));
+        .layer(at_most(limits.component_max_bytes, "--component-max"));
     let bulk = OpenApiRouter::new()
         .routes(routes!(bulk::event))
         .routes(routes!(bulk::rerun))
@@ -186,7 +194,7 @@ fn all(limits: &Limits) -> OpenApiRouter<App> {
         .routes(routes!(schedules::backfill))
         .routes(routes!(deployments::collect))
         .layer(answers(limits.bulk_time_max))
-        .layer(DefaultBodyLimit::max(limits.body_max_bytes));
+        .layer(at_most(limits.body_max_bytes, BODY_MAX));
     // These end by themselves: when what they wait for has come, or the server is to stop.
     let streams = OpenApiRouter::new()
         .routes(routes!(runs::wait))

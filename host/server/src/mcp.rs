@@ -18,25 +18,30 @@ mod workflow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use axum::{Json, Router};
 use dacapo_client::{Client, Role, WorkflowInfo};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult,
+    CallToolRequestParams, CallToolResponse, ClientJsonRpcMessage, Implementation, ListToolsResult,
     PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext, ServerInitializeError};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, ServiceExt};
+use serde_json::error::Category;
+use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use self::asker::Asker;
+use crate::api::{BODY_MAX, BodyMax, too_large};
 use crate::{App, guard};
 
 /// Where a server answers.
@@ -111,6 +116,10 @@ pub(crate) fn routes(app: App) -> Router {
         .with_json_response(true)
         .with_sse_keep_alive(Some(app.limits().stream_heartbeat))
         .with_max_request_body_bytes(app.limits().body_max_bytes);
+    let max = BodyMax {
+        bytes: app.limits().body_max_bytes,
+        option: BODY_MAX,
+    };
     let mcp = Mcp {
         wait: app.limits().tool_wait_max,
         stopping: app.stopping().clone(),
@@ -120,11 +129,28 @@ pub(crate) fn routes(app: App) -> Router {
     let service = Service::new(move || Ok(mcp.clone()), Arc::default(), config);
     Router::new()
         .route(PATH, any(answered))
-        .with_state(service)
+        .with_state((service, max))
         .layer(from_fn(guard::same_site))
 }
 
-async fn answered(State(service): State<Service>, request: Request) -> Response {
+async fn answered(State((service, max)): State<(Service, BodyMax)>, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return service.handle(request).await.into_response();
+    }
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, max.bytes).await else {
+        return too_large(Some(max)).into_response();
+    };
+    // The library answers what it cannot read as if it were a body of another kind.
+    if let Err(error) = serde_json::from_slice::<ClientJsonRpcMessage>(&body) {
+        let data = match error.classify() {
+            Category::Data => ErrorData::invalid_request(format!("no message: {error}"), None),
+            _ => ErrorData::parse_error(format!("not JSON: {error}"), None),
+        };
+        let answer = json!({ "jsonrpc": "2.0", "id": null, "error": data });
+        return (StatusCode::BAD_REQUEST, Json(answer)).into_response();
+    }
+    let request = Request::from_parts(head, Body::from(body));
     service.handle(request).await.into_response()
 }
 

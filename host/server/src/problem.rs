@@ -42,7 +42,7 @@ pub(crate) const CODES: &[(&str, StatusCode, &str)] = &[
     (
         "bad-event",
         StatusCode::UNPROCESSABLE_ENTITY,
-        "The workflow declares no such event",
+        "The event is not as the workflow declares it",
     ),
     (
         "bad-host",

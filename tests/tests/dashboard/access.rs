@@ -245,6 +245,14 @@ async fn what_is_not_there_is_said_in_the_same_look_with_what_to_do() {
         assert!(page.contains(text), "{path}: {text} is not in\n{page}");
         assert!(page.contains("<nav aria-label=\"Pages\">"), "{path}");
     }
+    // Short names are found here as everywhere.
+    scene.database.deploy("probe").await;
+    for path in ["/start/counted-steps", "/workflows/durable.counted-steps"] {
+        let (answered, page) = scene.answer("GET", path, "", "").await;
+        assert_eq!(answered, 200, "{path}");
+        let page = page.replace("&#x2f;", "/");
+        assert!(page.contains("test:probe/durable.counted-steps"), "{page}");
+    }
     // A database that is away.
     scene.database.store.pool().close().await;
     let (status, page) = scene.answer("GET", "/runs", "", "").await;

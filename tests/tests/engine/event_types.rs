@@ -1,6 +1,6 @@
 //! Events that a workflow declares in its WIT.
 
-use dacapo_client::{Client, ClientError, Event, RunFilter, SentEvent};
+use dacapo_client::{Client, ClientError, Event, RunFilter, SentEvent, SkipOptions};
 use dacapo_model::{PayloadLimits, RunId, Status};
 use dacapo_tests::{Database, database};
 use sqlx::{Connection, PgConnection};
@@ -118,6 +118,82 @@ async fn declared_events_are_checked_when_they_are_sent_and_nothing_is_written_w
     );
     worker.drain().await.unwrap();
     sound(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_for_a_declared_event_is_checked_as_what_is_sent() {
+    let database = database().await;
+    let run = approval(&database).await;
+    let worker = worker(&database).await;
+    let reason = |reason: &str| {
+        format!("select count(*) = 1 from dacapo.task_suspended where reason = '{reason}'")
+    };
+    database.until("it pauses", reason("pause").leak()).await;
+    database.client.resume(run).await.unwrap();
+    database.until("it waits", reason("event").leak()).await;
+    for (value, message) in [
+        (
+            Some(r#"{"by": 1, "approved": true}"#),
+            "payload.by: expected string, got 1",
+        ),
+        (None, "payload: expected vote (an object), got null"),
+    ] {
+        let skip = SkipOptions {
+            step: None,
+            value: value.map(str::to_owned),
+        };
+        match database.client.skip(run, &skip, "ann").await {
+            Err(ClientError::BadEvent { name, problem, .. }) => {
+                assert_eq!((name.as_str(), &*problem), ("manager-decision", message));
+            }
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+    let skip = SkipOptions {
+        step: None,
+        value: Some(r#"{"by": "Grace", "approved": true}"#.to_owned()),
+    };
+    database.client.skip(run, &skip, "ann").await.unwrap();
+    let output = database.done(run).await.output.unwrap();
+    assert_eq!(
+        APPROVE.decode(output.as_str()).unwrap(),
+        Decision::Approved(vec!["Grace".to_owned()])
+    );
+    worker.drain().await.unwrap();
+    sound(&database).await;
+    // A wait for any of several events has the event's name beside its payload; ends of children are no events.
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    for (plan, value, expected) in [
+        (
+            Some(r#"["manager-decision","finance-decision"]"#),
+            r#"["finance-decision", {"by": "Grace"}]"#,
+            Some("finance-decision/payload.approved: missing, expected bool"),
+        ),
+        (
+            Some(r#"["manager-decision","finance-decision"]"#),
+            r#"["finance-decision", {"by": "Grace", "approved": false}]"#,
+            None,
+        ),
+        (
+            None,
+            "7",
+            Some("manager-decision/payload: expected vote (an object), got 7"),
+        ),
+        (Some(r#"["child/7"]"#), "7", None),
+    ] {
+        let problem: Option<String> = sqlx::query_scalar(
+            "select dacapo.wait_problem(run_id, jsonb_populate_record(step, jsonb_build_object(
+                'outcome', null, 'kind', 'wait', 'key', 'a#1/manager-decision#2', 'payload', $2::text)), $3)
+            from dacapo.step where run_id = $1 limit 1",
+        )
+        .bind(run.0)
+        .bind(plan)
+        .bind(value)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(problem.as_deref(), expected, "{plan:?} {value}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use dacapo_tests::dacapo_binary;
+use dacapo_tests::{dacapo_binary, database};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::projects::{
@@ -171,6 +171,65 @@ async fn a_new_project_is_built_tested_deployed_and_run() {
             begins(language, &data.path().join("data")).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wit_says_about_a_workflow_is_in_its_component_and_told_to_models() {
+    const SAID: &str = "Makes an account, waits until somebody confirms it, and writes a greeting.";
+    let quick = [C, GO, TYPESCRIPT]
+        .into_iter()
+        .find(|language| language.is_here());
+    let Some(language) = quick else {
+        return;
+    };
+    let at = directory("documented");
+    said(&dacapo(&at, &["new", "order-flow", "--lang", language.name]).await);
+    let project = at.join("order-flow");
+    let wit = std::fs::read_to_string(project.join("wit/world.wit")).unwrap();
+    let wit = wit.replace(
+        "        email: string,",
+        "        /// Where the greeting goes.\n        email: string,",
+    );
+    std::fs::write(project.join("wit/world.wit"), wit).unwrap();
+    said(&dacapo(&project, &["build"]).await);
+    let described = said(&dacapo(&project, &["describe", "order-flow.wasm"]).await);
+    let described: serde_json::Value = serde_json::from_str(&described).unwrap();
+    let text = described.to_string();
+    assert!(text.contains(SAID), "{text}");
+    assert!(text.contains("Where the greeting goes."), "{text}");
+
+    let database = database().await;
+    let typed = |arguments: &[&str]| {
+        let mut command = command(&project, arguments);
+        command.env("DATABASE_URL", &database.url);
+        command
+    };
+    let deployed = typed(&["deploy", "order-flow.wasm"]).output().await;
+    said(&deployed.unwrap());
+    let mut mcp = typed(&["mcp"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = serde_json::json!({
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
+    });
+    let input = [
+        serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin }),
+        serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        serde_json::json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {} }),
+    ];
+    let mut stdin = mcp.stdin.take().unwrap();
+    for message in input {
+        let line = format!("{message}\n");
+        stdin.write_all(line.as_bytes()).await.unwrap();
+    }
+    let mut lines = BufReader::new(mcp.stdout.take().unwrap()).lines();
+    let listed = up_to("\"tools\":[", &mut lines).await;
+    assert!(
+        listed.contains(SAID) && listed.contains("Where the greeting goes."),
+        "{listed}"
+    );
 }
 
 /// Each line that is wrong says so itself.

@@ -672,6 +672,12 @@ async fn what_is_done_and_what_is_refused_is_in_the_audit_and_with_the_run() {
     } });
     let secret = steers.secret.reveal();
     let (_, started) = site.json(secret, Method::POST, "/api/v1/runs", start).await;
+    // What is refused is noted by what it was for, and what was made by what it is.
+    let start = json!({ "workflow": PROCESS, "input": 7 });
+    site.json(secret, Method::POST, "/api/v1/runs", start).await;
+    let schedule = json!({ "name": "nightly", "workflow": PROCESS, "everySeconds": 0 });
+    site.json(secret, Method::POST, "/api/v1/schedules", schedule)
+        .await;
     let noted: Vec<Value> = site
         .audit()
         .await
@@ -691,6 +697,15 @@ async fn what_is_done_and_what_is_refused_is_in_the_audit_and_with_the_run() {
     assert_eq!(
         json!(noted),
         json!([
+            [
+                "steers",
+                "operate",
+                "createSchedule",
+                "nightly",
+                "refused",
+                422
+            ],
+            ["steers", "operate", "startRun", PROCESS, "refused", 422],
             ["steers", "operate", "startRun", started["run"], "done", 201],
             ["steers", "operate", "pauseRun", run, "refused", 409],
             ["steers", "operate", "pauseRun", run, "done", 200],

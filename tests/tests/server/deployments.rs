@@ -54,6 +54,23 @@ async fn a_component_is_uploaded_compared_rolled_out_and_retired() {
         (&json!("test:probe"), &json!(1), &json!(true))
     );
     assert!(first["workflows"].as_array().unwrap().len() > 10);
+    let nowhere = [("manifest", r#"{"queue": "nowhere"}"#)];
+    let refused = deploy(&api, Some(&old), &nowhere).await;
+    assert!(refused.status.is_client_error(), "{refused:?}");
+    let audit = api.get("/audit?action=deploy").await.is(200);
+    let noted: Vec<(&Value, &Value)> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (&entry["target"], &entry["outcome"]))
+        .collect();
+    assert_eq!(
+        noted,
+        [
+            (&json!("test:probe"), &json!("refused")),
+            (&json!("test:probe/1"), &json!("done")),
+        ]
+    );
     let again = deploy(&api, Some(&old), &[]).await.is(200);
     assert_eq!(
         (&again["number"], &again["created"]),
@@ -70,6 +87,11 @@ async fn a_component_is_uploaded_compared_rolled_out_and_retired() {
     assert_eq!(
         second["rollout"],
         json!({ "percent": 10, "labels": { "canary": "yes" } })
+    );
+    // A form without its manifest takes the settings away, and the answer says so.
+    assert_eq!(
+        second["settings"],
+        json!([{ "setting": "priority", "before": null, "now": 5 }])
     );
 
     let list = api.get("/deployments?package=probe").await.is(200);

@@ -38,6 +38,42 @@ async fn whatever_cannot_be_asked_is_a_problem_with_a_code() {
     ] {
         api.get(path).await.is_problem(400, "bad-request");
     }
+    for (path, words) in [
+        (
+            "/runs?limit=abc",
+            "query: limit: expected a whole number, not below 0, got \"abc\"",
+        ),
+        ("/runs/123", "path: not a run id: \"123\": expected a UUID"),
+        (
+            "/deployments/probe/x",
+            "path: expected the number of a deployment, or active, got \"x\"",
+        ),
+    ] {
+        let problem = api.get(path).await.is_problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(words), "{path}: {detail}");
+    }
+    for (body, words) in [
+        (
+            json!({ "workflow": "x", "deadlineMs": "2h" }),
+            "body: deadlineMs: invalid type: string \"2h\", expected a whole number of milliseconds",
+        ),
+        (
+            json!({ "workflow": "x", "priority": "urgent" }),
+            "body: priority: expected a whole number from -100 to 100, or lowest, low, normal, high or highest, got \"urgent\"",
+        ),
+        (
+            json!({ "workflow": 1 }),
+            "body: workflow: invalid type: integer `1`",
+        ),
+    ] {
+        let problem = api
+            .post("/runs", &body)
+            .await
+            .is_problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(words), "{detail}");
+    }
     for path in [
         "/runs?limit=0",
         "/runs?limit=1001",

@@ -152,7 +152,11 @@ async fn bodies_have_limits_and_those_of_many_starts_a_larger_one() {
     let api = Api::with(&database, &["--body-max", "8"]).await;
     let long = "x".repeat(10_000);
     let start = json!({ "workflow": "events", "input": [long] });
-    api.post("/runs", &start).await.is_problem(413, "too-large");
+    let large = api.post("/runs", &start).await;
+    let large = large.is_problem(413, "too-large").to_string();
+    for word in ["8192 bytes", "--body-max"] {
+        assert!(large.contains(word), "{large}");
+    }
     let many = json!({ "workflow": "events", "starts": [{ "input": [long] }] });
     api.post("/runs/batch", &many).await.is(201);
 

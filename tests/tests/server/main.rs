@@ -9,6 +9,7 @@ mod calls;
 mod deployments;
 mod document;
 mod errors;
+mod example;
 mod limits;
 mod mcp;
 mod oidc;

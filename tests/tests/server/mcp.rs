@@ -630,6 +630,20 @@ async fn over_http_the_token_of_each_request_decides() {
         Status::Completed
     );
 
+    // What cannot be read is answered in the words of the protocol.
+    for (body, code) in [("{\"jsonrpc\": ", -32700), ("{\"hello\": 1}", -32600)] {
+        let broken = Request::post("/mcp")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json, text/event-stream")
+            .header(header::AUTHORIZATION, format!("Bearer {operate}"))
+            .body(Body::from(body));
+        let broken = site.ask(broken.unwrap()).await;
+        assert_eq!(broken.status(), StatusCode::BAD_REQUEST);
+        let answer: Value = serde_json::from_str(&text(broken).await).unwrap();
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert_eq!(answer["id"], Value::Null);
+    }
+
     // A page of another site makes a browser send nothing.
     let foreign = Request::post("/mcp")
         .header(header::ORIGIN, "http://evil.example")

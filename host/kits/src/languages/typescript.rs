@@ -17,7 +17,7 @@ use crate::world::{GUEST, World};
 pub(crate) const PROJECT: ProjectWords = ProjectWords {
     name: "TypeScript",
     entry: "src/workflows.ts",
-    setup: "    npm install   # once",
+    setup: "    npm install                 # once; it takes Node.js 20 or later",
     ignored: &["/node_modules/"],
 };
 

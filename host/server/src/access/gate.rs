@@ -1,7 +1,7 @@
 //! The layer before all routes: who asks, whether they may, and a note of it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -280,6 +280,23 @@ impl Auditor {
     }
 }
 
+/// What a request is about where its path does not say it, for the audit: whoever has read its body says so, before anything is done or
+/// refused.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About(Arc<Mutex<Option<String>>>);
+
+impl About {
+    /// It is about this: a workflow, a package, a schedule, a run.
+    pub(crate) fn is(&self, target: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.into());
+    }
+
+    fn told(&self) -> Option<String> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.take()
+    }
+}
+
 /// What became of what was answered with this status.
 fn outcome(status: StatusCode) -> DeedOutcome {
     match status {
@@ -369,6 +386,8 @@ pub(crate) async fn guarded(
                 extensions.insert(Principal(caller.who.clone()));
             }
             extensions.insert(caller);
+            let about = About::default();
+            extensions.insert(about.clone());
             if is_tools {
                 let gate = gate.clone();
                 extensions.insert(Auditor { gate, address });
@@ -377,7 +396,7 @@ pub(crate) async fn guarded(
             // Most calls of tools only look; those that do not are noted one by one.
             if changes && !is_tools {
                 if deed.target.is_none() {
-                    deed.target = made(&response);
+                    deed.target = made(&response).or_else(|| about.told());
                 }
                 deed.status = response.status().as_u16();
                 deed.outcome = outcome(response.status());

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::extract::{Body, By, IdempotencyKey, Who};
+use super::extract::{About, Body, By, IdempotencyKey, Who};
 use super::runs::Filter;
 use super::schema;
 use super::steer::{DeliveryHeader, RerunBody, SkipBody};
@@ -50,10 +50,12 @@ pub(crate) struct EventForMany {
 )]
 pub(crate) async fn event(
     app: App,
+    about: About,
     key: IdempotencyKey,
     Body(body): Body<EventForMany>,
 ) -> Result<Response, Problem> {
     let id = key.or(body.id)?;
+    body.filter.tell(&about);
     let filter = body.filter.some()?;
     if body.dry_run {
         let runs = app.client().count_receivers(filter).await?;
@@ -106,9 +108,11 @@ pub(crate) struct RerunMany {
 )]
 pub(crate) async fn rerun(
     app: App,
+    about: About,
     Who(who): Who,
     Body(body): Body<RerunMany>,
 ) -> Result<Response, Problem> {
+    body.filter.tell(&about);
     let how = RerunBody::new(body.from, body.same_deployment);
     let change = Change::Rerun(how.options());
     in_bulk(&app, body.filter, &change, body.dry_run, &who).await
@@ -142,9 +146,11 @@ pub(crate) struct RetryMany {
 )]
 pub(crate) async fn retry(
     app: App,
+    about: About,
     Who(who): Who,
     Body(body): Body<RetryMany>,
 ) -> Result<Response, Problem> {
+    body.filter.tell(&about);
     in_bulk(&app, body.filter, &Change::Retry, body.dry_run, &who).await
 }
 
@@ -181,9 +187,11 @@ pub(crate) struct SkipMany {
 )]
 pub(crate) async fn skip(
     app: App,
+    about: About,
     Who(who): Who,
     Body(body): Body<SkipMany>,
 ) -> Result<Response, Problem> {
+    body.filter.tell(&about);
     let change = Change::Skip(SkipBody::new(body.step, body.value).options());
     in_bulk(&app, body.filter, &change, body.dry_run, &who).await
 }
@@ -255,10 +263,12 @@ pub(crate) struct RepairMany {
 )]
 pub(crate) async fn repair(
     app: App,
+    about: About,
     Who(who): Who,
     Body(body): Body<RepairMany>,
 ) -> Result<Response, Problem> {
     let code = app.code().ok_or_else(super::deployments::nobody_reads)?;
+    about.is(format!("{}/{}", body.package, body.number));
     let repair = Repair {
         package: body.package,
         number: body.number,

@@ -1,17 +1,17 @@
 //! Deployments: putting components into service, and steering what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
-use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::multipart::MultipartError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{Breaking, Deploy, Manifest, Rollout};
+use dacapo_client::{Breaking, Client, Deploy, Manifest, Rollout};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, By, Form, MaybeBody, Path, Query, Who, too_large};
+use super::extract::{About, Body, BodyMax, By, Form, MaybeBody, Path, Query, Who, too_large};
 use super::schema;
 use crate::{App, Problem};
 
@@ -49,9 +49,12 @@ impl<'de> Deserialize<'de> for Number {
         if text == "active" {
             return Ok(Self(None));
         }
-        text.parse()
-            .map(|number| Self(Some(number)))
-            .map_err(|_| serde::de::Error::custom("expected the number of a deployment, or active"))
+        text.parse().map(|number| Self(Some(number))).map_err(|_| {
+            let shown: String = text.chars().take(40).collect();
+            serde::de::Error::custom(format!(
+                "expected the number of a deployment, or active, got {shown:?}"
+            ))
+        })
     }
 }
 
@@ -166,7 +169,8 @@ pub(crate) struct DeployForm {
     /// The component, or a core module that carries component type information
     #[schema(value_type = String, format = Binary, content_media_type = "application/wasm")]
     component: String,
-    /// What the deployment says beside its code, as JSON: what `dacapo describe` prints as `manifest`
+    /// What the deployment says beside its code, as JSON: what `dacapo describe` prints as `manifest`. Without it the deployment has none,
+    /// whatever the one before had
     manifest: Option<String>,
     /// Only this share of the new runs goes there
     #[schema(minimum = 1, maximum = 100)]
@@ -190,24 +194,25 @@ struct Parts {
 }
 
 impl Parts {
-    async fn read(Form(mut form): Form) -> Result<Self, Problem> {
+    async fn read(Form(mut form, max): Form) -> Result<Self, Problem> {
         let mut parts = Self::default();
-        while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
+        let broken = |error| broken(&error, max);
+        while let Some(field) = form.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();
             let bad = |problem: String| Problem::bad_request(format!("body: {name}: {problem}"));
             match name.as_str() {
                 "component" => {
-                    let bytes = field.bytes().await.map_err(|error| broken(&error))?;
+                    let bytes = field.bytes().await.map_err(broken)?;
                     parts.component = Some(bytes.into());
                 }
                 "manifest" => {
-                    let text = text(field).await?;
+                    let text = field.text().await.map_err(broken)?;
                     parts.manifest = serde_json::from_str(&text).map_err(|error| {
                         Problem::new("bad-manifest", format!("manifest: {error}"))
                     })?;
                 }
                 "percent" => {
-                    let text = text(field).await?;
+                    let text = field.text().await.map_err(broken)?;
                     let percent: u8 = text
                         .parse()
                         .map_err(|_| bad(format!("expected 1 to 100, got {text:?}")))?;
@@ -217,14 +222,14 @@ impl Parts {
                     parts.percent = Some(percent);
                 }
                 "label" => {
-                    let text = text(field).await?;
+                    let text = field.text().await.map_err(broken)?;
                     let (name, value) = text
                         .split_once('=')
                         .ok_or_else(|| bad(format!("expected NAME=VALUE, got {text:?}")))?;
                     parts.labels.insert(name.to_owned(), value.to_owned());
                 }
                 "allowBreaking" => {
-                    let text = text(field).await?;
+                    let text = field.text().await.map_err(broken)?;
                     parts.allow_breaking = text
                         .parse()
                         .map_err(|_| bad(format!("expected true or false, got {text:?}")))?;
@@ -240,13 +245,9 @@ impl Parts {
     }
 }
 
-async fn text(field: Field<'_>) -> Result<String, Problem> {
-    field.text().await.map_err(|error| broken(&error))
-}
-
-fn broken(error: &MultipartError) -> Problem {
+fn broken(error: &MultipartError, max: Option<BodyMax>) -> Problem {
     match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(max),
         _ => Problem::bad_request(format!("body: {}", error.body_text())),
     }
 }
@@ -292,13 +293,20 @@ pub(crate) fn nobody_reads() -> Problem {
         ])),
     ),
 )]
-pub(crate) async fn deploy(app: App, Who(who): Who, form: Form) -> Result<Response, Problem> {
+pub(crate) async fn deploy(
+    app: App,
+    about: About,
+    Who(who): Who,
+    form: Form,
+) -> Result<Response, Problem> {
     let code = app.code().ok_or_else(nobody_reads)?.clone();
     let parts = Parts::read(form).await?;
     let bytes = parts
         .component
         .ok_or_else(|| Problem::bad_request("body: expected a part component with the bytes"))?;
     let component = code.describe(bytes).await?;
+    let package = &component.descriptor.package;
+    about.is(package);
     let rollout = rollout(parts.percent, parts.labels);
     let deploy = Deploy {
         descriptor: &component.descriptor,
@@ -310,6 +318,11 @@ pub(crate) async fn deploy(app: App, Who(who): Who, form: Form) -> Result<Respon
         who: Some(&who),
     };
     let outcome = app.client().put_into_service(&deploy).await?;
+    about.is(format!("{package}/{}", outcome.number));
+    let settings = match outcome.replaces {
+        Some(before) => other_settings(app.client(), package, before, outcome.number).await,
+        None => Vec::new(),
+    };
     let names = |workflows: &[dacapo_model::Workflow]| -> Vec<Value> {
         workflows
             .iter()
@@ -326,6 +339,7 @@ pub(crate) async fn deploy(app: App, Who(who): Who, form: Form) -> Result<Respon
         "beside": outcome.beside,
         "ended": outcome.ended,
         "changes": outcome.changes,
+        "settings": settings,
         "digest": component.digest,
         "workflows": names(&component.descriptor.workflows),
         "calls": names(&component.descriptor.children),
@@ -335,6 +349,66 @@ pub(crate) async fn deploy(app: App, Who(who): Who, form: Form) -> Result<Respon
         false => StatusCode::OK,
     };
     Ok((status, Json(body)).into_response())
+}
+
+/// What the manifests of two deployments of a package say differently. It is there for whoever has deployed, and no reason to fail.
+async fn other_settings(client: &Client, package: &str, from: i32, to: i32) -> Vec<Value> {
+    let manifests = match client.diff_deployments(package, from, to).await {
+        Ok(diff) => diff.manifests,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                package,
+                "cannot compare manifests"
+            );
+            None
+        }
+    };
+    let Some((before, now)) = manifests else {
+        return Vec::new();
+    };
+    let mut changed = Vec::new();
+    let as_json = |manifest| serde_json::to_value(manifest).unwrap_or_default();
+    compare("", &as_json(before), &as_json(now), &mut changed);
+    changed
+}
+
+/// Notes each setting that is another one, by the names that lead to it; `null` stands for one that is not there.
+fn compare(place: &str, before: &Value, now: &Value, changed: &mut Vec<Value>) {
+    if before == now {
+        return;
+    }
+    let none = serde_json::Map::new();
+    let (one, other) = match (before, now) {
+        (Value::Object(one), Value::Object(other)) => (one, other),
+        (Value::Object(one), Value::Null) => (one, &none),
+        (Value::Null, Value::Object(other)) => (&none, other),
+        _ => {
+            changed.push(json!({ "setting": place, "before": before, "now": now }));
+            return;
+        }
+    };
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    // A table without entries says something by being there.
+    if names.is_empty() {
+        changed.push(json!({ "setting": place, "before": before, "now": now }));
+    }
+    for name in names {
+        let is_plain = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let name_in_place = match is_plain {
+            true => name.clone(),
+            false => format!("{name:?}"),
+        };
+        let inner = match place {
+            "" => name_in_place,
+            place => format!("{place}.{name_in_place}"),
+        };
+        let of =
+            |table: &serde_json::Map<String, Value>| table.get(name).cloned().unwrap_or_default();
+        compare(&inner, &of(one), &of(other), changed);
+    }
 }
 
 /// How a deployment is activated.
@@ -454,4 +528,57 @@ pub(crate) struct Collect {
 pub(crate) async fn collect(app: App, Body(body): Body<Collect>) -> Result<Response, Problem> {
     let collected = app.client().collect_deployments(body.dry_run).await?;
     Ok(Json(collected).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_are_other_ones_are_named_by_what_leads_to_them() {
+        let before = json!({
+            "queue": "mail",
+            "retry": { "attempts": 5, "factor": 2 },
+            "http": { "hosts": ["a.example"] },
+            "workflows": { "shop:a/b.c": { "priority": 1 } },
+        });
+        let now = json!({
+            "retry": { "attempts": 3, "factor": 2 },
+            "http": { "hosts": ["a.example", "b.example"] },
+            "environment": { "REGION": "eu" },
+        });
+        let mut changed = Vec::new();
+        compare("", &before, &now, &mut changed);
+        let changed: Vec<(&str, &Value, &Value)> = changed
+            .iter()
+            .map(|one| {
+                (
+                    one["setting"].as_str().unwrap(),
+                    &one["before"],
+                    &one["now"],
+                )
+            })
+            .collect();
+        assert_eq!(
+            changed,
+            [
+                ("environment.REGION", &Value::Null, &json!("eu")),
+                (
+                    "http.hosts",
+                    &json!(["a.example"]),
+                    &json!(["a.example", "b.example"])
+                ),
+                ("queue", &json!("mail"), &Value::Null),
+                ("retry.attempts", &json!(5), &json!(3)),
+                ("workflows.\"shop:a/b.c\".priority", &json!(1), &Value::Null),
+            ]
+        );
+        changed_nothing(&now);
+    }
+
+    fn changed_nothing(manifest: &Value) {
+        let mut changed = Vec::new();
+        compare("", manifest, manifest, &mut changed);
+        assert!(changed.is_empty());
+    }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, Query};
+use super::extract::{About, Body, Query};
 use super::schema;
 use crate::{App, Problem};
 
@@ -65,7 +65,14 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
         ("x-problems" = json!(["bad-argument", "unknown-workflow", "ambiguous-workflow"])),
     ),
 )]
-pub(crate) async fn set(app: App, Body(rule): Body<Rule>) -> Result<Response, Problem> {
+pub(crate) async fn set(
+    app: App,
+    about: About,
+    Body(rule): Body<Rule>,
+) -> Result<Response, Problem> {
+    if let Some(workflow) = &rule.workflow {
+        about.is(workflow);
+    }
     let rule = RetentionRule {
         workflow: rule.workflow,
         status: rule.status,
@@ -88,7 +95,14 @@ pub(crate) async fn set(app: App, Body(rule): Body<Rule>) -> Result<Response, Pr
         ("x-problems" = json!(["bad-argument", "unknown-workflow", "ambiguous-workflow"])),
     ),
 )]
-pub(crate) async fn reset(app: App, Query(rule): Query<OfRule>) -> Result<Response, Problem> {
+pub(crate) async fn reset(
+    app: App,
+    about: About,
+    Query(rule): Query<OfRule>,
+) -> Result<Response, Problem> {
+    if let Some(workflow) = &rule.workflow {
+        about.is(workflow);
+    }
     app.client()
         .reset_retention(rule.workflow, rule.status)
         .await?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::extract::{Body, By, Path, Query, Who};
+use super::extract::{About, Body, By, Path, Query, Who};
 use super::schema;
 use crate::{App, Problem};
 
@@ -163,6 +163,13 @@ impl ListParams {
 }
 
 impl Filter {
+    /// Says for the audit which workflow it is about, if it names one.
+    pub(crate) fn tell(&self, about: &About) {
+        if let Some(workflow) = &self.workflow {
+            about.is(workflow);
+        }
+    }
+
     pub(crate) fn any(self) -> RunFilter {
         RunFilter {
             status: self.status,
@@ -541,10 +548,12 @@ pub(crate) async fn export(
 )]
 pub(crate) async fn import(
     app: App,
+    about: About,
     Who(who): Who,
     Body(text): Body<Box<serde_json::value::RawValue>>,
 ) -> Result<Response, Problem> {
     let export = RunExport::from_json(text.get()).map_err(ClientError::from)?;
+    about.is(export.run.id.to_string());
     match app.client().import(&export, &who).await {
         Ok(()) => {}
         // The file holds what no run can have.

@@ -12,7 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, MaybeBody, Path};
+use super::extract::{About, Body, MaybeBody, Path, Priority};
 use super::schema;
 use crate::{App, Problem};
 
@@ -49,9 +49,9 @@ pub(crate) struct NewOne {
     labels: BTreeMap<String, String>,
     /// The queue that each run waits in
     queue: Option<String>,
-    /// The priority of each run
-    #[schema(minimum = -100, maximum = 100)]
-    priority: Option<i16>,
+    /// The priority of each run; also `lowest`, `low`, `normal`, `high` or `highest`
+    #[schema(value_type = Option<i16>, minimum = -100, maximum = 100)]
+    priority: Option<Priority>,
     /// What the queue's limits per key go by
     #[schema(min_length = 1, max_length = 200)]
     concurrency_key: Option<String>,
@@ -93,7 +93,7 @@ impl NewOne {
             ),
             labels: self.labels,
             queue: self.queue,
-            priority: self.priority,
+            priority: self.priority.map(|Priority(priority)| priority),
             concurrency_key: self.concurrency_key,
             jitter: Duration::from_millis(self.jitter_ms),
             overlap: self.overlap.unwrap_or(new.overlap),
@@ -133,7 +133,12 @@ pub(crate) async fn list(app: App) -> Result<Response, Problem> {
         ])),
     ),
 )]
-pub(crate) async fn create(app: App, Body(new): Body<NewOne>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    app: App,
+    about: About,
+    Body(new): Body<NewOne>,
+) -> Result<Response, Problem> {
+    about.is(&new.name);
     let new = new.schedule(Existing::Refuse)?;
     let schedule = app.client().create_schedule(new).await?;
     Ok((StatusCode::CREATED, Json(schedule)).into_response())

@@ -722,14 +722,27 @@ pub(crate) struct Deployed {
     rollout: Option<Rollout>,
     beside: Option<i32>,
     ended: Option<i32>,
-    /// What is different from the deployment that was active
+    /// What is different in types from the deployment that was active
     changes: Vec<TypeChange>,
+    /// The settings of the manifest that are other ones than those of the deployment that was active
+    settings: Vec<SettingChange>,
     /// SHA-256 of the component, in hex
     digest: String,
     /// The full names of its workflows
     workflows: Vec<String>,
     /// Those of the workflows of other packages that it calls
     calls: Vec<String>,
+}
+
+/// A setting of a manifest that is another one.
+#[derive(ToSchema)]
+pub(crate) struct SettingChange {
+    /// The names that lead to it: `retry.attempts`
+    setting: String,
+    /// What it was; `null`: it was not there
+    before: Json,
+    /// What it is; `null`: it is not there
+    now: Json,
 }
 
 /// What was taken away because nothing needs it, or would be.

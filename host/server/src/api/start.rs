@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::PREFIX;
-use super::extract::{Body, IdempotencyKey};
+use super::extract::{About, Body, IdempotencyKey, Priority};
 use super::schema;
 use crate::{App, Problem};
 
@@ -39,9 +39,9 @@ pub(crate) struct Start {
     deadline_ms: Option<u64>,
     /// The queue that it waits in; `default` is the one without limits
     queue: Option<String>,
-    /// Runs with a higher one go first
-    #[schema(minimum = -100, maximum = 100)]
-    priority: Option<i16>,
+    /// Runs with a higher one go first; also `lowest`, `low`, `normal`, `high` or `highest`
+    #[schema(value_type = Option<i16>, minimum = -100, maximum = 100)]
+    priority: Option<Priority>,
     /// What the queue's limits per key go by
     #[schema(min_length = 1, max_length = 200)]
     concurrency_key: Option<String>,
@@ -75,9 +75,9 @@ pub(crate) struct OneStart {
     deadline_ms: Option<u64>,
     /// The queue that it waits in; `default` is the one without limits
     queue: Option<String>,
-    /// Runs with a higher one go first
-    #[schema(minimum = -100, maximum = 100)]
-    priority: Option<i16>,
+    /// Runs with a higher one go first; also `lowest`, `low`, `normal`, `high` or `highest`
+    #[schema(value_type = Option<i16>, minimum = -100, maximum = 100)]
+    priority: Option<Priority>,
     /// What the queue's limits per key go by
     #[schema(min_length = 1, max_length = 200)]
     concurrency_key: Option<String>,
@@ -186,15 +186,17 @@ fn body(started: &Started<Value>) -> Value {
 )]
 pub(crate) async fn start(
     app: App,
+    about: About,
     key: IdempotencyKey,
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
+    about.is(&start.workflow);
     let options = StartOptions {
         key: key.or(start.key)?,
         labels: start.labels,
         deadline: start.deadline_ms.map(Duration::from_millis),
         queue: start.queue,
-        priority: start.priority,
+        priority: start.priority.map(|Priority(priority)| priority),
         concurrency_key: start.concurrency_key,
         begins: begins(start.delay_ms, start.begin_at)?,
         singleton: start.singleton.map(|singleton| Singleton {
@@ -241,8 +243,10 @@ pub(crate) async fn start(
 )]
 pub(crate) async fn start_many(
     app: App,
+    about: About,
     Body(many): Body<ManyStarts>,
 ) -> Result<Response, Problem> {
+    about.is(&many.workflow);
     let mut starts = Vec::with_capacity(many.starts.len());
     for start in many.starts {
         let options = StartOptions {
@@ -250,7 +254,7 @@ pub(crate) async fn start_many(
             labels: start.labels,
             deadline: start.deadline_ms.map(Duration::from_millis),
             queue: start.queue,
-            priority: start.priority,
+            priority: start.priority.map(|Priority(priority)| priority),
             concurrency_key: start.concurrency_key,
             begins: begins(start.delay_ms, start.begin_at)?,
             ..StartOptions::default()
@@ -265,6 +269,9 @@ pub(crate) async fn start_many(
         .client()
         .start_many_by_name(&many.workflow, &starts)
         .await?;
+    if let Some(first) = started.first() {
+        about.is(&first.workflow);
+    }
     let started: Vec<Value> = started.iter().map(body).collect();
     Ok((StatusCode::CREATED, Json(started)).into_response())
 }

@@ -318,7 +318,7 @@ impl SkipBody {
     responses((status = 200, description = "It goes on", body = schema::SkippedStep)),
     extensions(
         ("x-role" = json!("operate")),
-        ("x-problems" = json!(["run-not-found", "conflict", "not-open", "bad-argument", "bad-payload", "too-large"])),
+        ("x-problems" = json!(["run-not-found", "conflict", "not-open", "bad-argument", "bad-payload", "bad-event", "too-large"])),
     ),
 )]
 pub(crate) async fn skip(

@@ -18,17 +18,9 @@ use super::runs::{Problem, labels_of};
 /// The place of the input in errors, and of its first field.
 const ROOT: &str = "input";
 
+/// A workflow by its name: a full one, or an end of one that is unique.
 pub(crate) async fn workflow(client: &Client, name: &str) -> Result<WorkflowInfo, Oops> {
-    let workflows = client.workflows().await?;
-    let any = !workflows.is_empty();
-    let found = workflows.into_iter().find(|workflow| workflow.name == name);
-    found.ok_or_else(|| {
-        Oops::from(ClientError::UnknownWorkflow {
-            name: name.to_owned(),
-            similar: Vec::new(),
-            any,
-        })
-    })
+    Ok(client.workflow(name).await?)
 }
 
 async fn form(
