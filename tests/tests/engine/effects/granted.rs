@@ -35,8 +35,8 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
     let database = database().await;
     let limits = LimitSettings {
         memory_bytes: Some(32 << 20),
-        cpu_ms: Some(200),
-        step_cpu_ms: Some(300),
+        cpu_ms: Some(2_000),
+        step_cpu_ms: Some(3_000),
         payload_bytes: Some(1_000),
         steps: Some(5),
         scratch_bytes: None,
@@ -49,8 +49,8 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
     let worker = worker(&database).await;
     for (workflow, input, code, says) in [
         ("takes", "64", "memory-limit", "33554432"),
-        ("burns", "60000", "timeout", "200 ms"),
-        ("burns-in-step", "60000", "timeout", "300 ms"),
+        ("burns", "60000", "timeout", "2000 ms"),
+        ("burns-in-step", "60000", "timeout", "3000 ms"),
         ("records", "2000", "payload-limit", "1,000 bytes"),
     ] {
         let run = database.start(workflow, input).await;
@@ -103,13 +103,13 @@ async fn a_manifest_narrows_the_limits_of_its_guests_and_widens_none() {
     .await;
     let mut config = WorkerConfig::default();
     config.sandbox.memory_max_bytes = 32 << 20;
-    config.sandbox.cpu_between_calls_max_ms = 200;
+    config.sandbox.cpu_between_calls_max_ms = 2_000;
     config.sandbox.payload.max_bytes = 1_000;
     let worker = Worker::start(database.store.clone(), config).await.unwrap();
     for (workflow, input, says) in [
         ("takes", "64", "33554432"),
-        ("burns", "60000", "200 ms"),
-        ("burns-in-step", "60000", "200 ms"),
+        ("burns", "60000", "2000 ms"),
+        ("burns-in-step", "60000", "2000 ms"),
         ("records", "2000", "1,000 bytes"),
     ] {
         let run = database.start(workflow, input).await;
