@@ -17,30 +17,53 @@ exception
 end $$;
 
 -- Why this cannot be recorded for a wait, as far as the run's workflow declares its events: the event's name, a / and the problem. Null: it
--- can, or the row is no wait for an event.
+-- can, or the row is no wait for an event, or nobody knows for which.
 create function dacapo.wait_problem(p_run uuid, p_step dacapo.step, p_value text) returns text
 language plpgsql stable as $$
 declare
-    v_events text[];
+    v_declared text[];
     v_event text := regexp_replace(regexp_replace(p_step.key, '^.*/', ''), '#[0-9]+$', '');
-    v_payload text := p_value;
+    v_named record;
+    v_waits text[];
+    v_problem text;
 begin
     -- Ends of children are no events of the workflow's.
     if p_step.kind <> 'wait' or p_step.outcome is null and p_step.payload like '["child/%' then
         return null;
     end if;
-    select array(select event ->> 'name' from jsonb_array_elements(workflow.events) as events (event)) into v_events
+    select array(select event ->> 'name' from jsonb_array_elements(workflow.events) as events (event)) into v_declared
     from dacapo.run join dacapo.workflow on workflow.deployment_id = run.deployment_id and workflow.name = run.workflow
     where run.id = p_run and workflow.events is not null;
-    -- A wait for one event goes by its name. One for any of several says so while it is open, and by what it has received then.
-    if (p_step.outcome is null and p_step.payload is not null)
-        or (p_step.outcome is not null and (dacapo.named_event(p_step.payload)).name = any (v_events))
-    then
-        select named.name, named.payload into v_event, v_payload from dacapo.named_event(p_value) as named;
-    elsif p_step.outcome is not null and v_event <> all (v_events) then
+    if v_declared is null then
         return null;
     end if;
-    return v_event || '/' || dacapo.event_problem(p_run, v_event, v_payload);
+    select * into v_named from dacapo.named_event(p_value);
+    if p_step.outcome is null and p_step.payload is not null then
+        -- The code will say what it waits for when it is played.
+        if json_typeof(p_step.payload::json) <> 'array' then
+            return null;
+        end if;
+        select array(select json_array_elements_text(p_step.payload::json)) into v_waits;
+        if cardinality(v_waits) > 1 and (v_named.name is null or v_named.name <> all (v_waits)) then
+            return v_event || '/expected the name of one of ' || array_to_string(v_waits, ', ') || ' beside its payload, as in ["'
+                || v_waits[1] || '", null]; got ' || left(p_value, 100);
+        end if;
+        -- One name alone: a wait for any of one event, or one that was recorded under another name.
+        v_event := v_waits[1];
+    else
+        -- A wait that has an outcome does not say any more whether it was for one event or for any of several.
+        v_waits := v_declared;
+    end if;
+    if v_named.name = any (v_waits) then
+        v_problem := dacapo.event_problem(p_run, v_named.name, v_named.payload);
+        if v_problem is null or cardinality(v_waits) > 1 and p_step.outcome is null then
+            return v_named.name || '/' || v_problem;
+        end if;
+    end if;
+    if p_step.outcome is not null and v_event <> all (v_declared) then
+        return v_named.name || '/' || v_problem;
+    end if;
+    return v_event || '/' || dacapo.event_problem(p_run, v_event, p_value);
 end $$;
 
 -- As before, and refuses what is no event that the run's workflow declares.

@@ -206,21 +206,24 @@ impl LogTail {
     /// # Errors
     /// Those of [`LogTail::next_lines`].
     pub async fn next_lines_with_ids(&mut self) -> Result<Vec<(Uuid, LogLine)>, ClientError> {
-        let mut lines = Vec::new();
+        let mut read = Vec::new();
         let mut after = self.newest.map(shortly_before);
         loop {
             let page = self.client.lines(self.run, self.level, after, PAGE).await?;
             after = page.last().map(|(id, _)| *id);
             let is_last = page.len() < PAGE as usize;
-            for (id, line) in page {
-                let is_new = self.seen.insert(id);
-                if is_new && self.from.is_none_or(|from| id > from) {
-                    self.newest = self.newest.max(Some(id));
-                    lines.push((id, line));
-                }
-            }
+            read.extend(page);
             if is_last {
                 break;
+            }
+        }
+        // Only now: of what was read before a failure, nobody was told.
+        let mut lines = Vec::new();
+        for (id, line) in read {
+            let is_new = self.seen.insert(id);
+            if is_new && self.from.is_none_or(|from| id > from) {
+                self.newest = self.newest.max(Some(id));
+                lines.push((id, line));
             }
         }
         if let Some(newest) = self.newest {

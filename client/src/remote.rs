@@ -37,6 +37,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How long a server may have too much to do before asking it is given up.
 const BUSY_MAX: Duration = Duration::from_secs(60);
+/// And rests for as long at least, whatever the server says.
+const BUSY_MIN: Duration = Duration::from_secs(1);
 
 /// What a request of a [`Transport`] comes to.
 pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<RemoteAnswer, String>> + Send + 'a>>;
@@ -172,9 +174,9 @@ impl Remote {
                 _ => false,
             };
             match answer.retry_after {
-                Some(rest) if may_come_back && began.elapsed() + rest <= BUSY_MAX => {
+                Some(rest) if may_come_back && rest <= BUSY_MAX.saturating_sub(began.elapsed()) => {
                     tracing::debug!(status = answer.status, ?rest, "the server is busy");
-                    tokio::time::sleep(rest).await;
+                    tokio::time::sleep(rest.max(BUSY_MIN)).await;
                 }
                 _ => return Ok(answer),
             }

@@ -450,6 +450,12 @@ impl From<ClientError> for Problem {
             ClientError::Store(error) if is_about_data(error) => "bad-argument",
             // Of a server that another one or a process asks.
             ClientError::Unreachable(_) => "unavailable",
+            ClientError::NeedsDatabase(_) => "not-here",
+            // Of another version.
+            ClientError::Remote(problem) if known(problem.code).is_none() => match problem.status {
+                400..500 => "bad-request",
+                _ => "unavailable",
+            },
             _ => error.code(),
         };
         let mut problem = Self::new(code, chain(&error));

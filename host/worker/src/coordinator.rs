@@ -82,6 +82,8 @@ struct Told {
     held: BTreeSet<i32>,
     /// Queues, or what is paused, were changed.
     changed: bool,
+    /// Nobody listened for a while.
+    missed: bool,
 }
 
 impl Inbox {
@@ -117,6 +119,15 @@ impl Inbox {
     /// Queues, or what is paused, were changed.
     pub(crate) fn queues_changed(&self) {
         self.tell(|told| told.changed = true);
+    }
+
+    /// Nobody has listened until now: whatever was said meanwhile.
+    pub(crate) fn missed(&self) {
+        self.tell(|told| {
+            told.ready = true;
+            told.changed = true;
+            told.missed = true;
+        });
     }
 
     /// A run has a signal.
@@ -294,6 +305,8 @@ impl Coordinator {
                     self.connection = None;
                     self.takeovers_from = Instant::now() + 2 * self.config.heartbeat;
                     self.next_heartbeat = Instant::now();
+                    // A claim whose answer was lost is found by a whole one.
+                    self.next_whole = self.next_heartbeat;
                     tokio::select! {
                         biased;
                         () = self.incarnation.over() => {}
@@ -340,11 +353,9 @@ impl Coordinator {
             return Err(TickError::Fenced);
         }
         let result = self.work(&mut connection).await;
+        // After an error the connection may be in the middle of something; a new one is cheap.
         if result.is_ok() {
             self.connection = Some(connection);
-        } else {
-            // The connection may be in the middle of something; a new one is cheap. A claim whose answer was lost is found by a whole look.
-            self.next_whole = Instant::now();
         }
         result
     }
@@ -416,6 +427,9 @@ impl Coordinator {
         }
         for queue in told.held {
             self.lines.look_at(queue);
+        }
+        if told.missed {
+            self.next_whole = Instant::now();
         }
         if told.changed {
             // It tells how they stand.

@@ -469,19 +469,14 @@ async fn listen(store: Store, inbox: Arc<Inbox>, stage: Arc<Stage>) {
             backoff.wait().await;
             continue;
         };
-        // Whatever was said while nobody listened.
-        inbox.ready();
-        inbox.queues_changed();
+        inbox.missed();
         while let Ok(notice) = listener.next().await {
             backoff.reset();
             match notice {
                 Notice::Signal(run) => inbox.look_at(run),
                 Notice::Ready => inbox.ready(),
                 Notice::ReadyFirst => inbox.ready_first(),
-                Notice::Reconnected => {
-                    inbox.ready();
-                    inbox.queues_changed();
-                }
+                Notice::Reconnected => inbox.missed(),
                 Notice::Held(queues) => inbox.held(&queues),
                 Notice::Due(at) => inbox.due(at),
                 Notice::Queue => inbox.queues_changed(),

@@ -39,6 +39,8 @@ pub(crate) struct Lines {
     /// When they may have it, where that is known.
     again: BTreeMap<i32, Timestamp>,
     has_paused_workflows: bool,
+    /// How long the last claim took that looked at no line from its beginning.
+    usual: Duration,
 }
 
 /// How far a source was looked at. Most runs become ready behind all others; those with a priority, those whose start was committed late, and those of
@@ -51,7 +53,7 @@ struct Place {
     is_to_look: bool,
     /// When it was looked at from its beginning.
     looked_at: Option<Instant>,
-    /// How long that took.
+    /// How much longer that took than a claim does otherwise.
     took: Duration,
     rest: Duration,
 }
@@ -103,6 +105,7 @@ impl Lines {
             wanted: BTreeSet::new(),
             again: BTreeMap::new(),
             has_paused_workflows: false,
+            usual: Duration::ZERO,
         }
     }
 
@@ -258,6 +261,10 @@ impl Lines {
         now: Instant,
         took: Duration,
     ) {
+        if claim.sources.iter().all(|(_, from)| from.is_some()) {
+            self.usual = took;
+        }
+        let took = took.saturating_sub(self.usual);
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
         // By source: the first and the last place in line that something was found at.
         let mut found: HashMap<Option<i32>, (Timestamp, Timestamp)> = HashMap::new();

@@ -15,9 +15,15 @@ cross join lateral (
     limit $3
 ) as oldest
 cross join lateral (
+    -- What an imported run says of its former life is not about deployments here.
     select who, (details::json ->> 'from')::integer as from_number, at
     from dacapo.intervention
-    where run_id = oldest.id and action = 'move'
+    where run_id = oldest.id and action = 'move' and details::json ->> 'from' ~ '^[0-9]{1,9}$'
+        and details::json ->> 'to' = (select number::text from dacapo.deployment where id = $1)
+        and not exists (
+            select from dacapo.intervention as later
+            where later.run_id = oldest.id and later.action = 'import' and later.at >= intervention.at
+        )
     order by at desc
     limit 1
 ) as move

@@ -174,6 +174,27 @@ async fn what_is_recorded_for_a_declared_event_is_checked_as_what_is_sent() {
             r#"["finance-decision", {"by": "Grace", "approved": false}]"#,
             None,
         ),
+        // Whatever else is no event that it waits for.
+        (
+            Some(r#"["manager-decision","finance-decision"]"#),
+            "null",
+            Some(
+                r#"manager-decision/expected the name of one of manager-decision, finance-decision beside its payload, as in ["manager-decision", null]; got null"#,
+            ),
+        ),
+        // One that was recorded under another name, or a wait for any of one.
+        (
+            Some(r#"["finance-decision"]"#),
+            r#"{"by": "Grace"}"#,
+            Some("finance-decision/payload.approved: missing, expected bool"),
+        ),
+        (
+            Some(r#"["finance-decision"]"#),
+            r#"["finance-decision", {"by": "Grace", "approved": true}]"#,
+            None,
+        ),
+        // What it waits for is not known until it is played.
+        (Some("null"), "7", None),
         (
             None,
             "7",
@@ -193,6 +214,32 @@ async fn what_is_recorded_for_a_declared_event_is_checked_as_what_is_sent() {
         .await
         .unwrap();
         assert_eq!(problem.as_deref(), expected, "{plan:?} {value}");
+    }
+    // What is recorded anew in a blocked run may be for one event or for any of several.
+    for (value, expected) in [
+        (
+            r#"["finance-decision", {"by": "Grace", "approved": false}]"#,
+            None,
+        ),
+        (r#"{"by": "Grace", "approved": false}"#, None),
+        (
+            r#"["nobodys-decision", 1]"#,
+            Some(
+                r#"manager-decision/payload: expected vote (an object), got ["nobodys-decision",1]"#,
+            ),
+        ),
+    ] {
+        let problem: Option<String> = sqlx::query_scalar(
+            "select dacapo.wait_problem(run_id, jsonb_populate_record(step, jsonb_build_object(
+                'outcome', 'ok', 'kind', 'wait', 'key', 'manager-decision#1', 'payload', '7'::text)), $2)
+            from dacapo.step where run_id = $1 limit 1",
+        )
+        .bind(run.0)
+        .bind(value)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(problem.as_deref(), expected, "{value}");
     }
 }
 

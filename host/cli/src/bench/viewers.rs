@@ -73,7 +73,7 @@ impl Bench {
         let (mut alone, mut watched, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let (mut times, mut processors, mut seconds) = (Vec::new(), Duration::ZERO, 0.0);
         for round in 0..rounds {
-            // In turn, and each first as often as the other, so that both see the same machine.
+            // In turn, and each first in its turn, so that both see the same machine.
             for with_viewers in [round % 2 == 1, round % 2 == 0] {
                 let viewers = with_viewers.then(|| Viewers::come(&site));
                 let used = processor_time(&pid);

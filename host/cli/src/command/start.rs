@@ -236,7 +236,7 @@ async fn sends(client: &Client, run: &Run) -> String {
                 declared.and_then(|events| events.iter().find(|event| event.name == *name));
             let payload = match declared {
                 Some(event) => event.ty.as_ref().map(|ty| sample(ty).to_string()),
-                None => Some("JSON".to_owned()),
+                None => Some("{…}".to_owned()),
             };
             let payload =
                 payload.map_or_else(String::new, |payload| format!(" {}", quoted(&payload)));

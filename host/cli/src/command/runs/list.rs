@@ -144,12 +144,10 @@ pub(crate) fn mend(blocked: &str) -> Option<&'static str> {
         }
         "unknown-workflow" => "it goes on by itself once such a workflow is deployed",
         "missing-secret" => "it goes on by itself when a worker starts that has the secret",
-        "missing-component" | "bad-component" => {
-            "it goes on by itself once the very same file is deployed again"
-        }
-        "newer-component" => "it goes on by itself when a worker of that version starts",
-        "bad-descriptor" => {
-            "deploy the component with what `dacapo describe` prints of it, then `dacapo rerun` the run"
+        "missing-component" => "it goes on by itself once the very same file is deployed again",
+        "bad-component" => {
+            "if what is stored of it is damaged, it goes on by itself once the very same file is deployed again; otherwise a deployment \
+             that fits has to take it along: `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo runs repair PACKAGE@N --apply`"
         }
         _ => return None,
     })
