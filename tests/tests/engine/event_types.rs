@@ -225,7 +225,7 @@ async fn what_is_recorded_for_a_declared_event_is_checked_as_what_is_sent() {
         (
             r#"["nobodys-decision", 1]"#,
             Some(
-                r#"manager-decision/payload: expected vote (an object), got ["nobodys-decision",1]"#,
+                r#"manager-decision/payload: expected vote (an object), got ["nobodys-decision", 1]"#,
             ),
         ),
     ] {
