@@ -28,18 +28,26 @@ def main() -> None:
                 wrong.append(f"{file}: {resource['kind']}: {where}: {error.message}")
 
     worker = resources["worker.yaml", "Deployment"]
-    template = worker["spec"]["template"]
     for (file, kind), resource in resources.items():
         target = resource.get("spec", {}).get("scaleTargetRef")
         if target and target["name"] != worker["metadata"]["name"]:
             wrong.append(f"{file}: {kind} scales {target['name']}, which is not there")
-    for selector in (
-        worker["spec"]["selector"],
-        resources["worker.yaml", "PodDisruptionBudget"]["spec"]["selector"],
-    ):
-        if not selector["matchLabels"].items() <= template["metadata"]["labels"].items():
-            wrong.append(f"worker.yaml: {selector} does not find the workers")
-    for file, kind in (("worker.yaml", "Deployment"), ("migrate.yaml", "Job")):
+    for file in ("worker.yaml", "server.yaml"):
+        deployment = resources[file, "Deployment"]["spec"]
+        labels = deployment["template"]["metadata"]["labels"]
+        budget = resources[file, "PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]
+        for selector in (deployment["selector"]["matchLabels"], budget):
+            if not selector.items() <= labels.items():
+                wrong.append(f"{file}: {selector} does not find the pods")
+    service = resources["server.yaml", "Service"]["spec"]
+    server = resources["server.yaml", "Deployment"]["spec"]["template"]
+    if not service["selector"].items() <= server["metadata"]["labels"].items():
+        wrong.append(f"server.yaml: {service['selector']} does not find the servers")
+    ports = {port["name"] for container in server["spec"]["containers"] for port in container["ports"]}
+    for port in service["ports"]:
+        if port["targetPort"] not in ports:
+            wrong.append(f"server.yaml: there is no port {port['targetPort']}")
+    for file, kind in (("worker.yaml", "Deployment"), ("server.yaml", "Deployment"), ("migrate.yaml", "Job")):
         pod = resources[file, kind]["spec"]["template"]["spec"]
         volumes = {volume["name"] for volume in pod["volumes"]}
         for container in pod["containers"]:

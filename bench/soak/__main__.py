@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from compare.engines import Dacapo
 from compare.postgres import ROLE, Postgres, PostgresError
 from compare.processes import EngineError, Program
 
-from .load import THREE, Load
+from .load import OTHERS, THREE, Load, Waiting, send_due, start
 from .plot import plot
 from .sample import Sampler
 from .verdict import Plan, Soak, verdict
@@ -72,7 +73,7 @@ def main() -> int:
         with worker(postgres, dacapo) as player:
             rate = arguments.rate
             if rate is None:
-                soak.about["most"] = measure_most(postgres, dacapo, player)
+                soak.about["most"] = measure_most(postgres, dacapo, player, arguments.event_after)
                 rate = soak.about["most"] / 2
             soak.about["rate"] = rate
             load = Load(
@@ -116,27 +117,31 @@ def command(postgres: Postgres, dacapo: Dacapo, words: Sequence[str]) -> Program
     return Program(f"dacapo {words[0]}", [str(dacapo.command), *words], env)
 
 
-def measure_most(postgres: Postgres, dacapo: Dacapo, player: Program) -> float:
-    """Runs per second that are started and played if there are always some ready."""
+def measure_most(postgres: Postgres, dacapo: Dacapo, player: Program, event_after: float) -> float:
+    """Runs of the mix per second that are started and played if there are always some ready; children are not counted."""
     say("learning how fast it is")
-    begin = time.monotonic()
-    started, counted = 0, 0
-    counted_from = begin
+    waiting: deque[Waiting] = deque()
+    ended, ended_at = 0, 0.0
     with (
         dacapo.client(postgres.url(DATABASE), "soak") as client,
         postgres.connect(DATABASE) as connection,
     ):
+        begin = time.monotonic()
         while (now := time.monotonic()) < begin + MOST_SECONDS:
             player.check()
-            left = tasks(connection)
-            if counted == 0 and now > begin + MOST_UNCOUNTED_SECONDS:
-                counted, counted_from = started - left, now
-            if left < MOST_READY:
-                client.ask("start", workflow="three", n=MOST_READY // 2)
-                started += MOST_READY // 2
-            else:
+            if not ended_at and now > begin + MOST_UNCOUNTED_SECONDS:
+                ended, ended_at = ends(connection), now
+            if ready(connection) < MOST_READY:
+                client.ask("start", workflow="three", n=round(MOST_READY * THREE.share))
+                for kind in OTHERS:
+                    ids = start(connection, kind, round(MOST_READY * kind.share))
+                    waiting.append((time.monotonic() + event_after, kind, ids))
+            elif not send_due(connection, waiting):
                 time.sleep(0.02)
-        most = (started - tasks(connection) - counted) / (time.monotonic() - counted_from)
+        most = (ends(connection) - ended) / (time.monotonic() - ended_at)
+        while waiting:
+            send_due(connection, waiting)
+            time.sleep(0.02)
         while tasks(connection) > 0:
             player.check()
             time.sleep(0.2)
@@ -144,13 +149,24 @@ def measure_most(postgres: Postgres, dacapo: Dacapo, player: Program) -> float:
     return most
 
 
-def tasks(connection: psycopg.Connection) -> int:
-    """Runs that have not ended."""
+def ends(connection: psycopg.Connection) -> int:
+    """Runs that have ended and are no other one's children."""
+    row = connection.execute("select count(*) from dacapo.run where status <> 'active' and parent is null").fetchone()
+    return int(row[0]) if row else 0
+
+
+def ready(connection: psycopg.Connection) -> int:
+    """Runs that a worker may play, or plays."""
     row = connection.execute(
         "select (select count(*) from dacapo.task_ready) + (select count(*) from dacapo.task_leased)"
-        " + (select count(*) from dacapo.task_suspended)"
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def tasks(connection: psycopg.Connection) -> int:
+    """Runs that have not ended."""
+    row = connection.execute("select count(*) from dacapo.task_suspended").fetchone()
+    return ready(connection) + (int(row[0]) if row else 0)
 
 
 def watch(soak: Soak, postgres: Postgres, player: Program, load: Load, every: float) -> int:

@@ -46,6 +46,10 @@ OTHERS = [
 ]
 
 
+# When these runs are sent what they wait for.
+Waiting = tuple[float, Kind, list[str]]
+
+
 class Pacer:
     """Says how many are due, so that a rate is kept over any time, whatever delays the one who asks."""
 
@@ -125,7 +129,7 @@ class Load:
                     self._count(n)
 
     def _start_others(self) -> None:
-        waiting: deque[tuple[float, Kind, list[str]]] = deque()
+        waiting: deque[Waiting] = deque()
         with self._connect() as connection:
             pacers = [(kind, Pacer(self._rate * kind.share, time.monotonic())) for kind in OTHERS]
             while not self._stop.wait(TICK_SECONDS):
@@ -134,10 +138,8 @@ class Load:
                         ids = start(connection, kind, n)
                         self._count(n)
                         waiting.append((time.monotonic() + self._event_after, kind, ids))
-                while waiting and waiting[0][0] < time.monotonic():
-                    _, kind, ids = waiting.popleft()
-                    send(connection, kind, ids)
-                    self.sent += len(ids)
+                while sent := send_due(connection, waiting):
+                    self.sent += sent
 
     def _probe(self) -> None:
         with self._client() as client:
@@ -154,6 +156,15 @@ def start(connection: psycopg.Connection, kind: Kind, n: int) -> list[str]:
         "select dacapo.start(%s, %s::text) from generate_series(1, %s)", [f"{PACKAGE}.{kind.workflow}", kind.input, n]
     )
     return [str(row[0]) for row in rows]
+
+
+def send_due(connection: psycopg.Connection, waiting: deque[Waiting]) -> int:
+    """Sends the first of them their events, if it is time; answers to how many."""
+    if not waiting or waiting[0][0] >= time.monotonic():
+        return 0
+    _, kind, ids = waiting.popleft()
+    send(connection, kind, ids)
+    return len(ids)
 
 
 def send(connection: psycopg.Connection, kind: Kind, ids: list[str]) -> None:

@@ -361,6 +361,15 @@ mod tests {
         assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
         assert_eq!(rests(&asked).len(), 1);
 
+        // Neither at once nor ever again is a time to come back at.
+        let (client, asked) = scripted(&[(429, Some(0), BUSY), (200, None, "[]")]);
+        assert_eq!(client.paused_workflows().await.unwrap(), []);
+        assert!(rests(&asked)[0] >= BUSY_MIN);
+        let (client, asked) = scripted(&[(429, Some(u64::MAX), BUSY)]);
+        let error = client.paused_workflows().await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(rests(&asked), []);
+
         // Nobody said when.
         let (client, asked) = scripted(&[(503, None, BUSY)]);
         let error = client.paused_workflows().await.unwrap_err();

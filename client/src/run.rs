@@ -65,6 +65,36 @@ pub struct Run {
     pub interventions: Vec<Intervention>,
 }
 
+impl Run {
+    /// The same run without its steps.
+    #[must_use]
+    pub fn without_steps(&self) -> Self {
+        Self {
+            id: self.id,
+            workflow: self.workflow.clone(),
+            deployment: self.deployment.clone(),
+            status: self.status,
+            input: self.input.clone(),
+            output: self.output.clone(),
+            failure: self.failure.clone(),
+            labels: self.labels.clone(),
+            created_at: self.created_at,
+            deadline: self.deadline,
+            parent: self.parent,
+            queue: self.queue.clone(),
+            priority: self.priority,
+            concurrency_key: self.concurrency_key.clone(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            progress: self.progress.clone(),
+            waiting_for: self.waiting_for.clone(),
+            blocked: self.blocked.clone(),
+            steps: Vec::new(),
+            interventions: self.interventions.clone(),
+        }
+    }
+}
+
 /// Something that a person did to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -276,6 +276,7 @@ impl Client {
                 retried(|| start.ask(pool)).await
             }
             None => {
+                self.shared.announcer.begins(start.id);
                 let starts = &self.shared.starts;
                 retried(|| starts.ask(self.store(), start.clone())).await
             }

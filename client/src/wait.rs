@@ -87,7 +87,9 @@ impl Client {
         patience: Option<Duration>,
     ) -> Result<RunRow, ClientError> {
         let mut status = Status::Queued;
-        let end = self.watch_until_end(run, &mut status);
+        // Who is not that patient is to hear how the run stands.
+        let may_listen = patience.is_none_or(|patience| patience >= FIRST_LOOK * 4);
+        let end = self.watch_until_end(run, may_listen, &mut status);
         match patience {
             None => end.await,
             Some(patience) => match timeout(patience, end).await {
@@ -104,6 +106,7 @@ impl Client {
     async fn watch_until_end(
         &self,
         run: RunId,
+        mut may_listen: bool,
         status: &mut Status,
     ) -> Result<RunRow, ClientError> {
         let store = self.store();
@@ -114,6 +117,11 @@ impl Client {
             let mut rings = pin!(watch.rings());
             // From here on a ring is heard, so that one between the look and the sleep is not lost.
             rings.as_mut().enable();
+            // Of one that was just started there is nothing to see.
+            if std::mem::take(&mut may_listen) && watch.goes_on() {
+                let _ = timeout(pause, rings).await;
+                continue;
+            }
             match retried(|| self.shared.looks.ask(store, run)).await {
                 Ok(None) => return Err(ClientError::RunNotFound(run)),
                 Ok(Some(row)) => {

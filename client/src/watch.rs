@@ -6,11 +6,14 @@ use dacapo_model::{RunId, StepKey};
 use dacapo_store::{JournalSum, KnownSteps, RunRow};
 
 use crate::retry::retried;
-use crate::run::{Intervention, Run, Step};
+use crate::run::{Intervention, Run, Step, StepOutcome};
 use crate::{Client, ClientError};
 
 /// Positions without a row that are asked for one by one, at most.
 const MISSING_MAX: u32 = 10_000;
+
+/// What a failure is taken to be long, with what it says.
+const FAILURE_BYTES: usize = 1_000;
 
 /// A run as it was at the last look, to be looked at again: of its journal only what may have changed is read then.
 #[derive(Debug, Clone)]
@@ -25,6 +28,18 @@ impl Watched {
     #[must_use]
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// About as many bytes as its steps take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let steps = self.run.steps.iter();
+        let texts = steps.map(|step| match &step.outcome {
+            Some(StepOutcome::Ok(payload)) => payload.as_str().len(),
+            Some(_) => FAILURE_BYTES,
+            None => 0,
+        } + step.failed_attempts.len() * FAILURE_BYTES);
+        texts.sum::<usize>() + self.run.steps.len() * size_of::<Step>()
     }
 
     /// What the next look need not read. None: too much is missing to ask for it.
@@ -156,7 +171,7 @@ mod tests {
     use dacapo_model::{Kind, Payload, Status, Timestamp};
 
     use super::*;
-    use crate::run::{Deployment, RunProgress, StepOutcome, StepStatus};
+    use crate::run::{Deployment, RunProgress, StepStatus};
 
     fn step(key: &str, done: Option<i64>) -> Step {
         let key = StepKey::from_trusted(key.to_owned());

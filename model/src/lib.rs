@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod blocked;
 mod changes;
 mod check_type;
 mod compatibility;
@@ -39,10 +40,12 @@ mod status;
 mod text;
 mod time;
 mod to_json;
+mod trace;
 mod value;
 mod workflow_name;
 
 pub use access::*;
+pub use blocked::Obstacle;
 pub use changes::Changes;
 pub use check_type::*;
 pub use compatibility::*;
@@ -73,5 +76,6 @@ pub use status::*;
 pub use text::*;
 pub use time::*;
 pub use to_json::*;
+pub use trace::*;
 pub use value::*;
 pub use workflow_name::*;

@@ -19,6 +19,60 @@ const LOOK_UPS: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// How the statements of a search are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plans {
+    /// For their own parameters, in any way.
+    Anew,
+    /// For their own parameters, and for the first rows of what an index has in the order that is asked for. Of a table that grew since it was
+    /// analysed the planner believes that collecting and sorting all of it is as good; it would do that by a bitmap.
+    AnewInOrder,
+    /// Once, for the first rows of what an index has in the order that is asked for.
+    KeptInOrder,
+}
+
+impl Plans {
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Plans::Anew => &ANEW,
+            Plans::AnewInOrder => &ANEW_IN_ORDER,
+            Plans::KeptInOrder => &[("enable_bitmapscan", "off")],
+        }
+    }
+}
+
+const ANEW_IN_ORDER: [(&str, &str); 5] = [
+    ("enable_bitmapscan", "off"),
+    ("plan_cache_mode", "force_custom_plan"),
+    ("enable_seqscan", "on"),
+    ("enable_hashjoin", "on"),
+    ("enable_mergejoin", "on"),
+];
+
+const ANEW: [(&str, &str); 4] = {
+    let [_, mode, scan, hash, merge] = ANEW_IN_ORDER;
+    [mode, scan, hash, merge]
+};
+
+/// From here on a transaction looks up by keys, as [`LOOK_UPS`] say.
+pub(crate) async fn plan_look_ups(transaction: &mut PgConnection) -> Result<(), StoreError> {
+    plan_by(transaction, &LOOK_UPS).await
+}
+
+/// Tells the planner, until the end of the transaction.
+async fn plan_by(
+    transaction: &mut PgConnection,
+    settings: &[(&str, &str)],
+) -> Result<(), StoreError> {
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().copied().unzip();
+    sqlx::query("select set_config(name, value, true) from unnest($1::text[], $2::text[]) as settings (name, value)")
+        .bind(names)
+        .bind(values)
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
 /// How soon the server gives a client up that does not answer any more: until then it keeps the locks of whatever that had begun, and others
 /// wait for them. Unset it would be two hours for an idle one, and a quarter of an hour for one that was sent something.
 const LOST_CLIENTS: [(&str, &str); 4] = [
@@ -210,15 +264,18 @@ impl Store {
     /// how to join depends on what is asked for, and on how much there is.
     pub(crate) async fn planned_anew(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        sqlx::query(
-            "select set_config(name, value, true)
-            from (values
-                ('plan_cache_mode', 'force_custom_plan'),
-                ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on')
-            ) as settings (name, value)",
-        )
-        .execute(&mut *transaction)
-        .await?;
+        plan_by(&mut transaction, Plans::Anew.settings()).await?;
+        Ok(transaction)
+    }
+
+    /// A transaction for a search of several statements, which all see what was there when it began.
+    pub(crate) async fn search(
+        &self,
+        plans: Plans,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let begin = "begin isolation level repeatable read, read only";
+        let mut transaction = self.pool.begin_with(begin).await?;
+        plan_by(&mut transaction, plans.settings()).await?;
         Ok(transaction)
     }
 

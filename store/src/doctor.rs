@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use dacapo_model::DeploymentId;
+use dacapo_model::{DeploymentId, Obstacle};
 
 use crate::{Store, StoreError};
+
+/// How much of what a blocked run says is shown.
+const MESSAGE_CHARS: usize = 500;
 
 /// Something that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,28 @@ pub async fn examine(
             }));
         };
     }
+    let blocked = sqlx::query_file!("sql/doctor/blocked.sql")
+        .fetch_all(&mut *transaction)
+        .await?;
+    findings.extend(blocked.into_iter().map(|row| {
+        let known = Obstacle::of(&row.code);
+        let what = known.map_or("they cannot go on", |known| known.what);
+        let message = row.message.unwrap_or_default();
+        let message: String = message.chars().take(MESSAGE_CHARS).collect();
+        Finding {
+            code: format!("blocked-{}", row.code),
+            what: format!(
+                "{} runs are blocked: {what}; the first says: {message}",
+                row.count
+            ),
+            why: "nothing of them is lost, and they stand still until that is mended".to_owned(),
+            advice: known
+                .map_or(Obstacle::ADVICE, |known| known.advice)
+                .to_owned(),
+            count: row.count,
+            which: row.which,
+        }
+    }));
     look!("sql/doctor/runs.sql");
     look!("sql/doctor/fleet.sql", examination.version);
     look!("sql/doctor/code.sql");

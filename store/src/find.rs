@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dacapo_model::{Payload, RunId, Status, Timestamp};
+use dacapo_model::{RunId, Status, Timestamp};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::runs::run_row;
+use crate::connect::{Plans, plan_look_ups};
+use crate::runs::{StepCount, runs_by_id};
 use crate::{RunRow, Store, StoreError, Time};
 
 /// Which runs are asked for.
@@ -32,7 +34,7 @@ pub struct FindRuns<'a> {
 }
 
 impl FindRuns<'_> {
-    /// What a search goes by; `sql/run/list.sql` says what that means. Of what is asked for, the part that fewest runs have decides.
+    /// What a search goes by: `creation`, which is that of `sql/run/newest.sql`, or what `sql/run/list.sql` says. Of what is asked for, the part that fewest runs have decides.
     fn way(&self) -> &'static str {
         match self.status {
             Some(Status::Failed | Status::Cancelled) => "unsuccessful",
@@ -77,55 +79,94 @@ pub async fn list_runs(
     at: PageAt,
     limit: u32,
 ) -> Result<Vec<RunRow>, StoreError> {
+    let way = find.way();
+    let mut transaction = match way {
+        "creation" => store.search(Plans::KeptInOrder).await?,
+        // Labels and words are looked up by indexes that have no order.
+        _ if find.labels.is_some() || find.failure.is_some() => store.search(Plans::Anew).await?,
+        _ => store.search(Plans::AnewInOrder).await?,
+    };
+    let mut ids = page_of(&mut transaction, find, way, at, limit).await?;
+    if way != "creation" {
+        plan_look_ups(&mut transaction).await?;
+    }
+    let mut found = runs_by_id(&mut transaction, &ids, StepCount::Yes).await?;
+    transaction.commit().await?;
+    if matches!(at, PageAt::Before(..)) {
+        ids.reverse();
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+/// The ids of a page, in the order in which they were looked for.
+async fn page_of(
+    connection: &mut PgConnection,
+    find: &FindRuns<'_>,
+    way: &str,
+    at: PageAt,
+    limit: u32,
+) -> Result<Vec<Uuid>, StoreError> {
     // Times are places in the list, too: the ones below all runs of that time.
     let place = |time: Option<Timestamp>| time.map(|time| (time, Uuid::nil()));
-    let mut transaction = store.planned_anew().await?;
-    // The two statements differ in their direction alone, but have rows of types of their own.
-    macro_rules! page {
-        ($sql:literal, $other_end:expr, $place:expr) => {{
-            let (time, id): (Option<Timestamp>, Option<Uuid>) = $place.unzip();
-            sqlx::query_file!(
-                $sql,
-                find.namespace,
-                find.status.map(|status| status.as_str()),
-                find.workflow,
-                find.deployment,
-                find.labels_text()?,
-                find.failure,
-                $other_end.map(Time) as _,
-                time.map(Time) as _,
-                id,
-                i64::from(limit),
-                find.way(),
-                find.workflows_like
-            )
-            .fetch_all(&mut *transaction)
-            .await?
-            .into_iter()
-            .map(|row| run_row!(row))
-            .collect::<Result<Vec<_>, _>>()?
-        }};
-    }
-    let runs = match at {
+    let (other_end, place) = match at {
         PageAt::Newest | PageAt::After(..) => {
             let after = match at {
                 PageAt::After(time, id) => Some((time, id.0)),
                 PageAt::Newest | PageAt::Before(..) => None,
             };
             let ends = [place(find.created_before), after];
-            let below = ends.into_iter().flatten().min();
-            page!("sql/run/list.sql", find.created_since, below)
+            (find.created_since, ends.into_iter().flatten().min())
         }
         PageAt::Before(time, id) => {
             let ends = [place(find.created_since), Some((time, id.0))];
-            let above = ends.into_iter().flatten().max();
-            let mut runs: Vec<RunRow> = page!("sql/run/list_back.sql", find.created_before, above);
-            runs.reverse();
-            runs
+            (find.created_before, ends.into_iter().flatten().max())
         }
     };
-    transaction.commit().await?;
-    Ok(runs)
+    let (time, id): (Option<Timestamp>, Option<Uuid>) = place.unzip();
+    let status = find.status.map(|status| status.as_str());
+    macro_rules! newest {
+        ($sql:literal) => {
+            sqlx::query_file_scalar!(
+                $sql,
+                find.namespace,
+                status,
+                other_end.map(Time) as _,
+                time.map(Time) as _,
+                id,
+                i64::from(limit)
+            )
+            .fetch_all(connection)
+            .await?
+        };
+    }
+    macro_rules! list {
+        ($sql:literal) => {
+            sqlx::query_file_scalar!(
+                $sql,
+                find.namespace,
+                status,
+                find.workflow,
+                find.deployment,
+                find.labels_text()?,
+                find.failure,
+                other_end.map(Time) as _,
+                time.map(Time) as _,
+                id,
+                i64::from(limit),
+                way,
+                find.workflows_like
+            )
+            .fetch_all(connection)
+            .await?
+        };
+    }
+    let is_back = matches!(at, PageAt::Before(..));
+    Ok(match (way, is_back) {
+        ("creation", false) => newest!("sql/run/newest.sql"),
+        ("creation", true) => newest!("sql/run/newest_back.sql"),
+        (_, false) => list!("sql/run/list.sql"),
+        (_, true) => list!("sql/run/list_back.sql"),
+    })
 }
 
 /// How many runs there are in each status; a status that is not there has none.
@@ -175,7 +216,7 @@ pub async fn count_runs_up_to(
     find: &FindRuns<'_>,
     rows: u32,
 ) -> Result<BTreeMap<Status, Counted>, StoreError> {
-    let mut transaction = store.planned_anew().await?;
+    let mut transaction = store.search(Plans::AnewInOrder).await?;
     let counted = sqlx::query_file!(
         "sql/run/count_up_to.sql",
         find.namespace,
@@ -212,31 +253,46 @@ mod tests {
     /// A change of one of the two statements without the other would lose runs in one direction.
     #[test]
     fn paging_back_is_the_mirror_of_paging_on() {
-        let body = |sql: &'static str| {
-            let (_, body) = sql.split_once("with deployments as").unwrap();
-            body
-        };
-        let mirrored = body(include_str!("../sql/run/list.sql"))
+        let (list, back) = (
+            include_str!("../sql/run/list.sql"),
+            include_str!("../sql/run/list_back.sql"),
+        );
+        is_mirror(list, back, "with deployments as", ["$7", "$8"]);
+        let (newest, back) = (
+            include_str!("../sql/run/newest.sql"),
+            include_str!("../sql/run/newest_back.sql"),
+        );
+        is_mirror(newest, back, "select id", ["$3", "$4"]);
+    }
+
+    /// From where a statement begins; the parameters are the one end, and the other.
+    fn is_mirror(on: &'static str, back: &'static str, begin: &str, [end, other]: [&str; 2]) {
+        let body = |sql: &'static str| sql.split_once(begin).unwrap().1;
+        let mut mirrored = body(on)
             .replace(" desc", "")
             .replace("newest", "oldest")
-            .replace("created_at >= coalesce($7", "created_at < coalesce($7")
             .replace(
-                "($7::timestamptz, '-infinity')",
-                "($7::timestamptz, 'infinity')",
+                &format!("created_at >= coalesce({end}"),
+                &format!("created_at < coalesce({end}"),
             )
-            .replace("($7, '-infinity')", "($7, 'infinity')")
-            .replace("< (coalesce($8", "> (coalesce($8")
             .replace(
-                "($8::timestamptz, 'infinity')",
-                "($8::timestamptz, '-infinity')",
-            )
-            .replace("($8, 'infinity')", "($8, '-infinity')");
-        let back = body(include_str!("../sql/run/list_back.sql"));
-        for (line, (expected, found)) in (1..).zip(mirrored.lines().zip(back.lines())) {
-            assert_eq!(
-                found, expected,
-                "line {line} below the header of list_back.sql"
+                &format!("< (coalesce({other}"),
+                &format!("> (coalesce({other}"),
             );
+        for cast in ["", "::timestamptz"] {
+            for (parameter, from, to) in [
+                (end, "-infinity", "infinity"),
+                (other, "infinity", "-infinity"),
+            ] {
+                mirrored = mirrored.replace(
+                    &format!("({parameter}{cast}, '{from}')"),
+                    &format!("({parameter}{cast}, '{to}')"),
+                );
+            }
+        }
+        let back = body(back);
+        for (line, (expected, found)) in (1..).zip(mirrored.lines().zip(back.lines())) {
+            assert_eq!(found, expected, "line {line} below the header");
         }
         assert_eq!(back, mirrored);
     }

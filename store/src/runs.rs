@@ -6,9 +6,10 @@ use std::time::Duration;
 use dacapo_model::{
     DeploymentId, FailedAttempt, Failure, Payload, Recorded, RunId, SaidProgress, Status, Timestamp,
 };
-use sqlx::Postgres;
+use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
+use crate::queue::labels_of;
 use crate::queues::{Begins, Placing};
 use crate::recorded::recorded_of;
 use crate::{Store, StoreError, Time};
@@ -217,18 +218,55 @@ pub struct RunRow {
     pub said: Option<(SaidProgress, Timestamp)>,
 }
 
-/// A [`RunRow`] from a row of a statement that lists runs.
-macro_rules! run_row {
-    ($row:expr) => {{
-        use $crate::queue::labels_of;
-        let row = $row;
+/// What a run's code said of how far it is, if it did.
+fn said(
+    done: Option<i64>,
+    total: Option<i64>,
+    note: Option<String>,
+    at: Option<Time>,
+) -> Option<(SaidProgress, Timestamp)> {
+    let count = |count: Option<i64>| u64::try_from(count?).ok();
+    let said = SaidProgress {
+        done: count(done)?,
+        total: count(total)?,
+        note,
+    };
+    Some((said, at?.0))
+}
+
+/// Runs by their ids: one answer for each, in their order. None: there is no such run.
+pub async fn get_runs(store: &Store, runs: &[RunId]) -> Result<Vec<Option<RunRow>>, StoreError> {
+    let mut connection = store.pool().acquire().await?;
+    let ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
+    let found = runs_by_id(&mut connection, &ids, StepCount::No).await?;
+    // The same run may be asked for twice.
+    Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+/// Whether the steps of runs are counted, which takes long where there are many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepCount {
+    No,
+    Yes,
+}
+
+/// Runs by their ids; those that are there.
+pub(crate) async fn runs_by_id(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    count: StepCount,
+) -> Result<HashMap<Uuid, RunRow>, StoreError> {
+    let rows = sqlx::query_file!("sql/run/get.sql", ids, count == StepCount::Yes)
+        .fetch_all(connection)
+        .await?;
+    let read = rows.into_iter().map(|row| {
         let unreadable =
             || StoreError::Unreadable(format!("run {}: unknown status {:?}", row.id, row.status));
-        Ok::<_, StoreError>(RunRow {
+        let run = RunRow {
             id: RunId(row.id),
             namespace: row.namespace,
             workflow: row.workflow,
-            deployment: dacapo_model::DeploymentId(row.deployment_id),
+            deployment: DeploymentId(row.deployment_id),
             package: row.package,
             number: row.number,
             status: row.status.parse().map_err(|_| unreadable())?,
@@ -249,42 +287,11 @@ macro_rules! run_row {
             wake_at: row.wake_at.map(|time| time.0),
             blocked: row.blocked.map(Payload::from_trusted),
             steps_done: row.steps_done.and_then(|done| u64::try_from(done).ok()),
-            said: $crate::runs::said(row.said_done, row.said_total, row.said_note, row.said_at),
-        })
-    }};
-}
-
-pub(crate) use run_row;
-
-/// What a run's code said of how far it is, if it did.
-pub(crate) fn said(
-    done: Option<i64>,
-    total: Option<i64>,
-    note: Option<String>,
-    at: Option<Time>,
-) -> Option<(SaidProgress, Timestamp)> {
-    let count = |count: Option<i64>| u64::try_from(count?).ok();
-    let said = SaidProgress {
-        done: count(done)?,
-        total: count(total)?,
-        note,
-    };
-    Some((said, at?.0))
-}
-
-/// Runs by their ids: one answer for each, in their order. None: there is no such run.
-pub async fn get_runs(store: &Store, runs: &[RunId]) -> Result<Vec<Option<RunRow>>, StoreError> {
-    let ids: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
-    let rows = sqlx::query_file!("sql/run/get.sql", &ids)
-        .fetch_all(store.pool())
-        .await?;
-    let mut found = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let row: RunRow = run_row!(row)?;
-        found.insert(row.id, row);
-    }
-    // The same run may be asked for twice.
-    Ok(runs.iter().map(|run| found.get(run).cloned()).collect())
+            said: said(row.said_done, row.said_total, row.said_note, row.said_at),
+        };
+        Ok((row.id, run))
+    });
+    read.collect()
 }
 
 /// One run. None: there is no such run.

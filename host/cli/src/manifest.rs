@@ -4,28 +4,30 @@
 //! [`Manifest`]; everything that is wrong with one is said with its place.
 
 mod build;
+mod changes;
 mod grants;
+mod millis;
 mod overrides;
+mod retry;
 mod runs;
+mod sql;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use dacapo_model::{
-    Descriptor, Manifest, ManifestError, RetryPolicy, RetrySettings, SecretPath, SqlGrant,
-    WorkflowSettings,
-};
-use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
+use dacapo_model::{Descriptor, Manifest, ManifestError, SecretPath, WorkflowSettings};
 use toml::Spanned;
 
 pub(crate) use self::build::build_settings;
+use self::changes::Changes;
 pub(crate) use self::grants::allow_host;
 use self::overrides::Blamed;
+use self::retry::Retry;
+pub(crate) use self::retry::retry_text;
 use self::runs::{Priority, Retention, Runs};
 pub(crate) use self::runs::{retention_text, spelled};
-use crate::arguments::duration;
+use self::sql::{Sql, sql_text};
 use crate::error::{Failed, Kind, Result};
 
 /// The manifest's name when it lies beside its component.
@@ -125,41 +127,6 @@ pub(crate) fn describe(manifest: &Manifest) -> Vec<String> {
         .collect()
 }
 
-/// A grant as people say it.
-fn sql_text(grant: &SqlGrant) -> String {
-    format!(
-        "SQL steps on database {} (schemas {}; at most {} a statement, {} rows, {} bytes)",
-        grant.database,
-        grant.search_path.join(", "),
-        time(grant.statement_timeout_ms),
-        grant.max_rows,
-        grant.max_bytes
-    )
-}
-
-/// A policy as people say it.
-pub(crate) fn retry_text(retry: RetryPolicy) -> String {
-    let RetryPolicy {
-        max_attempts,
-        initial_ms,
-        factor,
-        max_ms,
-    } = retry;
-    match max_attempts {
-        1 => "1 attempt".to_owned(),
-        _ => format!(
-            "{max_attempts} attempts, {} between the first two, then {factor} times as long, at most {}",
-            time(initial_ms),
-            time(max_ms)
-        ),
-    }
-}
-
-fn time(ms: u64) -> String {
-    let signed = jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
-    format!("{signed:#}")
-}
-
 type Mistake = (Range<usize>, String);
 
 fn parse(text: &str, descriptor: &Descriptor) -> std::result::Result<Manifest, Mistake> {
@@ -240,127 +207,6 @@ impl PerWorkflow {
             queue: self.queue.as_ref(),
             priority: self.priority.as_ref(),
             retention: self.retention.as_ref(),
-        }
-    }
-}
-
-/// How a workflow's code differs from what runs in flight began with.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-struct Changes {
-    inserted: Vec<Spanned<String>>,
-    renamed: BTreeMap<Spanned<String>, Spanned<String>>,
-    dropped: Vec<Spanned<String>>,
-}
-
-impl Changes {
-    fn settings(&self) -> dacapo_model::Changes {
-        let names = |names: &[Spanned<String>]| {
-            let names = names.iter().map(|name| name.get_ref().clone());
-            names.collect()
-        };
-        let renamed = self.renamed.iter();
-        let renamed = renamed.map(|(old, new)| (old.get_ref().clone(), new.get_ref().clone()));
-        dacapo_model::Changes {
-            inserted: names(&self.inserted),
-            renamed: renamed.collect(),
-            dropped: names(&self.dropped),
-        }
-    }
-
-    /// The first name that no step or wait can have, or that is said to be two things.
-    fn mistake(&self) -> Option<Mistake> {
-        let old = self.renamed.keys();
-        let all = self.inserted.iter().chain(&self.dropped);
-        for name in all.chain(old.clone()).chain(self.renamed.values()) {
-            if let Err(error) = dacapo_model::check_name(name.get_ref()) {
-                return Some((name.span(), error.to_string()));
-            }
-        }
-        let gone = |name: &str| {
-            let dropped = self.dropped.iter().any(|dropped| dropped.get_ref() == name);
-            dropped.then_some("dropped")
-        };
-        self.inserted.iter().chain(old).find_map(|name| {
-            let what = gone(name.get_ref())?;
-            let message = format!(
-                "expected one thing to be said of `{}`, got {what}, too",
-                name.get_ref()
-            );
-            Some((name.span(), message))
-        })
-    }
-}
-
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Retry {
-    max_attempts: Option<Spanned<Attempts>>,
-    initial: Option<Spanned<Millis>>,
-    factor: Option<Spanned<Factor>>,
-    max: Option<Spanned<Millis>>,
-}
-
-/// The database that steps may use.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Sql {
-    database: Spanned<String>,
-    search_path: Option<Spanned<Vec<String>>>,
-    statement_timeout: Option<Spanned<Millis>>,
-    max_rows: Option<Spanned<u32>>,
-    max_bytes: Option<Spanned<u32>>,
-}
-
-impl Sql {
-    fn grant(&self) -> SqlGrant {
-        let mut grant = SqlGrant::new(self.database.get_ref());
-        if let Some(path) = &self.search_path {
-            grant.search_path.clone_from(path.get_ref());
-        }
-        if let Some(timeout) = &self.statement_timeout {
-            grant.statement_timeout_ms = timeout.get_ref().0;
-        }
-        if let Some(rows) = &self.max_rows {
-            grant.max_rows = *rows.get_ref();
-        }
-        if let Some(bytes) = &self.max_bytes {
-            grant.max_bytes = *bytes.get_ref();
-        }
-        grant
-    }
-
-    /// Where a part of the grant is.
-    fn place(&self, part: &str) -> Option<Range<usize>> {
-        match part {
-            "database" => Some(self.database.span()),
-            "search-path" => self.search_path.as_ref().map(Spanned::span),
-            "statement-timeout" => self.statement_timeout.as_ref().map(Spanned::span),
-            "max-rows" => self.max_rows.as_ref().map(Spanned::span),
-            "max-bytes" => self.max_bytes.as_ref().map(Spanned::span),
-            _ => None,
-        }
-    }
-}
-
-impl Retry {
-    fn settings(&self) -> RetrySettings {
-        RetrySettings {
-            max_attempts: self.max_attempts.as_ref().map(|it| it.get_ref().0),
-            initial_ms: self.initial.as_ref().map(|it| it.get_ref().0),
-            factor: self.factor.as_ref().map(|it| it.get_ref().0),
-            max_ms: self.max.as_ref().map(|it| it.get_ref().0),
-        }
-    }
-
-    /// Where the part of a policy is that has this name in WIT.
-    fn place(&self, part: &str) -> Option<Range<usize>> {
-        match part {
-            "max-attempts" => self.max_attempts.as_ref().map(Spanned::span),
-            "initial-ms" => self.initial.as_ref().map(Spanned::span),
-            "factor" => self.factor.as_ref().map(Spanned::span),
-            "max-ms" => self.max.as_ref().map(Spanned::span),
-            _ => None,
         }
     }
 }
@@ -508,88 +354,6 @@ impl File {
             .iter()
             .find(|(known, _)| known.get_ref() == name)
             .map_or((0..0, None), |(known, own)| (known.span(), Some(own)))
-    }
-}
-
-/// How often something is tried.
-#[derive(Debug)]
-struct Attempts(u32);
-
-/// A duration in milliseconds.
-#[derive(Debug)]
-struct Millis(u64);
-
-#[derive(Debug)]
-struct Factor(f32);
-
-impl<'de> Deserialize<'de> for Attempts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Whole;
-        impl Visitor<'_> for Whole {
-            type Value = Attempts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(
-                    f,
-                    "a whole number from 1 to {}, such as 5",
-                    RetryPolicy::ATTEMPTS_MAX
-                )
-            }
-
-            fn visit_i64<E: serde::de::Error>(
-                self,
-                value: i64,
-            ) -> std::result::Result<Attempts, E> {
-                u32::try_from(value)
-                    .map(Attempts)
-                    .map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
-            }
-        }
-        deserializer.deserialize_any(Whole)
-    }
-}
-
-impl<'de> Deserialize<'de> for Millis {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Duration;
-        impl Visitor<'_> for Duration {
-            type Value = Millis;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#"a duration in quotes, such as "700ms", "5s" or "1m 30s""#)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Millis, E> {
-                let duration =
-                    duration(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
-                Ok(Millis(
-                    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-                ))
-            }
-        }
-        deserializer.deserialize_any(Duration)
-    }
-}
-
-impl<'de> Deserialize<'de> for Factor {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Number;
-        impl Visitor<'_> for Number {
-            type Value = Factor;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number from 1 to 1000, such as 2 or 1.5")
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<Factor, E> {
-                Ok(Factor(value as f32))
-            }
-
-            fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<Factor, E> {
-                Ok(Factor(value as f32))
-            }
-        }
-        deserializer.deserialize_any(Number)
     }
 }
 

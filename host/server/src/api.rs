@@ -9,6 +9,8 @@ mod audit;
 mod bulk;
 mod deployments;
 mod extract;
+mod in_use;
+mod lists;
 mod queues;
 mod retention;
 mod runs;
@@ -18,6 +20,7 @@ mod start;
 mod stats;
 mod steer;
 mod stream;
+mod watches;
 mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,9 +42,14 @@ use dacapo_client::Role;
 
 use crate::{App, Limits, Problem, guard, problem};
 
+pub(crate) use deployments::nobody_reads;
 pub use extract::Principal;
 pub(crate) use extract::{BodyMax, too_large};
+pub(crate) use in_use::InUse;
+pub(crate) use lists::List;
+pub(crate) use stats::Counts;
 pub(crate) use stream::permit;
+pub(crate) use watches::Watch;
 
 /// Where the API is.
 pub const PREFIX: &str = "/api/v1";
@@ -191,6 +199,7 @@ fn all(limits: &Limits) -> OpenApiRouter<App> {
         .routes(routes!(bulk::retry))
         .routes(routes!(bulk::skip))
         .routes(routes!(bulk::repair))
+        .routes(routes!(deployments::prove))
         .routes(routes!(schedules::backfill))
         .routes(routes!(deployments::collect))
         .layer(answers(limits.bulk_time_max))

@@ -12,9 +12,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Gate, HasTls, guarded, located, secure, sign_in_routes};
+use crate::api::{Counts, InUse, List, Watch};
 use crate::guard::paced;
 use crate::rate::Rate;
-use crate::{Caller, Code, Limits, Probe, Problem, Render, api, dashboard, health, mcp, metrics};
+use crate::{
+    Caller, Code, Limits, Probe, Problem, Proof, Prove, Render, api, dashboard, health, mcp,
+    metrics,
+};
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +36,11 @@ struct Shared {
     streams: Arc<Semaphore>,
     stopping: CancellationToken,
     code: Option<Arc<dyn Code>>,
+    /// Who plays journals holds it: one at a time takes all that a processor has.
+    proofs: Semaphore,
+    lists: InUse<List>,
+    watches: InUse<Watch>,
+    counts: Counts,
 }
 
 impl App {
@@ -44,6 +53,10 @@ impl App {
             limits,
             stopping,
             code: None,
+            proofs: Semaphore::new(1),
+            lists: InUse::default(),
+            watches: InUse::default(),
+            counts: Counts::default(),
         };
         Self {
             client,
@@ -93,9 +106,39 @@ impl App {
         self.shared.rate.as_ref()
     }
 
+    /// What would become of runs in flight with the code of another deployment.
+    pub(crate) async fn prove(&self, prove: Prove) -> Result<Proof, Problem> {
+        // Which runs are tried no scope says.
+        self.client.check_sees_all()?;
+        let code = self.code().ok_or_else(api::nobody_reads)?;
+        // It is never closed.
+        let _one = self.shared.proofs.acquire().await;
+        code.prove(&self.client, prove).await
+    }
+
+    /// The lists that streams look at.
+    pub(crate) fn lists(&self) -> &InUse<List> {
+        &self.shared.lists
+    }
+
+    /// The runs that streams look at.
+    pub(crate) fn watches(&self) -> &InUse<Watch> {
+        &self.shared.watches
+    }
+
+    /// How many runs there were when they were counted last.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
     pub(crate) fn code(&self) -> Option<&Arc<dyn Code>> {
         self.shared.code.as_ref()
     }
+}
+
+/// What a client may see, in words that are others where it sees other things: nobody is shown what was looked up for somebody who may see more.
+pub(crate) fn sight(client: &Client) -> String {
+    format!("{:?} {:?}", client.payloads(), client.scope())
 }
 
 /// What a handler is handed: the application as whoever asks may see it. No handler takes the state itself, whose client sees everything.

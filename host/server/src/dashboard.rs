@@ -36,11 +36,12 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use dacapo_client::{Client, ClientError, Role, Watched};
 use minijinja::context;
 
 use crate::access::Need;
+use crate::app::sight;
 use crate::{App, Problem};
 use error::Oops;
 use kept::Kept;
@@ -57,6 +58,7 @@ pub(crate) struct Dashboard {
     /// Of whoever may see the same.
     moments: Arc<Moments>,
     all_moments: Arc<AllMoments>,
+    proofs: Arc<deployments::Proofs>,
 }
 
 /// What was looked up for live updates.
@@ -66,7 +68,7 @@ struct Moments {
     overviews: Kept<overview::Overview>,
 }
 
-/// What was looked up for live updates, by what those who asked may see: nobody is shown what was looked up for somebody who may see more.
+/// What was looked up for live updates, by what those who asked may see.
 #[derive(Default)]
 struct AllMoments(Mutex<HashMap<String, Arc<Moments>>>);
 
@@ -75,7 +77,7 @@ const SIGHTS_MAX: usize = 200;
 
 impl AllMoments {
     fn of(&self, client: &Client) -> Arc<Moments> {
-        let sight = format!("{:?} {:?}", client.payloads(), client.scope());
+        let sight = sight(client);
         // The map is whole whenever the lock is free, whoever panicked.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SIGHTS_MAX && !all.contains_key(&sight) {
@@ -111,6 +113,7 @@ impl FromRequestParts<Dashboard> for Dashboard {
         Ok(Self {
             moments: dashboard.all_moments.of(app.client()),
             all_moments: Arc::clone(&dashboard.all_moments),
+            proofs: Arc::clone(&dashboard.proofs),
             samples: Arc::clone(&dashboard.samples),
             app,
         })
@@ -141,6 +144,9 @@ pub(crate) fn need(method: &Method, path: &str, asked: &str) -> Option<Need> {
         "/schedules/{name}/do/{action}" => does("schedule"),
         "/queues/{name}/do/{action}" => does("queue"),
         "/start/{*name}" => Some(Need::Role(Role::Operate, "startRun".to_owned())),
+        "/deployments/{package}/{number}/proof" => {
+            Some(Need::Role(Role::Deploy, "proveDeployment".to_owned()))
+        }
         "/audit" if *method == Method::GET => Some(Need::Role(Role::Admin, "listAudit".to_owned())),
         path if *method == Method::GET => Some(Need::Role(Role::Read, path.to_owned())),
         _ => None,
@@ -192,6 +198,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deployments", get(deployments::list))
         .route("/deployments/{package}/diff", get(deployments::diff))
         .route("/deployments/{package}/{number}", get(deployments::show))
+        .route(
+            "/deployments/{package}/{number}/proof",
+            post(deployments::prove),
+        )
         .route("/schedules", get(schedules::list))
         .route(
             "/schedules/{name}/do/{action}",
@@ -214,5 +224,6 @@ pub(crate) fn router(app: App) -> Router {
             samples,
             moments,
             all_moments,
+            proofs: Arc::default(),
         })
 }

@@ -5,7 +5,7 @@
 //! | `GET /health/live` | 200 as long as the process answers at all |
 //! | `GET /health/ready` | 200 when it does its work, else 503 with the reason |
 //! | `GET /version` | name and version |
-//! | `/api/v1/…` | everything that the command can do: [`api`] |
+//! | `/api/v1/…` | what the command does with runs, deployments, schedules and queues: [`api`] |
 //! | `/mcp` | workflows as tools, and tools for runs, by MCP |
 //!
 //! All bodies are JSON. What "does its work" means is for the process to say: it hands in a [`Probe`]. This crate knows no worker and no wasm:
@@ -36,7 +36,7 @@ pub use access::{AccessConfig, AccessError, Caller, Gate, OidcConfig, OidcError,
 pub use app::{App, everything};
 pub use async_trait::async_trait;
 pub use axum::Router;
-pub use code::{Code, Component, Repair};
+pub use code::{Code, Component, Proof, ProofFinding, Prove, Repair};
 pub use health::{Probe, Readiness, health};
 pub use limits::Limits;
 pub use mcp::{McpConfig, McpError, mcp_over_stdio};

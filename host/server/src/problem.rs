@@ -526,6 +526,38 @@ mod tests {
     }
 
     #[test]
+    fn what_another_server_says_is_passed_on_in_codes_that_are_known_here() {
+        let passed_on = |status, code| {
+            let problem = dacapo_client::RemoteProblem {
+                status,
+                code,
+                detail: "what it said".to_owned(),
+                hint: Some("wait".to_owned()),
+                run: None,
+                retry_after: None,
+            };
+            Problem::from(ClientError::Remote(problem)).json()
+        };
+        let known = passed_on(409, "run-exists");
+        assert_eq!(
+            (&known["code"], &known["status"]),
+            (&"run-exists".into(), &409.into())
+        );
+        // Of a newer version.
+        let refused = passed_on(422, "other");
+        assert_eq!(
+            (&refused["code"], &refused["status"]),
+            (&"bad-request".into(), &400.into())
+        );
+        let broken = passed_on(502, "other");
+        assert_eq!(
+            (&broken["code"], &broken["status"]),
+            (&"unavailable".into(), &503.into())
+        );
+        assert!(broken["detail"].as_str().unwrap().contains("what it said"));
+    }
+
+    #[test]
     fn a_problem_says_what_to_do_and_when_to_come_back() {
         let problem = Problem::new("unavailable", "no connection").hint("wait");
         let json = problem.json();

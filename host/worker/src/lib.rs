@@ -76,7 +76,7 @@ pub use crate::failpoint::Failpoint;
 pub use crate::health::Health;
 pub use crate::metrics::{OTHERS, describe_metrics, metric_names};
 pub use crate::proof::{Candidate, Finding, Findings, Judged, MovedRuns, Verdict, move_proven};
-pub use crate::traces::{Span, TRACE_PARENT, Traces, is_trace_parent};
+pub use crate::traces::{Span, Traces};
 pub use dacapo_outbound::{OutboundConfig, Secrets};
 pub use dacapo_sandbox::SandboxConfig;
 pub use dacapo_store::Store;

@@ -501,7 +501,7 @@ mod tests {
     }
 
     /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest
-    /// whatever else is claimed meanwhile.
+    /// whatever else is claimed meanwhile and however long looks from the beginning take.
     #[test]
     fn no_run_waits_for_longer_than_the_longest_rest_wherever_it_stands() {
         // The loop below may come by a little late.
@@ -513,6 +513,8 @@ mod tests {
             let mut ready: BTreeMap<i64, Instant> = BTreeMap::new();
             let mut now = begin;
             let (mut want_claim, mut looks) = (true, 0);
+            let usual = Duration::from_millis(1);
+            let walk = [0, 5, 20, 300].map(Duration::from_millis)[(seed % 4) as usize];
             while now < begin + Duration::from_secs(20) {
                 let micros = 1_000_000_000 + i64::try_from((now - begin).as_micros()).unwrap();
                 if rng.random_ratio(1, 6) {
@@ -527,7 +529,8 @@ mod tests {
                 if want_claim {
                     let claim = lines.claim(3, now).unwrap();
                     let from = claim.sources[0].1.map_or(0, Timestamp::as_micros);
-                    looks += i32::from(from == 0);
+                    looks += u32::from(from == 0);
+                    let took = if from == 0 { usual + walk } else { usual };
                     let found: Vec<i64> = ready
                         .range(from..)
                         .map(|(place, _)| *place)
@@ -542,7 +545,7 @@ mod tests {
                         leased: Vec::new(),
                         put_aside: found.into_iter().map(|place| (None, at(place))).collect(),
                     };
-                    lines.claimed(&claim, &found, at(micros), now, Duration::ZERO);
+                    lines.claimed(&claim, &found, at(micros), now, took);
                 }
                 let late = ready.values().min().map(|since| now - *since);
                 assert!(
@@ -551,7 +554,12 @@ mod tests {
                 );
                 now += Duration::from_millis(rng.random_range(1..20));
             }
-            assert!(looks <= 400, "seed {seed}: {looks} looks");
+            let rest = (walk * REST_FOR_LOOK).clamp(REST_MIN, REST_MAX);
+            let most = 20_000 / rest.as_millis() + 2;
+            assert!(
+                u128::from(looks) <= most,
+                "seed {seed}: {looks} looks, each {walk:?}"
+            );
         }
     }
 

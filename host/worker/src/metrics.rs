@@ -407,3 +407,20 @@ pub(crate) fn loaded(compiled: bool, took: Duration) {
 fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(to.as_micros() - from.as_micros()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workflows_beyond_the_first_ones_are_counted_together() {
+        let metrics = Metrics::new(1);
+        let of = |number: usize| metrics.of(&format!("a:b/c.w{number}"));
+        let known: Vec<_> = (0..WORKFLOWS_MAX).map(of).collect();
+        let (one, other) = (of(WORKFLOWS_MAX), of(10 * WORKFLOWS_MAX));
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(known.iter().all(|known| !Arc::ptr_eq(known, &one)));
+        assert!(Arc::ptr_eq(&known[7], &of(7)));
+        assert_eq!(metrics.workflows.lock().unwrap().len(), WORKFLOWS_MAX + 1);
+    }
+}

@@ -8,14 +8,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_model::{Kind, Outcome, RecordedState, RunId, StepKey, Timestamp};
+use dacapo_model::{
+    Kind, Outcome, RecordedState, RunId, StepKey, TRACE_PARENT, Timestamp, TracePlace,
+};
 use dacapo_sandbox::RecordWrite;
 use dacapo_store::{Claimed, End};
 use sha2::{Digest, Sha256};
-
-/// The label of a run that says in which trace its span belongs, and below which span, as the header of that name does:
-/// `00-<trace, 32 hexadecimal digits>-<span, 16>-<flags, 2>`.
-pub const TRACE_PARENT: &str = "traceparent";
 
 /// Takes spans and sends them to wherever they are looked at. It must not block, and may drop them.
 pub trait Traces: fmt::Debug + Send + Sync {
@@ -44,69 +42,6 @@ pub struct Span {
     pub attributes: Vec<(&'static str, String)>,
 }
 
-/// A place in a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    trace: [u8; 16],
-    span: [u8; 8],
-    flags: u8,
-}
-
-impl Place {
-    /// Whether somebody wants to see the spans below it.
-    fn is_sampled(self) -> bool {
-        self.flags & 1 == 1
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
-        let (version, trace, span, flags) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let place = Self {
-            trace: hexadecimal(trace)?,
-            span: hexadecimal(span)?,
-            flags: hexadecimal::<1>(flags)?[0],
-        };
-        // A newer version may say more at the end; none may be all zeros, and `ff` is no version.
-        let is_known = hexadecimal::<1>(version)? != [0xff]
-            && (version != "00" || parts.next().is_none())
-            && place.trace != [0; 16]
-            && place.span != [0; 8];
-        is_known.then_some(place)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("00-")?;
-        for byte in self.trace {
-            write!(f, "{byte:02x}")?;
-        }
-        f.write_str("-")?;
-        for byte in self.span {
-            write!(f, "{byte:02x}")?;
-        }
-        write!(f, "-{:02x}", self.flags)
-    }
-}
-
-fn hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let is_lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 2 * N || !text.bytes().all(is_lower) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, at) in bytes.iter_mut().zip((0..text.len()).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
-
-/// Whether a text is a place in a trace, as [`TRACE_PARENT`] wants it.
-pub fn is_trace_parent(text: &str) -> bool {
-    Place::parse(text).is_some()
-}
-
 /// The trace of a run that is played.
 pub(crate) struct RunTrace {
     /// Where spans go; none: this worker only hands the context on.
@@ -116,7 +51,7 @@ pub(crate) struct RunTrace {
     workflow: String,
     began: Timestamp,
     /// Where its starter stands.
-    parent: Option<Place>,
+    parent: Option<TracePlace>,
     trace: [u8; 16],
     flags: u8,
     labels: Vec<(String, String)>,
@@ -131,8 +66,8 @@ impl RunTrace {
             .labels
             .iter()
             .find(|(name, _)| name == TRACE_PARENT)
-            .and_then(|(_, value)| Place::parse(value));
-        let is_wanted = parent.is_none_or(Place::is_sampled);
+            .and_then(|(_, value)| TracePlace::parse(value));
+        let is_wanted = parent.is_none_or(TracePlace::is_sampled);
         let sink = sink.filter(|_| is_wanted).map(Arc::clone);
         if sink.is_none() && parent.is_none() {
             return None;
@@ -191,8 +126,8 @@ impl RunTrace {
         Some(labels)
     }
 
-    fn place(&self, span: [u8; 8]) -> Place {
-        Place {
+    fn place(&self, span: [u8; 8]) -> TracePlace {
+        TracePlace {
             trace: self.trace,
             span,
             flags: self.flags,
@@ -335,29 +270,4 @@ fn began(claimed: &Claimed) -> Timestamp {
         return claimed.created_at;
     }
     own().unwrap_or(claimed.created_at)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_in_a_trace_survives_text_and_what_is_none_is_not_taken() {
-        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(Place::parse(text).unwrap().to_string(), text);
-        assert!(Place::parse(&format!("{text}-more").replacen("00-", "01-", 1)).is_some());
-        for other in [
-            "",
-            "00",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e473é-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(Place::parse(other), None, "{other}");
-        }
-    }
 }

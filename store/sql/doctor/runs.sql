@@ -21,64 +21,7 @@ served as materialized (
     ) as is_served
     from waiting
 ),
-blocked as materialized (
-    select run_id, coalesce(blocked::json ->> 'code', 'unknown') as code, blocked::json ->> 'message' as message
-    from dacapo.task_suspended
-    where reason = 'blocked'
-),
 findings (code, what, why, advice, count, which) as (
-    select 'blocked-' || blocked.code,
-        count(*) || ' runs are blocked: ' || coalesce(max(known.what), 'they cannot go on') || '; the first says: '
-            || left((array_agg(message order by run_id))[1], 500),
-        'nothing of them is lost, and they stand still until that is mended',
-        coalesce(max(known.advice), 'see `dacapo runs show RUN`, mend the cause, then `dacapo resume RUN`'),
-        count(*), (array_agg(run_id::text order by run_id))[1:3]
-    from blocked
-    left join (
-        values
-            ('mismatch', 'their code contradicts what they have recorded',
-                '`dacapo runs show RUN` shows both sides; deploy code that fits, and move them with `dacapo deploy FILE.wasm --upgrade proven`'),
-            ('rejected', 'their code cannot read what they have recorded',
-                'deploy code that can, and move them with `dacapo deploy FILE.wasm --upgrade proven`; or record it anew with `dacapo skip RUN`'),
-            ('input', 'their code does not take the input that they were started with',
-                'deploy code that does, and move them with `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo cancel RUN`'),
-            ('journal-limit', 'their journals are as long as they may be',
-                'start workers with a higher --steps-max or --journal-max, then `dacapo resume RUN`'),
-            ('unknown-workflow', 'they want to start a child of a workflow that is not deployed',
-                'deploy the component that exports it with `dacapo deploy FILE.wasm`: they go on by themselves'),
-            ('unknown-queue', 'they want to start a child in a queue that is not there',
-                'make it with `dacapo queue set NAME`: they go on by themselves'),
-            ('not-granted', 'a step of theirs sends a request, or wants a secret, that their deployment is not granted',
-                'grant it in dacapo.toml, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
-            ('sql-not-granted', 'a step of theirs uses SQL that their deployment is not granted',
-                'grant it in dacapo.toml, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
-            ('sql-database', 'the database that a step of theirs is granted cannot be used',
-                'mend what `dacapo runs show RUN` says, then `dacapo resume RUN`'),
-            ('missing-secret', 'a secret that they are granted is not on the worker that played them',
-                'start the workers with it: they go on by themselves when one of them starts; or `dacapo resume RUN`'),
-            ('missing-component', 'the component of their deployment is not stored',
-                'deploy the very same file again with `dacapo deploy FILE.wasm`: they go on by themselves'),
-            ('bad-component', 'the stored component of their deployment cannot be loaded',
-                'deploy the very same file again with `dacapo deploy FILE.wasm`: they go on by themselves'),
-            ('newer-component', 'their component was built for a newer dacapo than the worker that took them',
-                'start workers of that version: they go on by themselves within a minute; or `dacapo resume RUN`'),
-            ('bad-descriptor', 'the descriptor of their deployment is not that of its component',
-                'deploy the component with what `dacapo describe` prints of it, then `dacapo rerun RUN`'),
-            ('bad-manifest', 'the manifest of their deployment cannot be meant',
-                'deploy the component with one that can, and move them with `dacapo deploy FILE.wasm --upgrade proven`: they go on by themselves'),
-            ('missing-deployment', 'their deployment is not there',
-                'deploy their code, and move them with `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo cancel RUN`'),
-            ('missing-workflow', 'their deployment has no such workflow',
-                'deploy code that has it, and move them with `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo cancel RUN`'),
-            ('unreadable-deployment', 'a newer version of dacapo wrote their deployment, or its manifest',
-                'replace the workers by that version, then `dacapo resume RUN`'),
-            ('poison', 'their workers died again and again while they played them',
-                'find out why (memory, crashes of the host), then `dacapo resume RUN`'),
-            ('internal', 'a bug in the worker stopped them',
-                'report it, then `dacapo resume RUN`')
-    ) as known (code, what, advice) on known.code = blocked.code
-    group by blocked.code
-    union all
     select 'no-worker', count(*) || ' runs are ready and no worker is alive', 'nothing is played at all',
         'start one with `dacapo worker`', count(*), (array_agg(run_id::text order by run_id))[1:3]
     from waiting

@@ -52,7 +52,7 @@ unsuccessful as materialized (
         and bad.created_at >= coalesce($7, '-infinity') and bad.created_at < coalesce($8, 'infinity')
     group by 1
 ),
-counted as (
+all_runs as (
     select count(*) as runs
     from dacapo.run
     where coalesce($2, 'completed') = 'completed' and $6::text is null
@@ -77,6 +77,14 @@ counted as (
         and ($9::text[] is null or run.workflow like any ($9))
         and ($4::integer is null or run.deployment_id in (select id from deployments))
         and run.created_at >= coalesce($7, '-infinity') and run.created_at < coalesce($8, 'infinity')
+),
+-- Materialized: or runs would be counted once to see whether there are any, and once more to say how many.
+completed as materialized (
+    select
+        (select sum(runs) from all_runs)::bigint
+            - (select coalesce(sum(runs), 0) from active)::bigint - (select coalesce(sum(runs), 0) from unsuccessful)::bigint
+            as runs
+    where coalesce($2, 'completed') = 'completed' and $6::text is null
 )
 select status as "status!", runs as "runs!"
 from (
@@ -84,10 +92,6 @@ from (
     union all
     select * from unsuccessful
     union all
-    select
-        'completed',
-        (select sum(runs) from counted)::bigint
-            - (select coalesce(sum(runs), 0) from active)::bigint - (select coalesce(sum(runs), 0) from unsuccessful)::bigint
-    where coalesce($2, 'completed') = 'completed' and $6::text is null
+    select 'completed', runs from completed
 ) as statuses
 where runs > 0 and ($2::text is null or status = $2)

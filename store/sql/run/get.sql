@@ -1,5 +1,5 @@
--- Runs by their ids, in any order. Called by: clients. No row for an id: there is no such run. Indexes: run_pkey, the keys of the task
--- tables.
+-- Runs by their ids, in any order; $2 is whether their steps are counted, which whoever waits for a long run and looks at it again and again
+-- does without. Called by: clients. No row for an id: there is no such run. Indexes: run_pkey, step_pkey, the keys of the task tables.
 select
     run.id as "id!",
     run.namespace as "namespace!",
@@ -28,8 +28,9 @@ select
     progress.total as "said_total?",
     progress.note as "said_note?",
     progress.at as "said_at?: Time",
-    -- Not counted here: whoever waits for a long run looks at it again and again.
-    null::bigint as "steps_done?"
+    case when $2::boolean then (
+        select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null
+    ) end as "steps_done?"
 from dacapo.run
 join dacapo.run_status on run_status.run_id = run.id
 join dacapo.deployment on deployment.id = run.deployment_id

@@ -1,19 +1,34 @@
--- A page of runs, newest first. Called by: clients, with a plan of its own for each call (see `list_runs`). Locks: nothing.
+-- The runs of a page, newest first. Called by: clients, with a plan of its own for each call (see `list_runs`). Locks: nothing. What no more
+-- is asked of than a time, or that they completed, is found by `newest.sql`.
 -- $1 namespace, $2 status, $3 workflow, $4 number of the deployment, $5 labels, $6 words of the failure, $7 created since,
 -- $8 and $9 creation time and id above all that are asked for (the last row of the page before, say), $10 rows, $11 what the search goes by, $12 patterns of workflows
 -- for `like`, one of which must fit:
---   creation      no more than a time is asked for, or completed runs            Index: run_by_creation
 --   code          a workflow, patterns, a deployment                                       Index: run_by_code
 --   label         labels                                                         Index: run_by_label
 --   task          a status of runs that are active                               Indexes: the keys of the task tables, run_pkey
 --   cancel        the status `cancelling`                                        Index: run_by_cancel
 --   unsuccessful  the statuses `failed` and `cancelled`, words of a failure      Indexes: unsuccessful_by_*
--- Every way applies every filter. Searches by label, task and words first look whether the newest 2,000 runs fill the page, since
--- what is asked for may be most of all runs; only then they collect all that there are.
+-- Every way applies every filter. Searches by label and words, and by tasks where these are many or their table is large, first look whether
+-- the newest 2,000 runs fill the page, since what is asked for may be most of all runs; only then they collect all that there are.
 with deployments as materialized (
     select deployment.id
     from dacapo.deployment
     where deployment.namespace = $1 and ($4::integer is null or deployment.number = $4)
+),
+few as materialized (
+    select case
+        when $11::text <> 'task' then false
+        when $2::text = 'running' then pg_relation_size('dacapo.task_leased') <= 4194304
+        when $2 = 'queued' then pg_relation_size('dacapo.task_ready') + pg_relation_size('dacapo.task_suspended') <= 4194304
+        when $2 = 'suspended' then pg_relation_size('dacapo.task_suspended') <= 4194304
+        when $2 = 'paused' then (
+            select count(*) <= 2000
+            from (select from dacapo.task_suspended where paused and reason <> 'blocked' limit 2001) as task
+        )
+        when $2 = 'blocked' then (
+            select count(*) <= 2000 from (select from dacapo.task_suspended where reason = 'blocked' limit 2001) as task
+        )
+    end as are_all
 ),
 newest as materialized (
     select run.id, run.created_at,
@@ -25,7 +40,7 @@ newest as materialized (
     from (
         select id, workflow, deployment_id, labels, created_at
         from dacapo.run
-        where $11::text in ('label', 'task')
+        where ($11 = 'label' or ($11 = 'task' and not (select are_all from few)))
             and namespace = $1
             and created_at >= coalesce($7::timestamptz, '-infinity')
             and (created_at, id) < (coalesce($8::timestamptz, 'infinity'), coalesce($9::uuid, '00000000-0000-0000-0000-000000000000'))
@@ -62,18 +77,6 @@ found as (
     (select id, created_at from newest where fits and (select newest from is_enough))
     union all
     (select id, created_at from newest_unsuccessful where fits and (select unsuccessful from is_enough))
-    union all
-    (
-        select run.id, run.created_at
-        from dacapo.run
-        where $11 = 'creation'
-            and run.namespace = $1
-            and ($2::text is null or run.status = $2)
-            and run.created_at >= coalesce($7, '-infinity')
-            and (run.created_at, run.id) < (coalesce($8, 'infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
-        order by run.created_at desc, run.id desc
-        limit $10
-    )
     union all
     (
         select run.id, run.created_at
@@ -195,45 +198,8 @@ found as (
             and bad.created_at >= coalesce($7, '-infinity')
             and (bad.created_at, bad.id) < (coalesce($8, 'infinity'), coalesce($9, '00000000-0000-0000-0000-000000000000'))
     )
-),
-page as materialized (
-    select id, created_at
-    from found
-    order by created_at desc, id desc
-    limit $10
 )
-select
-    run.id as "id!",
-    run.namespace as "namespace!",
-    run.workflow as "workflow!",
-    run.deployment_id as "deployment_id!",
-    deployment.package as "package!",
-    deployment.number as "number!",
-    run_status.status as "status!",
-    run.input as "input!",
-    run.output,
-    run.failure,
-    run.labels::text as "labels!",
-    run.created_at as "created_at!: Time",
-    run.deadline as "deadline: Time",
-    run.parent,
-    run.queue,
-    run.priority,
-    run.concurrency_key,
-    run_status.started_at as "started_at: Time",
-    run.finished_at as "finished_at: Time",
-    run_status.waiting_for,
-    run_status.waiting_for_events,
-    run_status.wake_at as "wake_at: Time",
-    run_status.blocked,
-    progress.done as "said_done?",
-    progress.total as "said_total?",
-    progress.note as "said_note?",
-    progress.at as "said_at?: Time",
-    (select count(*) from dacapo.step where step.run_id = run.id and step.outcome is not null) as "steps_done?"
-from page
-join dacapo.run on run.id = page.id
-join dacapo.run_status on run_status.run_id = run.id
-join dacapo.deployment on deployment.id = run.deployment_id
-left join dacapo.progress on progress.run_id = run.id
-order by page.created_at desc, page.id desc
+select id as "id!"
+from found
+order by created_at desc, id desc
+limit $10

@@ -31,7 +31,7 @@ use dacapo_worker::sim::House;
 use crate::mutants::Of;
 pub use crate::mutants::{MUTANTS, Mutant};
 use crate::server::Server;
-pub use crate::world::Report;
+pub use crate::world::{Deaths, KILLED, KILLED_ASKING, Report};
 
 pub(crate) const DATABASE: &str = "sim";
 

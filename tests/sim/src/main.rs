@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use dacapo_sim::{MUTANTS, Mutant, Report, Theatre};
+use dacapo_sim::{Deaths, MUTANTS, Mutant, Report, Theatre};
 
 const HELP: &str = "usage: sim [COUNT] [--from SEED] [--jobs N] [--trace]
                                                plays COUNT seeds (100), beginning with SEED (1); shows what happened in those that go wrong
@@ -77,36 +77,37 @@ fn main() -> Result<ExitCode> {
         println!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     };
-    let next = AtomicU64::new(arguments.from);
-    let end = arguments.from + arguments.count;
+    let played = AtomicU64::new(0);
     let failed = Mutex::new(Vec::new());
+    let deaths = Mutex::new(Deaths::new());
     let choices = AtomicU64::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
         let jobs: Vec<_> = (0..arguments.jobs)
             .map(|job| {
-                let (next, failed, choices) = (&next, &failed, &choices);
+                let (played, failed, choices, deaths) = (&played, &failed, &choices, &deaths);
                 let (traced, arguments) = (arguments.traced, &arguments);
                 scope.spawn(move || -> Result<()> {
                     let directory = directory(job);
                     let _ = std::fs::remove_dir_all(&directory);
                     let mut theatre = Theatre::new(&directory, &guest())?;
                     theatre.change(arguments.mutant)?;
-                    let began = Instant::now();
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= end {
-                            break;
-                        }
+                    // Seeds of its own, one after the other: what came before one may matter.
+                    let share = |job: usize| arguments.count * job as u64 / arguments.jobs as u64;
+                    let first = arguments.from + share(job);
+                    for seed in first..arguments.from + share(job + 1) {
                         let report = theatre.play(seed, traced)?;
                         choices.fetch_add(u64::from(report.choices), Ordering::Relaxed);
                         if !report.wrong.is_empty() || arguments.count == 1 {
-                            tell(&report);
+                            tell(&report, first);
+                        }
+                        for (name, times) in &report.deaths {
+                            *deaths.lock().unwrap().entry(*name).or_default() += times;
                         }
                         if !report.wrong.is_empty() {
                             failed.lock().unwrap().push(seed);
                         }
-                        let played = seed + 1 - arguments.from;
+                        let played = played.fetch_add(1, Ordering::Relaxed) + 1;
                         if played.is_multiple_of(1_000) {
                             let rate = played as f64 / began.elapsed().as_secs_f64();
                             println!("{played} seeds, {rate:.1}/s");
@@ -139,6 +140,9 @@ fn main() -> Result<ExitCode> {
         failed.len(),
         arguments.count as f64 / began.elapsed().as_secs_f64()
     );
+    for (name, times) in deaths.into_inner().unwrap() {
+        println!("{times:>8} workers died: {name}");
+    }
     Ok(if failed.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -146,7 +150,8 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-fn tell(report: &Report) {
+/// What happened in a seed, which a job has played after those from `first` on.
+fn tell(report: &Report, first: u64) {
     for line in &report.trace {
         println!("  {line}");
     }
@@ -154,9 +159,10 @@ fn tell(report: &Report) {
         println!("seed {}: {wrong}", report.seed);
     }
     if !report.wrong.is_empty() {
+        let seed = report.seed;
         println!(
-            "seed {} went wrong; play it again: ./x sim --seed {}",
-            report.seed, report.seed
+            "seed {seed} went wrong; play it again: ./x sim --seed {seed}; if it goes well alone, behind those before it: ./x sim {} --from {first}",
+            seed + 1 - first
         );
     }
 }

@@ -58,7 +58,17 @@ struct Shared {
     failpoint: u32,
     wrong: Vec<String>,
     notes: Vec<String>,
+    deaths: Deaths,
 }
+
+/// How often workers died, by where: a failpoint's name, or [`KILLED`] and [`KILLED_ASKING`].
+pub type Deaths = BTreeMap<&'static str, u32>;
+
+/// A worker died at no failpoint, while nothing of its was under way.
+pub const KILLED: &str = "killed";
+
+/// A worker died at no failpoint, and something that it had sent was under way: a flush, a claim, a heartbeat.
+pub const KILLED_ASKING: &str = "killed-asking";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
@@ -75,6 +85,8 @@ pub struct Report {
     pub wrong: Vec<String>,
     /// How many choices were made.
     pub choices: u32,
+    /// Where workers died.
+    pub deaths: Deaths,
     /// What happened, if that was asked for.
     pub trace: Vec<String>,
 }
@@ -113,6 +125,7 @@ pub(crate) fn play(theatre: &mut Theatre, seed: u64, traced: bool) -> Result<Rep
         failpoint: plan.faults.failpoint,
         wrong: Vec::new(),
         notes: Vec::new(),
+        deaths: Deaths::new(),
     };
     let mut world = World {
         theatre,
@@ -138,7 +151,9 @@ pub(crate) fn play(theatre: &mut Theatre, seed: u64, traced: bool) -> Result<Rep
         Err(error) => vec![format!("the simulation broke: {error:#}")],
     };
     world.clear()?;
+    let deaths = std::mem::take(&mut world.shared.borrow_mut().deaths);
     Ok(Report {
+        deaths,
         seed,
         wrong,
         choices: world.choices,
@@ -159,6 +174,7 @@ impl World<'_> {
                 return false;
             }
             shared.notes.push(format!("dies at {}", failpoint.name()));
+            *shared.deaths.entry(failpoint.name()).or_default() += 1;
             shared.died = true;
             // What was sent is on its way; nothing more will be.
             for (link, stream) in std::mem::take(&mut shared.streams) {

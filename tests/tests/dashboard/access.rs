@@ -58,6 +58,21 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         .execute(scene.database.store.pool())
         .await
         .unwrap();
+    // What code says of itself and of how far it is, and what others say of workers, schedules, deployments, and of a day on which all stands still.
+    for statement in [
+        "insert into dacapo.progress (run_id, done, total, note) select id, 1, 2, $1 from dacapo.run on conflict (run_id) do update set note = excluded.note",
+        "update dacapo.task_suspended set reason = 'blocked', events = null, wake_at = null,
+            blocked = json_build_object('code', $1::text, 'message', $1::text, 'details', $1::text)::text",
+        "insert into dacapo.worker (id, name, version, lease_until) values (gen_random_uuid(), $1, $1, now() + interval '1 day')",
+        "update dacapo.schedule set trouble = $1, trouble_since = now()",
+        "update dacapo.deployment_change set who = $1",
+        "update dacapo.workflow set schema = jsonb_set(schema::jsonb, '{docs}', to_jsonb($1::text))::text",
+        "update dacapo.deployment set descriptor = jsonb_set(descriptor::jsonb, '{workflows,0,docs}', to_jsonb($1::text))::text",
+        "insert into dacapo.standstill (reason) values ($1)",
+    ] {
+        let said = sqlx::query(statement).bind(BAD);
+        said.execute(scene.database.store.pool()).await.unwrap();
+    }
     let bad = "window.hacked || document.querySelectorAll('main img, main script, dialog img, dialog script').length";
     let mut pages: Vec<String> = [
         "/",
@@ -67,6 +82,9 @@ async fn nothing_that_a_run_a_person_or_a_name_says_is_taken_for_markup() {
         "/queues",
         "/workers",
         "/deployments",
+        "/deployments/test:probe/1",
+        "/workflows/test:probe/shapes.echo-string",
+        "/start/test:probe/shapes.echo-string",
         "/audit",
     ]
     .map(str::to_owned)
@@ -146,6 +164,7 @@ async fn nothing_is_done_for_whoever_does_not_come_from_one_of_its_pages() {
         "/start/test:probe/durable.counted-steps".to_owned(),
         "/schedules/a/do/pause".to_owned(),
         "/queues/a/do/pause".to_owned(),
+        "/deployments/test:probe/1/proof".to_owned(),
     ];
     for path in &posts {
         for (headers, body) in [

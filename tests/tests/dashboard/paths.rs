@@ -19,6 +19,7 @@ async fn a_new_user_finds_why_a_run_failed_and_retries_it_in_three_clicks() {
     let run = scene.start("fails-and-traps", "2").await;
     scene.is(run, Status::Failed).await;
 
+    let began = std::time::Instant::now();
     browser.open("/").await;
     // 1: the run that failed, on the first page.
     browser.sees("Failed last").await;
@@ -47,6 +48,11 @@ async fn a_new_user_finds_why_a_run_failed_and_retries_it_in_three_clicks() {
         .until("document.querySelector('h1 .status').innerText === 'completed'")
         .await;
     assert_eq!(browser.clicks(), 3);
+    println!(
+        "{:.1?} from opening the dashboard to the completed run",
+        began.elapsed()
+    );
+    assert!(began.elapsed() < Duration::from_secs(60));
     assert_eq!(scene.database.done(run).await.status, Status::Completed);
     let run = scene.database.client.get(run).await.unwrap();
     assert_eq!(

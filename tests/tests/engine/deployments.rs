@@ -1,5 +1,6 @@
 //! Deployments as things to steer: rolled out by and by, activated, retired, deployed from SQL, compared, taken away.
 
+mod broken;
 mod command;
 mod putting;
 mod rolling_out;
@@ -9,6 +10,8 @@ use dacapo_client::{Breaking, Client, ClientError, Deploy, DeployOutcome, Rollou
 use dacapo_model::{Descriptor, Manifest};
 use dacapo_sandbox::Described;
 use dacapo_tests::{Database, guest};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 /// A guest with a section of its own that means nothing: the same code under another digest.
 pub(crate) fn version(name: &str, version: u8) -> Described {
@@ -88,4 +91,28 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
         "{error:?}"
     );
     format!("{error}; {}", error.hint().unwrap_or_default())
+}
+
+/// What `dacapo describe` prints.
+fn descriptor(described: &Described) -> Value {
+    let mut descriptor = serde_json::to_value(&described.descriptor).unwrap();
+    descriptor["digest"] = json!(described.digest);
+    descriptor
+}
+
+/// Deploys from SQL.
+async fn sql_deploy(
+    connection: &mut PgConnection,
+    component: &[u8],
+    descriptor: &Value,
+    options: &Value,
+) -> Result<Value, sqlx::Error> {
+    let answer: String =
+        sqlx::query_scalar("select dacapo.deploy($1, $2::text::jsonb, $3::text::jsonb)::text")
+            .bind(component)
+            .bind(descriptor.to_string())
+            .bind(options.to_string())
+            .fetch_one(connection)
+            .await?;
+    Ok(serde_json::from_str(&answer).unwrap())
 }

@@ -1,10 +1,18 @@
 //! Finding runs among a million, by whatever a person would ask for: each search goes by an index, and is quick.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use dacapo_client::{ListFilter, RunFilter, Status};
+use dacapo_server::{AccessConfig, App, Gate, Limits, Readiness, everything};
 use dacapo_tests::{Database, database};
 use sqlx::{Connection, Executor};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::command::{fails, run, text};
 
@@ -98,6 +106,96 @@ async fn plan(connection: &mut sqlx::PgConnection, statement: &str, parameters: 
     carried_out.join("\n")
 }
 
+/// Plans from here on as for a search for the first of what indexes have in order, or as for any other.
+async fn in_order(connection: &mut sqlx::PgConnection, is: bool) {
+    let bitmaps = if is { "off" } else { "on" };
+    let set = format!("set enable_bitmapscan = {bitmaps}");
+    connection.execute(sqlx::AssertSqlSafe(set)).await.unwrap();
+}
+
+/// How long a server takes to answer where lists are asked for, the fastest of three: what it takes once connections and plans are there.
+async fn answers(database: &Database) -> Vec<(&'static str, Duration)> {
+    let client = database.client.clone();
+    let config = AccessConfig::new(([127, 0, 0, 1], 7007).into());
+    let gate = Gate::new(client.clone(), config).await.unwrap();
+    let probe = Arc::new(|| Readiness::Ready);
+    let app = App::new(client, probe, Limits::default(), CancellationToken::new());
+    let routes = everything(app, gate);
+    let mut all = Vec::new();
+    for path in [
+        "/",
+        "/runs",
+        "/runs?status=completed",
+        "/runs?status=failed",
+        "/runs?status=suspended",
+        "/runs?status=blocked",
+        "/runs?workflow=shop%3Ap1%2Fapi.w1",
+        "/runs?labels=customer%3Dc7",
+        "/runs?failure=customer+c88",
+        "/api/v1/runs",
+        "/api/v1/runs?status=suspended",
+        "/api/v1/runs?label=customer%3Dc7",
+    ] {
+        let mut fastest = Duration::MAX;
+        for _ in 0..3 {
+            let mut request = Request::get(path).body(Body::empty()).unwrap();
+            let from: SocketAddr = ([127, 0, 0, 1], 50_000).into();
+            request.extensions_mut().insert(ConnectInfo(from));
+            let host = HeaderValue::from_static("localhost:7007");
+            request.headers_mut().insert(header::HOST, host);
+            let started = Instant::now();
+            let response = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
+            to_bytes(response.into_body(), 16 << 20).await.unwrap();
+            fastest = fastest.min(started.elapsed());
+        }
+        all.push((path, fastest));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_runs_are_found_in_their_order_by_a_planner_that_knows_nothing_of_the_table() {
+    let database = database().await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let many = MILLION.replace("1, 1000000", "1, 30000");
+    connection
+        .execute(
+            "alter table dacapo.run set (autovacuum_enabled = off);
+            set session_replication_role = replica; set jit = off",
+        )
+        .await
+        .unwrap();
+    connection.execute(sqlx::AssertSqlSafe(many)).await.unwrap();
+    let newest = include_str!("../../../store/sql/run/newest.sql");
+    let set = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
+    connection.execute(set).await.unwrap();
+    in_order(&mut connection, true).await;
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare newest as {newest}")))
+        .await
+        .unwrap();
+    let kept = plan(&mut connection, "newest", "null, null, null, null, 51").await;
+    assert!(
+        kept.contains("run_by_creation on run (actual rows=51"),
+        "{kept}"
+    );
+    assert!(!kept.contains("Bitmap"), "{kept}");
+
+    // Of what is not the newest alone the plan is made anew.
+    let list = include_str!("../../../store/sql/run/list.sql");
+    let set = "set plan_cache_mode = force_custom_plan; set enable_seqscan = on";
+    connection.execute(set).await.unwrap();
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("prepare list as {list}")))
+        .await
+        .unwrap();
+    let of_code = "null, 'shop:p1/api.w1', null, null, null, null, null, null, 51, 'code', null";
+    let in_order = plan(&mut connection, "list", of_code).await;
+    assert!(in_order.contains("run_by_code"), "{in_order}");
+    assert!(!in_order.contains("Bitmap"), "{in_order}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_search_among_a_million_runs_goes_by_an_index() {
     let database = database().await;
@@ -115,11 +213,22 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
         .execute(sqlx::AssertSqlSafe(format!("prepare list as {sql}")))
         .await
         .unwrap();
-    let sql = include_str!("../../../store/sql/run/list_back.sql");
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("prepare list_back as {sql}")))
-        .await
-        .unwrap();
+    for (name, sql) in [
+        (
+            "list_back",
+            include_str!("../../../store/sql/run/list_back.sql"),
+        ),
+        ("newest", include_str!("../../../store/sql/run/newest.sql")),
+        (
+            "newest_back",
+            include_str!("../../../store/sql/run/newest_back.sql"),
+        ),
+    ] {
+        connection
+            .execute(sqlx::AssertSqlSafe(format!("prepare {name} as {sql}")))
+            .await
+            .unwrap();
+    }
     let nil = "'00000000-0000-0000-0000-000000000000'";
     let minute = format!("'2026-11-01 12:00Z', '2026-11-01 12:01Z', {nil}");
     let place = format!(
@@ -252,7 +361,7 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
             "'running', null, null, null, null",
             "null, null, null",
             "task",
-            &["run_by_creation"],
+            &["task_leased"],
         ),
         (
             "'paused', null, null, null, null",
@@ -335,14 +444,39 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
         ]
     });
     for (statement, filter, times, way, indexes) in both {
-        let parameters = format!("{filter}, {times}, 51, '{way}', null");
-        let plan = plan(&mut connection, statement, &parameters).await;
+        let (statement, parameters) = match (*way, statement) {
+            ("creation", statement) => {
+                let status = filter.split(", ").next().unwrap();
+                let newest = statement.replace("list", "newest");
+                (newest, format!("{status}, {times}, 51"))
+            }
+            (way, statement) => {
+                let all = format!("{filter}, {times}, 51, '{way}', null");
+                (statement.to_owned(), all)
+            }
+        };
+        // As a client has it planned; the last two are labels and words.
+        in_order(&mut connection, filter.ends_with("null, null")).await;
+        let kept = match *way {
+            "creation" => "set plan_cache_mode = force_generic_plan; set enable_seqscan = off",
+            _ => "set plan_cache_mode = force_custom_plan; set enable_seqscan = on",
+        };
+        connection.execute(kept).await.unwrap();
+        let plan = plan(&mut connection, &statement, &parameters).await;
         for index in *indexes {
             assert!(
                 plan.contains(index),
                 "{filter}, {times}: {index} is not used:\n{plan}"
             );
         }
+        // Where few tasks tell, the newest runs are not looked through.
+        let are_few = ["'running'", "'paused'", "'blocked'"]
+            .iter()
+            .any(|status| filter.starts_with(status));
+        assert!(
+            !are_few || !plan.contains("run_by_creation"),
+            "{filter}, {times}:\n{plan}"
+        );
         for table in ["run", "step", "task_suspended", "unsuccessful"] {
             // The few tasks there are may be read as a whole to find those of a status.
             let may_scan = table == "task_suspended" && *way == "task" || table == "step";
@@ -360,11 +494,13 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
     for statement in ["list", "list_back"] {
         let nothing = "null, null, null, null, null, null, null, null";
         let parameters = format!("{nothing}, 51, 'code', '{{shop:p1/%}}'");
+        in_order(&mut connection, true).await;
         let plan = plan(&mut connection, statement, &parameters).await;
         assert!(plan.contains("run_by_code"), "{plan}");
         assert!(!plan.contains("Seq Scan on run "), "{plan}");
     }
     // Counts of a part of the runs read no more than that part.
+    in_order(&mut connection, false).await;
     let sql = include_str!("../../../store/sql/run/count.sql");
     connection
         .execute(sqlx::AssertSqlSafe(format!("prepare count as {sql}")))
@@ -501,6 +637,14 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
                 "{is_suspended} and workflow = 'shop:p1/api.w1' and deployment_id in (select id from dacapo.deployment where number = 3)"
             ),
         ),
+        // So few that the newest are not looked through first.
+        (
+            RunFilter {
+                status: Some(Status::Blocked),
+                ..all.clone()
+            },
+            "id in (select run_id from dacapo.task_suspended where reason = 'blocked')".to_owned(),
+        ),
     ];
     for (runs, truth) in filters {
         let truth =
@@ -526,6 +670,11 @@ async fn every_search_among_a_million_runs_goes_by_an_index() {
             }
         }
         assert_eq!(found, truth, "{filter:?}");
+    }
+    // And as people and programs look: whole answers of a server.
+    for (path, took) in answers(&database).await {
+        println!("{took:>8.1?} for {path}");
+        assert!(took < Duration::from_secs(2), "{path} took {took:?}");
     }
     let started = Instant::now();
     let counts = database.client.count(all).await.unwrap();

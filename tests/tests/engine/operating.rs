@@ -245,7 +245,9 @@ async fn what_images_units_and_manifests_have_the_binary_do_it_knows() {
     for (file, count) in [
         ("deploy/image/Dockerfile", 1),
         ("deploy/systemd/dacapo-worker.service", 1),
+        ("deploy/systemd/dacapo-server.service", 1),
         ("deploy/kubernetes/worker.yaml", 1),
+        ("deploy/kubernetes/server.yaml", 1),
         ("deploy/kubernetes/migrate.yaml", 1),
     ] {
         let commands = commands_in(file);

@@ -230,7 +230,7 @@ async fn a_flush_of_runs_that_have_ended_finds_them_by_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_at_runs_finds_them_and_their_tasks_by_key() {
     let database = database().await;
-    let plan = plan(&database, "run/get.sql", "'{}'").await;
+    let plan = plan(&database, "run/get.sql", "'{}', true").await;
     for index in [
         "run_pkey",
         "task_leased_pkey",

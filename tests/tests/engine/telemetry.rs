@@ -166,6 +166,29 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_for_programs_is_an_object_in_each_line() {
+    let database = database().await;
+    let mut worker = Dacapo::on(&database)
+        .arg("--log-format")
+        .arg("json")
+        .env("DACAPO_LOG", "debug")
+        .worker()
+        .await;
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    for _ in 0..2 {
+        let line = worker.says("").await;
+        let said: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        let level = said["level"].as_str().unwrap();
+        assert!(["DEBUG", "INFO", "WARN"].contains(&level), "{line}");
+        assert!(
+            said["timestamp"].is_string() && said["fields"]["message"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(worker.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_drawn_and_watched_is_what_workers_show() {
     let database = database().await;
     let address = free_address();

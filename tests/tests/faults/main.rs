@@ -14,6 +14,7 @@ mod network;
 mod pooler;
 mod private;
 mod proxy;
+mod ready;
 mod server;
 mod stops;
 mod tls;

@@ -1,7 +1,7 @@
 //! Deployments.
 
 use axum::http::Method;
-use dacapo_tests::{database, guest};
+use dacapo_tests::{Dacapo, database, guest};
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api};
@@ -173,6 +173,62 @@ async fn what_is_no_component_or_no_form_is_refused() {
     api.post("/deployments", &json!({}))
         .await
         .is_problem(415, "unsupported-media-type");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_in_flight_are_tried_with_the_code_of_another_deployment() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let worker = Dacapo::on(&database).worker().await;
+    for workflow in [
+        "changes.same",
+        "changes.renamed",
+        "changes.same",
+        "changes.renamed",
+        "changes.same",
+    ] {
+        database.start(workflow, "null").await;
+    }
+    let waiting = "select count(*) = 5 from dacapo.task_suspended where reason = 'event'";
+    database.until("all of them wait", waiting).await;
+    worker.kill().await;
+    database.deploy("probe2").await;
+    let api = Api::on(&database).await;
+    let path = "/deployments/test:probe/2/proof";
+    let proof = api.post(path, &json!({})).await.is(200);
+    assert_eq!(
+        (&proof["proven"], &proof["notProven"]),
+        (&json!(3), &json!(2)),
+        "{proof:#}"
+    );
+    assert_eq!(proof["sampledOf"], Value::Null);
+    let findings = proof["findings"].as_array().unwrap();
+    let renamed = findings
+        .iter()
+        .find(|one| one["verdict"] == "diverges")
+        .unwrap();
+    assert_eq!(
+        (&renamed["runs"], &renamed["says"]),
+        (&json!(2), &json!("diverge"))
+    );
+    assert!(
+        renamed["reason"].as_str().unwrap().contains("`book#1`"),
+        "{renamed}"
+    );
+    let sampled = api.post(path, &json!({ "sample": 1 })).await.is(200);
+    assert_eq!(sampled["sampledOf"], 5);
+    assert_eq!(sampled["findings"].as_array().unwrap().len(), 1);
+    // Those that are on it are not tried, and none was moved.
+    let own = api
+        .post("/deployments/test:probe/1/proof", &json!({}))
+        .await;
+    assert_eq!(own.is(200)["findings"], json!([]));
+    api.post(path, &json!({ "sample": 0 }))
+        .await
+        .is_problem(400, "bad-request");
+    api.post("/deployments/test:probe/9/proof", &json!({}))
+        .await
+        .is_problem(404, "deployment-not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

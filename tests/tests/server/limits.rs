@@ -12,8 +12,8 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 use sqlx::{Connection, Executor};
 
-use crate::access::{Site, get, text, with_token};
 use crate::api::Api;
+use crate::site::{Site, get, text, with_token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_too_fast_is_told_when_to_come_back() {

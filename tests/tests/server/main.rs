@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod browsers;
 mod calls;
 mod deployments;
 mod document;
@@ -17,6 +18,7 @@ mod queues;
 mod remote;
 mod runs;
 mod schedules;
+mod site;
 mod starting;
 mod steering;
 mod streams;

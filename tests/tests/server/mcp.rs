@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::access::{Site, text};
 use crate::api::Api;
+use crate::site::{Site, text};
 
 const COUNTED: &str = "test_probe_durable_counted-steps";
 const LOOPS: &str = "test_probe_progress_loops";

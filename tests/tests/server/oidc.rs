@@ -16,7 +16,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::access::{Site, cookie, get, text, with_oidc};
+use crate::browsers::cookie;
+use crate::site::{Site, get, text, with_oidc};
 
 const CLIENT: &str = "dacapo";
 const SECRET: &str = "a secret of the client";

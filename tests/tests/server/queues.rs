@@ -67,6 +67,42 @@ async fn a_queue_has_its_limits_changed_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counts_of_many_runs_may_be_a_moment_old_and_come_up_to_date() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    api.start("counted-steps", json!(1)).await;
+    let queued = async || api.get("/stats").await.is(200)["runs"]["queued"].clone();
+    // Few are counted each time.
+    assert_eq!(queued().await, 1);
+    sqlx::query(
+        "insert into dacapo.run (id, namespace, workflow, deployment_id, input)
+        select gen_random_uuid(), namespace, workflow, deployment_id, '1' from dacapo.run, generate_series(1, 10000)",
+    )
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into dacapo.task_ready (run_id) select id from dacapo.run on conflict do nothing",
+    )
+    .execute(database.store.pool())
+    .await
+    .unwrap();
+    assert_eq!(queued().await, 10_001);
+    api.start("counted-steps", json!(1)).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let now = queued().await;
+        if now == 10_002 {
+            break;
+        }
+        assert_eq!(now, 10_001);
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_is_paused_with_a_reason_and_goes_on() {
     let database = database().await;
     let api = Api::on(&database).await;

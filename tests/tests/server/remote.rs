@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 
 use dacapo_tests::{Dacapo, dacapo_binary, database, guest_path};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::api::Api;
 
@@ -229,6 +230,43 @@ async fn what_needs_the_database_says_so_and_a_server_that_is_not_there_too() {
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{url}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_is_told_to_type_who_waits_names_the_server() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    let worker = Dacapo::on(&database).worker().await;
+    let url = api.url();
+    let mut waiting = tokio::process::Command::new(dacapo_binary())
+        .args([
+            "start",
+            "step-wait-step",
+            "--wait",
+            "--timeout",
+            "60s",
+            "--server",
+            &url,
+        ])
+        .env_remove("DATABASE_URL")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let begin = format!("  dacapo event --server {url} ");
+    let run = loop {
+        let line = lines.next_line().await.unwrap().expect("it goes on");
+        if let Some(typed) = line.strip_prefix(&begin) {
+            assert!(typed.ends_with(" go '{…}'"), "{typed}");
+            break typed.split(' ').next().unwrap().to_owned();
+        }
+    };
+    prints(&api, &["event", &run, "go", "\"now\""]).await;
+    assert!(waiting.wait().await.unwrap().success());
+    worker.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

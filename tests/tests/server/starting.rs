@@ -53,6 +53,37 @@ async fn a_start_with_a_key_is_one_run_and_another_input_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_belongs_to_the_trace_of_the_request_that_starts_it_unless_it_says_otherwise() {
+    let database = database().await;
+    database.deploy("probe").await;
+    let api = Api::on(&database).await;
+    let here = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let label = async |run: &serde_json::Value| {
+        let run = api.get(&format!("/runs/{}", run.as_str().unwrap())).await;
+        run.is(200)["labels"]["traceparent"].clone()
+    };
+    let start = json!({ "workflow": "counted-steps", "input": 1 });
+    let many = json!({ "workflow": "counted-steps", "starts": [{ "input": 1 }, { "input": 2 }] });
+    let own = here.replace("-01", "-00");
+    let mut labelled = start.clone();
+    labelled["labels"] = json!({ "traceparent": own });
+    for (header, body, expected) in [
+        (here, &start, json!(here)),
+        (here, &labelled, json!(own)),
+        ("nonsense", &start, json!(null)),
+    ] {
+        let headers = [("traceparent", header)];
+        let started = api.json(Method::POST, "/runs", &headers, body).await;
+        assert_eq!(label(&started.is(201)["run"]).await, expected, "{header}");
+    }
+    let headers = [("traceparent", here)];
+    let started = api.json(Method::POST, "/runs/batch", &headers, &many).await;
+    for run in started.is(201).as_array().unwrap() {
+        assert_eq!(label(&run["run"]).await, here);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_input_of_another_type_is_refused_with_its_place_and_numbers_are_kept_to_the_last_digit()
 {
     let database = database().await;

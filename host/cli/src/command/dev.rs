@@ -5,12 +5,11 @@ mod watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use dacapo_client::{Breaking, Client, QueueChange};
 use dacapo_model::Workflow;
 use dacapo_postgres::{Cluster, ClusterOptions};
-use dacapo_server::{Probe, Readiness, Render};
+use dacapo_server::{Probe, Render};
 use dacapo_worker::{Worker, WorkerConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -118,11 +117,11 @@ async fn work(
         true => None,
         false => Some(Worker::start(store, config).await.map_err(failed)?),
     };
+    let done = CancellationToken::new();
     let probe: Probe = match &worker {
         Some(worker) => worker_probe(worker.health(), heartbeat),
-        None => Arc::new(|| Readiness::Ready),
+        None => serve::database_probe(client.store().clone(), done.clone()).0,
     };
-    let done = CancellationToken::new();
     let server = args.server.bind(true, ui).await?;
     let app = args
         .server

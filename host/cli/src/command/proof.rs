@@ -80,9 +80,24 @@ impl Proven {
         self.findings.totals().1 == 0
     }
 
+    /// How many would go on, and how many would not.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        self.findings.totals()
+    }
+
     /// How many would not go on.
     pub(crate) fn not_proven(&self) -> u64 {
         self.findings.totals().1
+    }
+
+    /// What was found.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        self.findings.all()
+    }
+
+    /// How many there are in flight, if not all of them were tried.
+    pub(crate) fn sampled_of(&self) -> Option<u64> {
+        self.of.map(|of| of as u64)
     }
 
     /// Whether there were no runs at all.

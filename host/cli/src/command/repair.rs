@@ -205,7 +205,11 @@ pub(crate) async fn repair(
 }
 
 /// The deployment's component, compiled.
-async fn candidate(client: &Client, id: DeploymentId, limits: PayloadLimits) -> Result<Candidate> {
+pub(crate) async fn candidate(
+    client: &Client,
+    id: DeploymentId,
+    limits: PayloadLimits,
+) -> Result<Candidate> {
     let store = client.store();
     let gone = || Failed::request("the deployment was taken away meanwhile");
     let row = dacapo_store::deployment(store, id).await;

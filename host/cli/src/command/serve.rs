@@ -13,7 +13,8 @@ use dacapo_client::Client;
 use dacapo_model::PayloadLimits;
 use dacapo_sandbox::describe;
 use dacapo_server::{
-    App, Code, Component, Gate, Probe, Problem, Readiness, Repair, Server, ServerError,
+    App, Code, Component, Gate, Probe, Problem, Proof, ProofFinding, Prove, Readiness, Repair,
+    Server, ServerError,
 };
 use dacapo_store::Store;
 use serde_json::Value;
@@ -22,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::access::AccessArgs;
 use crate::arguments::{Global, address, duration};
-use crate::command::repair;
 use crate::command::signal::Stop;
+use crate::command::{proof, repair};
 use crate::connect;
 use crate::error::{Failed, Kind, Result, chain};
 use crate::telemetry;
@@ -191,7 +192,10 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
 }
 
 /// Looks again and again whether the database answers.
-fn database_probe(store: Store, done: CancellationToken) -> (Probe, tokio::task::JoinHandle<()>) {
+pub(crate) fn database_probe(
+    store: Store,
+    done: CancellationToken,
+) -> (Probe, tokio::task::JoinHandle<()>) {
     let answers = Arc::new(AtomicBool::new(true));
     let probe: Probe = {
         let answers = answers.clone();
@@ -245,6 +249,43 @@ impl Code for Here {
             Err(error) => Err(problem(Failed::new(error))),
         }
     }
+
+    async fn prove(&self, client: &Client, ask: Prove) -> std::result::Result<Proof, Problem> {
+        let (client, limits, runtime) = (client.clone(), self.limits, Handle::current());
+        let proving =
+            tokio::task::spawn_blocking(move || runtime.block_on(prove(&client, ask, limits)));
+        match proving.await {
+            Ok(proof) => proof.map_err(problem),
+            Err(error) => Err(problem(Failed::new(error))),
+        }
+    }
+}
+
+/// Plays the runs in flight on other deployments over the code of one.
+async fn prove(client: &Client, ask: Prove, limits: PayloadLimits) -> Result<Proof> {
+    let details = client.deployment(&ask.package, Some(ask.number)).await?;
+    let package = details.info.package;
+    let id = proof::deployment(client, &package, ask.number).await?;
+    let candidate = repair::candidate(client, id, limits).await?;
+    let candidate = candidate.accepts_inserted(ask.accept_inserted);
+    let ui = Ui::silent();
+    let proven = proof::prove(client, &candidate, &package, Some(id), ask.sample, ui).await?;
+    let (goes_on, not) = proven.totals();
+    let findings = proven.findings().into_iter().map(|finding| ProofFinding {
+        workflow: finding.workflow,
+        verdict: finding.verdict.to_owned(),
+        says: proof::words(finding.verdict).to_owned(),
+        reason: finding.reason,
+        runs: finding.runs,
+        example: finding.example,
+        is_proven: finding.is_proven,
+    });
+    Ok(Proof {
+        proven: goes_on,
+        not_proven: not,
+        sampled_of: proven.sampled_of(),
+        findings: findings.collect(),
+    })
 }
 
 /// What a command says that failed, for the API.

@@ -8,7 +8,7 @@ use dacapo_client::{
     Begins, Client, ClientError, Debounce, OnConflict, Run, RunId, Singleton, StartOptions, Status,
     Timestamp, parse_priority,
 };
-use dacapo_worker::{TRACE_PARENT, is_trace_parent};
+use dacapo_model::{TRACE_PARENT, is_trace_parent};
 
 use crate::arguments::Global;
 use crate::command::sample::{quoted, sample};
@@ -158,7 +158,7 @@ pub(crate) async fn run(args: Args, global: &Global, ui: Ui) -> Result<ExitCode>
     }
     if args.wait {
         ui.say(&format!("run {}", started.id));
-        let run = wait(&client, started.id, args.timeout, ui).await?;
+        let run = wait(&client, started.id, args.timeout, global, ui).await?;
         return finished(&run, ui);
     }
     if ui.is_json() {
@@ -188,7 +188,13 @@ fn trace_parent(text: &str) -> std::result::Result<String, String> {
 }
 
 /// Waits for the end of a run; what takes long is said, once for each thing that it waits for.
-async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> Result<Run> {
+async fn wait(
+    client: &Client,
+    id: RunId,
+    timeout: Option<Duration>,
+    global: &Global,
+    ui: Ui,
+) -> Result<Run> {
     let mut end = pin!(client.wait(id, timeout));
     let mut told = String::new();
     loop {
@@ -207,7 +213,7 @@ async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> 
         if let Ok(run) = client.get(id).await
             && !run.status.is_terminal()
         {
-            let state = state(&run) + &sends(client, &run).await;
+            let state = state(&run) + &sends(client, &run, global).await;
             if state != told {
                 ui.say(&state);
                 told = state;
@@ -220,11 +226,13 @@ async fn wait(client: &Client, id: RunId, timeout: Option<Duration>, ui: Ui) -> 
 }
 
 /// How the events are sent that a run waits for.
-async fn sends(client: &Client, run: &Run) -> String {
+async fn sends(client: &Client, run: &Run, global: &Global) -> String {
     let events = match &run.waiting_for {
         Some(waits) if waits.reason == "event" && run.status == Status::Suspended => &waits.events,
         _ => return String::new(),
     };
+    let server = global.server.as_deref();
+    let server = server.map_or_else(String::new, |url| format!(" --server {}", quoted(url)));
     // Who may start it need not be one who may see its types.
     let workflow = client.workflow(&run.workflow).await.ok();
     let sends = events
@@ -240,7 +248,11 @@ async fn sends(client: &Client, run: &Run) -> String {
             };
             let payload =
                 payload.map_or_else(String::new, |payload| format!(" {}", quoted(&payload)));
-            format!("\n  dacapo event {} {}{payload}", run.id, quoted(name))
+            format!(
+                "\n  dacapo event{server} {} {}{payload}",
+                run.id,
+                quoted(name)
+            )
         });
     let sends: String = sends.collect();
     match sends.is_empty() {

@@ -13,7 +13,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
 
-use super::Millis;
+use super::millis::Millis;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -132,7 +132,7 @@ pub(super) fn place_of_secret(secrets: &Secrets, key: &str) -> Option<Range<usiz
 /// What the grants are, a line for each.
 pub(super) fn describe(manifest: &Manifest) -> Vec<String> {
     let mut lines = Vec::new();
-    let ms = |ms: u64| super::time(ms);
+    let ms = |ms: u64| super::millis::time(ms);
     let bytes = |bytes: u64| ByteSize::b(bytes).display().iec().to_string();
     if let Some(http) = &manifest.http {
         lines.extend(

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{About, Body, BodyMax, By, Form, MaybeBody, Path, Query, Who, too_large};
 use super::schema;
-use crate::{App, Problem};
+use crate::{App, Problem, Prove};
 
 /// How the deployment of a path is described.
 #[derive(IntoParams)]
@@ -505,6 +505,54 @@ pub(crate) async fn retire(
         .retire_deployment(&package, number, how.undo, &who)
         .await?;
     Ok(Json(outcome).into_response())
+}
+
+/// How runs in flight are tried.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ProveDeployment {
+    /// Try no more than so many runs, chosen at random; all if it is left out
+    #[schema(required = false, minimum = 1)]
+    sample: Option<u32>,
+    /// Count runs as going on, too, that would come to a step which the manifest says was inserted
+    #[schema(required = false)]
+    accept_inserted: bool,
+}
+
+/// Plays the runs in flight on the other deployments of a package over the code of this one, without any effect, and says which of them would go
+/// on with it
+///
+/// Nothing is kept. Not for a token with a scope.
+#[utoipa::path(
+    post,
+    path = "/deployments/{package}/{number}/proof",
+    tag = "deployments",
+    operation_id = "proveDeployment",
+    params(OfDeployment),
+    request_body(content = Option<ProveDeployment>),
+    responses((status = 200, description = "What would become of them", body = schema::Proof)),
+    extensions(
+        ("x-role" = json!("deploy")),
+        ("x-problems" = json!(["deployment-not-found", "conflict", "bad-argument", "not-here"])),
+    ),
+)]
+pub(crate) async fn prove(
+    app: App,
+    Path((package, number)): Path<(String, i32)>,
+    MaybeBody(how): MaybeBody<ProveDeployment>,
+) -> Result<Response, Problem> {
+    if how.sample == Some(0) {
+        return Err(Problem::bad_request(
+            "body: sample: expected 1 or more, got 0",
+        ));
+    }
+    let prove = Prove {
+        package,
+        number,
+        sample: how.sample,
+        accept_inserted: how.accept_inserted,
+    };
+    Ok(Json(app.prove(prove).await?).into_response())
 }
 
 /// Whether something is taken away, or only said.

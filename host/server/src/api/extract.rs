@@ -1,5 +1,6 @@
 //! What handlers are handed: parts of a request that could be read. What could not be read is a problem.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Multipart, Request};
 use axum::http::Extensions;
 use axum::http::request::Parts;
+use dacapo_model::{TRACE_PARENT, is_trace_parent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 use utoipa::IntoParams;
@@ -364,6 +366,30 @@ impl IdempotencyKey {
             ))),
             (header, body) => Ok(header.or(body)),
         }
+    }
+}
+
+/// Where in a trace the sender of a request stands, as the header has it; what is no such place is passed over, as W3C wants it.
+#[derive(Debug)]
+pub(crate) struct TraceParent(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for TraceParent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let said = header(parts, TRACE_PARENT).ok().flatten();
+        Ok(Self(said.filter(|said| is_trace_parent(said))))
+    }
+}
+
+impl TraceParent {
+    /// The labels of a run that is started, which may say another place.
+    pub(crate) fn and(&self, mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if let Some(place) = &self.0 {
+            let label = labels.entry(TRACE_PARENT.to_owned());
+            label.or_insert_with(|| place.clone());
+        }
+        labels
     }
 }
 

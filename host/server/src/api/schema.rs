@@ -709,6 +709,41 @@ pub(crate) struct Activated {
     changes: Vec<TypeChange>,
 }
 
+/// What would become of runs in flight with other code.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct Proof {
+    /// How many would go on
+    proven: u64,
+    /// How many would not
+    not_proven: u64,
+    /// How many there are, if not all of them were tried
+    sampled_of: Option<u64>,
+    /// What was found, by workflow, verdict and reason
+    findings: Vec<ProofFinding>,
+}
+
+/// Runs that were tried with the same result.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct ProofFinding {
+    /// Full name of their workflow
+    workflow: String,
+    /// `goes-on`, `goes-on-to`, `completes`, `fails`, `fails-as-before`, `diverges`, `journal-limit`, `input`, `event` or `no-workflow`
+    verdict: String,
+    /// The same in words for people
+    says: String,
+    /// Why; empty where nothing is wrong
+    reason: String,
+    /// How many they are
+    runs: u64,
+    /// One of them
+    #[schema(format = "uuid")]
+    example: String,
+    /// The code may take them over
+    is_proven: bool,
+}
+
 /// What a deploy did.
 #[derive(ToSchema)]
 pub(crate) struct Deployed {

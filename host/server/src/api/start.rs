@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::PREFIX;
-use super::extract::{About, Body, IdempotencyKey, Priority};
+use super::extract::{About, Body, IdempotencyKey, Priority, TraceParent};
 use super::schema;
 use crate::{App, Problem};
 
@@ -144,6 +144,16 @@ pub(crate) struct KeyHeader {
     idempotency_key: Option<String>,
 }
 
+/// The header of a sender that takes part in a trace.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it describes")]
+pub(crate) struct TraceHeader {
+    /// Where the sender stands in a trace, as W3C writes it: the run belongs there, unless its label of that name says otherwise
+    #[param(rename = "traceparent")]
+    traceparent: Option<String>,
+}
+
 fn begins(delay_ms: Option<u64>, at: Option<Timestamp>) -> Result<Begins, Problem> {
     match (delay_ms, at) {
         (Some(_), Some(_)) => Err(Problem::bad_request(
@@ -171,7 +181,7 @@ fn body(started: &Started<Value>) -> Value {
     path = "/runs",
     tag = "runs",
     operation_id = "startRun",
-    params(KeyHeader),
+    params(KeyHeader, TraceHeader),
     request_body = Start,
     responses(
         (status = 201, description = "It is started", body = schema::Started, headers(("Location" = String, description = "Where the run is"))),
@@ -188,12 +198,13 @@ pub(crate) async fn start(
     app: App,
     about: About,
     key: IdempotencyKey,
+    trace: TraceParent,
     Body(start): Body<Start>,
 ) -> Result<Response, Problem> {
     about.is(&start.workflow);
     let options = StartOptions {
         key: key.or(start.key)?,
-        labels: start.labels,
+        labels: trace.and(start.labels),
         deadline: start.deadline_ms.map(Duration::from_millis),
         queue: start.queue,
         priority: start.priority.map(|Priority(priority)| priority),
@@ -232,6 +243,7 @@ pub(crate) async fn start(
     path = "/runs/batch",
     tag = "runs",
     operation_id = "startRuns",
+    params(TraceHeader),
     request_body = ManyStarts,
     responses((status = 201, description = "They are started; in the order in which they were given", body = Vec<schema::Started>)),
     extensions(
@@ -244,6 +256,7 @@ pub(crate) async fn start(
 pub(crate) async fn start_many(
     app: App,
     about: About,
+    trace: TraceParent,
     Body(many): Body<ManyStarts>,
 ) -> Result<Response, Problem> {
     about.is(&many.workflow);
@@ -251,7 +264,7 @@ pub(crate) async fn start_many(
     for start in many.starts {
         let options = StartOptions {
             key: start.key,
-            labels: start.labels,
+            labels: trace.and(start.labels),
             deadline: start.deadline_ms.map(Duration::from_millis),
             queue: start.queue,
             priority: start.priority.map(|Priority(priority)| priority),

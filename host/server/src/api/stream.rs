@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use dacapo_client::{ClientError, ListFilter, LogTail, Run, RunId, Status, StepStatus, Timestamp};
+use dacapo_client::{ClientError, LogTail, Run, RunId, Status, StepStatus, Timestamp};
 use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::Serialize;
 use serde_json::json;
@@ -17,23 +18,16 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::extract::{LastEventId, Path, Query};
+use super::lists::{List, Seen};
 use super::runs::{Line, ListParams, LogParams, OfRun};
+use super::watches::Watch;
 use crate::{App, Problem};
 
 /// How often a run or its log is looked at, besides when the run ends.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often the list of runs is looked at.
-const LIST_EVERY: Duration = Duration::from_secs(1);
-
-/// How often runs are counted: on a large database that is more work than a page.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
-
 /// A look takes at most this part of the time of a stream: runs may be long.
 const REST_FACTOR: u32 = 10;
-
-/// Rows of each kind that are counted.
-const COUNTED_MAX: u32 = 10_000;
 
 /// How long an `EventSource` waits before it asks again.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -183,12 +177,15 @@ pub(crate) async fn run(
         return Ok(nothing);
     }
     let permit = permit(&app)?;
+    let watch = Watch::of(app.watches(), app.client(), run);
+    let since = Instant::now();
     // Who asks for a run that is not there is to hear so by the status.
-    let first = app.client().get(run).await?;
+    watch.look(app.client(), since).await?;
     let of = OneRun {
         app: app.clone(),
         run,
-        first: Some(first),
+        watch,
+        since,
         shown: HashMap::new(),
         head: String::new(),
     };
@@ -208,53 +205,63 @@ pub(crate) struct LastEventIdHeader {
 struct OneRun {
     app: App,
     run: RunId,
-    first: Option<Run>,
+    watch: Arc<Watch>,
+    /// A look from then on will do.
+    since: Instant,
     /// How each step was when it was sent.
     shown: HashMap<String, (StepStatus, u32, Option<Timestamp>)>,
     /// The run without its steps as it was sent.
     head: String,
 }
 
-impl Look for OneRun {
-    async fn look(&mut self, next: &mut Instant) -> Result<(Vec<Event>, bool), ClientError> {
-        let began = Instant::now();
-        let client = self.app.client();
-        let mut run = match self.first.take() {
-            Some(run) => run,
-            None => match client.get(self.run).await {
-                Ok(run) => run,
-                // It was deleted meanwhile.
-                Err(ClientError::RunNotFound(run)) => return Ok((vec![end(run, None)], true)),
-                Err(error) => return Err(error),
-            },
-        };
-        let took = began.elapsed();
+impl OneRun {
+    /// What is new of the run.
+    fn news(&mut self, run: &Run) -> Vec<Event> {
         let mut events = Vec::new();
-        for step in std::mem::take(&mut run.steps) {
+        for step in &run.steps {
             let state = (step.status, step.attempts, step.due);
             if self.shown.get(step.key.as_str()) != Some(&state) {
-                events.push(event("step", &step));
+                events.push(event("step", step));
                 self.shown.insert(step.key.to_string(), state);
             }
         }
-        let head = serde_json::to_string(&run).unwrap_or_default();
-        if head != self.head {
-            events.insert(0, event("run", &run));
-            self.head = head;
+        let head = run.without_steps();
+        let text = serde_json::to_string(&head).unwrap_or_default();
+        if text != self.head {
+            events.insert(0, event("run", &head));
+            self.head = text;
         }
         if run.status.is_terminal() {
             events.push(end(run.id, Some(run.status)));
-            return Ok((events, true));
         }
-        let rest = LOOK_EVERY.max(took * REST_FACTOR);
+        events
+    }
+}
+
+impl Look for OneRun {
+    async fn look(&mut self, next: &mut Instant) -> Result<(Vec<Event>, bool), ClientError> {
+        let began = Instant::now();
+        let watched = match self.watch.look(self.app.client(), self.since).await {
+            Ok(watched) => watched,
+            // It was deleted meanwhile.
+            Err(ClientError::RunNotFound(run)) => return Ok((vec![end(run, None)], true)),
+            Err(error) => return Err(error),
+        };
+        let rest = LOOK_EVERY.max(began.elapsed() * REST_FACTOR);
+        let events = self.news(watched.run());
+        let is_last = watched.run().status.is_terminal();
+        // Whoever looks next goes on from it, and would copy what somebody else holds.
+        drop(watched);
         *next = Instant::now();
-        if events.is_empty() {
+        if !is_last && events.is_empty() {
             // Ends early when the run does.
-            let _ = client.wait(self.run, Some(rest)).await;
+            let _ = self.app.client().wait(self.run, Some(rest)).await;
+            self.since = Instant::now();
         } else {
             *next += rest;
+            self.since = *next - LOOK_EVERY / 2;
         }
-        Ok((events, false))
+        Ok((events, is_last))
     }
 }
 
@@ -345,65 +352,45 @@ impl Look for OneLog {
 pub(crate) async fn list(app: App, Query(params): Query<ListParams>) -> Result<Response, Problem> {
     let filter = params.filter()?;
     let permit = permit(&app)?;
-    let mut of = Newest {
-        app: app.clone(),
-        filter,
-        page: String::new(),
-        counts: String::new(),
-        next_count: Instant::now(),
-        first: Vec::new(),
-    };
+    let list = List::of(app.lists(), app.client(), filter);
     // Who asks for what cannot be is to hear so by the status.
-    let mut next = Instant::now();
-    of.first = of.look(&mut next).await?.0;
+    let first = list.look(app.client()).await?;
+    let of = Listing {
+        app: app.clone(),
+        list,
+        first: Some(first),
+        page: Arc::default(),
+        counts: Arc::default(),
+    };
     Ok(answer(&app, permit, feed(of)))
 }
 
-struct Newest {
+struct Listing {
     app: App,
-    filter: ListFilter,
+    list: Arc<List>,
+    first: Option<Seen>,
     /// The page as it was sent.
-    page: String,
+    page: Arc<str>,
     /// The counts as they were sent.
-    counts: String,
-    next_count: Instant,
-    first: Vec<Event>,
+    counts: Arc<str>,
 }
 
-impl Look for Newest {
+impl Look for Listing {
     async fn look(&mut self, next: &mut Instant) -> Result<(Vec<Event>, bool), ClientError> {
-        let first = std::mem::take(&mut self.first);
-        if !first.is_empty() {
-            return Ok((first, false));
-        }
-        let began = Instant::now();
-        let client = self.app.client();
+        let seen = match self.first.take() {
+            Some(first) => first,
+            None => self.list.look(self.app.client()).await?,
+        };
+        *next = seen.next;
         let mut events = Vec::new();
-        let page = client.list(self.filter.clone()).await?;
-        let text = serde_json::to_string(&page).unwrap_or_default();
-        if text != self.page {
-            events.push(event("page", &page));
-            self.page = text;
+        if seen.page != self.page {
+            events.push(Event::default().event("page").data(&seen.page));
+            self.page = seen.page;
         }
-        if began >= self.next_count {
-            let counts = client
-                .count_up_to(self.filter.runs.clone(), COUNTED_MAX)
-                .await?;
-            let counts: serde_json::Map<_, _> = counts
-                .into_iter()
-                .map(|(status, counted)| {
-                    let counted = json!({ "runs": counted.runs, "isAll": counted.is_all });
-                    (status.to_string(), counted)
-                })
-                .collect();
-            let text = serde_json::to_string(&counts).unwrap_or_default();
-            if text != self.counts {
-                events.push(event("counts", &counts));
-                self.counts = text;
-            }
-            self.next_count = began + COUNT_EVERY.max(began.elapsed() * REST_FACTOR);
+        if seen.counts != self.counts {
+            events.push(Event::default().event("counts").data(&seen.counts));
+            self.counts = seen.counts;
         }
-        *next = Instant::now() + LIST_EVERY.max(began.elapsed() * REST_FACTOR);
         Ok((events, false))
     }
 }

@@ -1,7 +1,11 @@
 //! What is in service, what was, and what is different between them.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use axum::extract::Path;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{
     ClientError, DeploymentDetails, DeploymentInfo, DeploymentStatus, MOVED_ROWS, WorkflowTypes,
 };
@@ -9,10 +13,48 @@ use minijinja::{Value, context};
 
 use super::Dashboard;
 use super::error::Oops;
-use super::guard::Visitor;
+use super::guard::{Posted, Visitor};
 use super::json_view;
-use super::page::page;
-use super::query::Query;
+use super::page::{now, page};
+use super::query::{Query, in_path};
+use crate::{Proof, Prove};
+
+/// Runs that a proof tries at most: whoever asks for it waits for it.
+const PROVEN_MAX: u32 = 1_000;
+
+/// How long a visitor waits for it before the page says that it is under way.
+const PROOF_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Deployments whose last proof is kept.
+const PROOFS_MAX: usize = 200;
+
+/// What was found out last about deployments, by package and number, while this process runs. When there are too many, all are forgotten.
+#[derive(Default)]
+pub(crate) struct Proofs(Mutex<HashMap<(String, i32), Arc<Tried>>>);
+
+/// What becomes of a proof.
+struct Tried {
+    at: String,
+    who: String,
+    /// None: it is under way.
+    result: Option<Result<Proof, String>>,
+}
+
+impl Proofs {
+    fn keep(&self, package: &str, number: i32, tried: Tried) {
+        // The map is whole whenever the lock is free, whoever panicked.
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= PROOFS_MAX {
+            all.clear();
+        }
+        all.insert((package.to_owned(), number), Arc::new(tried));
+    }
+
+    fn of(&self, package: &str, number: i32) -> Option<Arc<Tried>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&(package.to_owned(), number)).cloned()
+    }
+}
 
 fn word(status: DeploymentStatus) -> &'static str {
     match status {
@@ -117,10 +159,34 @@ pub(crate) async fn show(
         .iter()
         .map(|change| context! { what => change.what, who => change.who, at => change.at.to_string() })
         .collect();
+    let tried = match visitor.sees_all() {
+        true => dashboard.proofs.of(&details.info.package, number),
+        // It tells of runs whoever they belong to.
+        false => None,
+    };
+    let proof = tried.map(|tried| {
+        let proof = tried
+            .result
+            .as_ref()
+            .and_then(|result| result.as_ref().ok());
+        context! {
+            at => tried.at,
+            who => tried.who,
+            is_under_way => tried.result.is_none(),
+            problem => tried.result.as_ref().and_then(|result| result.as_ref().err()),
+            goes_on => proof.map(|proof| proof.proven),
+            tried => proof.map(|proof| proof.proven + proof.not_proven),
+            sampled_of => proof.and_then(|proof| proof.sampled_of),
+            findings => proof.map(|proof| &proof.findings),
+        }
+    });
     let html = page(
         &visitor,
         "deployment.html",
         context! {
+            proof,
+            may_prove => visitor.may_deploy() && visitor.sees_all(),
+            proven_max => PROVEN_MAX,
             version => details.version,
             workflows => details.workflows.iter().map(types_of).collect::<Vec<_>>(),
             calls => details.calls.iter().map(types_of).collect::<Vec<_>>(),
@@ -136,6 +202,51 @@ pub(crate) async fn show(
         },
     )?;
     Ok(html.into_response())
+}
+
+/// Tries runs in flight with it.
+pub(crate) async fn prove(
+    dashboard: Dashboard,
+    Path((package, number)): Path<(String, String)>,
+    posted: Posted,
+) -> Result<Response, Oops> {
+    let number = number_of(&number)?;
+    let details = dashboard
+        .client()
+        .deployment(&package, Some(number))
+        .await?;
+    let package = details.info.package;
+    let prove = Prove {
+        package: package.clone(),
+        number,
+        sample: Some(PROVEN_MAX),
+        accept_inserted: false,
+    };
+    let address = format!("/deployments/{}/{number}#h-proof", in_path(&package, false));
+    let proofs = Arc::clone(&dashboard.proofs);
+    let is_under_way = proofs
+        .of(&package, number)
+        .is_some_and(|tried| tried.result.is_none());
+    if is_under_way {
+        return Ok(Redirect::to(&address).into_response());
+    }
+    let (app, who) = (dashboard.app, posted.visitor.who().to_owned());
+    let tried = move |result| Tried {
+        at: now().to_string(),
+        who: who.clone(),
+        result,
+    };
+    proofs.keep(&package, number, tried(None));
+    // It goes on when the visitor has gone.
+    let proving = tokio::spawn(async move {
+        let result = app
+            .prove(prove)
+            .await
+            .map_err(|problem| problem.words().0.to_owned());
+        proofs.keep(&package, number, tried(Some(result)));
+    });
+    let _ = tokio::time::timeout(PROOF_PATIENCE, proving).await;
+    Ok(Redirect::to(&address).into_response())
 }
 
 fn number_of(text: &str) -> Result<i32, Oops> {

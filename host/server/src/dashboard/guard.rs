@@ -48,6 +48,11 @@ impl Visitor {
         self.caller.may(Role::Operate)
     }
 
+    /// Whether they may deal with deployments.
+    pub(crate) fn may_deploy(&self) -> bool {
+        self.caller.may(Role::Deploy)
+    }
+
     /// Whether they see payloads and logs.
     pub(crate) fn sees_payloads(&self) -> bool {
         self.caller.sees_payloads()

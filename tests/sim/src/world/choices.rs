@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::plan::{Faults, Wish};
 
 use super::links::{Doing, How, Stuck};
-use super::{Owner, World};
+use super::{KILLED, KILLED_ASKING, Owner, World};
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,7 +267,15 @@ impl World<'_> {
             }
             Action::Grant(at) => self.grant(at),
             Action::Advance => self.advance(),
-            Action::Kill(at) => self.bury(at),
+            Action::Kill(at) => {
+                let mut its = self.links.values().filter(|link| link.owner == Owner::Worker(at));
+                let how = match its.any(|link| !link.requests.is_empty()) {
+                    true => KILLED_ASKING,
+                    false => KILLED,
+                };
+                *self.shared.borrow_mut().deaths.entry(how).or_default() += 1;
+                self.bury(at)
+            }
             Action::Stick(link) => {
                 let stuck = match self.rng.bool() {
                     true => Stuck::Long,

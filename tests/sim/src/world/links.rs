@@ -16,6 +16,13 @@ use crate::wire::{self, Part, Request};
 use super::workers::write;
 use super::{Owner, World};
 
+/// What a server says of statements that stood in each other's way.
+const COLLISIONS: [(&str, &str); 3] = [
+    ("40P01", "a simulated deadlock"),
+    ("40001", "a simulated failure to serialise"),
+    ("55P03", "a simulated lock that was not to be had"),
+];
+
 /// When what is stuck gets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stuck {
@@ -174,7 +181,9 @@ impl World<'_> {
                 return self.turn_of(id);
             }
             How::Collides => {
-                let mut answer = wire::error("40P01", "a simulated deadlock");
+                // Drawn from what is there, so that seeds go on as they did.
+                let (code, said) = COLLISIONS[self.choices as usize % COLLISIONS.len()];
+                let mut answer = wire::error(code, said);
                 answer.extend(wire::ready(b'I'));
                 return self.answer(id, &answer);
             }

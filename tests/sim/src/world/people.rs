@@ -159,7 +159,7 @@ impl World<'_> {
                 Wish::Start(run) => code == "23505" && is_taken(run),
                 _ => false,
             };
-            if code == "40P01" || code == "40001" || may_be_later {
+            if ["40P01", "40001", "55P03"].contains(&code.as_str()) || may_be_later {
                 self.plan.wishes.push(wish);
             } else {
                 let text = format!("{wish:?} was refused: {code} {said}");

@@ -3,12 +3,16 @@
 use std::process::ExitCode;
 
 use dacapo_client::{Cursor, CursorError, ListFilter, RunProgress, RunSummary, Timestamp};
+use dacapo_model::Obstacle;
 
 use super::Filter;
 use crate::arguments::Global;
 use crate::connect;
 use crate::error::{Failed, Result};
 use crate::ui::{Ui, cut, table};
+
+/// The option that moves runs, which messages and advice name.
+const UPGRADE: &str = "--upgrade";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
@@ -135,22 +139,9 @@ fn block(blocked: &str) -> (String, String) {
 /// What lets a blocked run go on, where the message of its block does not say so itself.
 pub(crate) fn mend(blocked: &str) -> Option<&'static str> {
     let (code, message) = block(blocked);
-    Some(match code.as_str() {
-        "mismatch" | "rejected" | "input" | "not-granted" | "sql-not-granted" | "bad-manifest"
-        | "missing-deployment" | "missing-workflow"
-            if !message.contains("--upgrade") =>
-        {
-            "a deployment that fits has to take it along: `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo runs repair PACKAGE@N --apply`"
-        }
-        "unknown-workflow" => "it goes on by itself once such a workflow is deployed",
-        "missing-secret" => "it goes on by itself when a worker starts that has the secret",
-        "missing-component" => "it goes on by itself once the very same file is deployed again",
-        "bad-component" => {
-            "if what is stored of it is damaged, it goes on by itself once the very same file is deployed again; otherwise a deployment \
-             that fits has to take it along: `dacapo deploy FILE.wasm --upgrade proven`, or `dacapo runs repair PACKAGE@N --apply`"
-        }
-        _ => return None,
-    })
+    let known = Obstacle::of(&code)?;
+    let is_said = known.says_so || known.advice.contains(UPGRADE) && message.contains(UPGRADE);
+    (!is_said).then_some(known.advice)
 }
 
 /// The same with what blocks it in front.
