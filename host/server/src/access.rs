@@ -15,10 +15,11 @@ mod oidc;
 mod sign_in;
 mod slow;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dacapo_client::{Access, Client, ClientError, Payloads, Role, Via};
+use ipnet::IpNet;
 use thiserror::Error;
 
 pub use gate::Gate;
@@ -34,8 +35,8 @@ pub struct AccessConfig {
     pub address: SocketAddr,
     /// Whether it has TLS of its own.
     pub tls: bool,
-    /// Addresses of proxies that are believed about whom they ask for, and over what.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Networks of proxies that are believed about whom they ask for, and over what.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long a browser stays signed in. Default: 12 hours.
     pub session: Duration,
     /// Who vouches for people, if somebody does.

@@ -164,28 +164,4 @@ async fn a_deployment_tells_where_runs_are_in_flight_and_who_moved_some_of_them_
         .await
         .unwrap();
     assert_eq!(client.moved_to("test:probe", 1).await.unwrap().len(), 1);
-
-    // Whether the others would go on here is tried for whoever asks, and stays on the page.
-    assert!(!page(1).await.contains("would go on with it."));
-    let token = "0123456789abcdef0123456789abcdef";
-    let headers = format!(
-        "content-type: application/x-www-form-urlencoded\r\ncookie: dacapo-form={token}\r\n"
-    );
-    let form = format!("token={token}");
-    let path = "/deployments/test:probe/1/proof";
-    let (status, answer) = scene.answer("POST", path, &headers, &form).await;
-    assert_eq!(status, 303, "{answer}");
-    let shown = page(1).await;
-    for words in [
-        "<strong>3 of 3</strong> runs in flight on other deployments would go on with it.",
-        "test:probe/changes.same",
-        "Try them again",
-    ] {
-        assert!(shown.contains(words), "{words} is not in\n{shown}");
-    }
-    assert!(!page(2).await.contains("would go on with it."));
-    let (status, answer) = scene
-        .answer("POST", "/deployments/test:probe/9/proof", &headers, &form)
-        .await;
-    assert_eq!(status, 404, "{answer}");
 }

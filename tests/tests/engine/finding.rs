@@ -24,7 +24,8 @@ const MILLION: &str = "
         select 'default', 'shop:p' || package, number, repeat('0', 64), '{}', number = 10
         from generate_series(1, 5) as package, generate_series(1, 10) as number;
     insert into dacapo.workflow (deployment_id, name, function, schema)
-        select id, package || '/api.w' || function, 'w' || function, '{}'
+        select id, package || '/api.w' || function, 'w' || function,
+            json_build_object('name', package || '/api.w' || function, 'interface', package || '/api', 'function', 'w' || function)
         from dacapo.deployment, generate_series(1, 4) as function;
     insert into dacapo.run (
         id, namespace, workflow, deployment_id, status, input, output, failure, labels, cancel_requested_at, created_at, finished_at

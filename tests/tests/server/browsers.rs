@@ -250,7 +250,10 @@ async fn whoever_fails_to_sign_in_again_and_again_has_to_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_is_believed_only_if_it_is_named() {
     let site = Site::with(database().await, |config| AccessConfig {
-        trusted_proxies: vec!["10.0.0.1".parse().unwrap()],
+        trusted_proxies: vec![
+            "10.0.0.1/32".parse().unwrap(),
+            "fd00:7::/48".parse().unwrap(),
+        ],
         ..config
     })
     .await;
@@ -267,6 +270,13 @@ async fn a_proxy_is_believed_only_if_it_is_named() {
         .await;
     let session = cookie(&named, "__Host-dacapo-session").unwrap();
     assert!(session.contains("; Secure"), "{session}");
+    // A network; a proxy in it that another one has asked.
+    let within = site
+        .ask_from("[fd00:7::5]:1", sign_in("192.0.2.9, fd00:7::6"))
+        .await;
+    assert!(cookie(&within, "__Host-dacapo-session").is_some());
+    let other = site.ask_from("[fd00:8::5]:1", sign_in("192.0.2.10")).await;
+    assert!(cookie(&other, "dacapo-session").is_some());
     let other = site.ask_from("10.0.0.2:1", sign_in("192.0.2.8")).await;
     assert!(cookie(&other, "dacapo-session").is_some());
     let addresses = site
@@ -275,7 +285,10 @@ async fn a_proxy_is_believed_only_if_it_is_named() {
         .into_iter()
         .filter(|entry| entry.action == "sign-in");
     let addresses: Vec<_> = addresses.filter_map(|entry| entry.address).collect();
-    assert_eq!(addresses, ["10.0.0.2", "192.0.2.7"]);
+    assert_eq!(
+        addresses,
+        ["10.0.0.2", "fd00:8::5", "192.0.2.9", "192.0.2.7"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 use axum::http::Method;
 use dacapo_tests::{Dacapo, database, guest};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::api::{Answer, Api};
 
@@ -175,6 +177,26 @@ async fn what_is_no_component_or_no_form_is_refused() {
         .is_problem(415, "unsupported-media-type");
 }
 
+/// A form of the dashboard, and the browser's cookie that it repeats.
+const FORM: &str = "token=0123456789abcdef0123456789abcdef";
+
+/// What a browser is answered.
+async fn browsed(api: &Api, method: &str, path: &str, form: &str) -> String {
+    let url = api.url();
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (kind, length) = ("application/x-www-form-urlencoded", form.len());
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+         cookie: dacapo-form={}\r\n\r\n{form}",
+        &FORM[6..]
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_in_flight_are_tried_with_the_code_of_another_deployment() {
     let database = database().await;
@@ -218,6 +240,26 @@ async fn runs_in_flight_are_tried_with_the_code_of_another_deployment() {
     let sampled = api.post(path, &json!({ "sample": 1 })).await.is(200);
     assert_eq!(sampled["sampledOf"], 5);
     assert_eq!(sampled["findings"].as_array().unwrap().len(), 1);
+    // The dashboard does the same for whoever asks there, and keeps it on its page.
+    let page = "/deployments/test:probe/2";
+    let before = browsed(&api, "GET", page, "").await;
+    assert!(
+        before.contains("Try them<") && !before.contains("would go on with it."),
+        "{before}"
+    );
+    let answer = browsed(&api, "POST", "/deployments/test:probe/2/proof", FORM).await;
+    assert!(answer.starts_with("HTTP/1.1 303 "), "{answer}");
+    let shown = browsed(&api, "GET", page, "").await.replace("&#x2f;", "/");
+    for words in [
+        "<strong>3 of 5</strong> runs in flight on other deployments would go on with it.",
+        "test:probe/changes.renamed",
+        ">diverge</span>",
+        "Try them again",
+    ] {
+        assert!(shown.contains(words), "{words} is not in\n{shown}");
+    }
+    let missing = browsed(&api, "POST", "/deployments/test:probe/9/proof", FORM).await;
+    assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
     // Those that are on it are not tried, and none was moved.
     let own = api
         .post("/deployments/test:probe/1/proof", &json!({}))

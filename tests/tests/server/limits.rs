@@ -121,7 +121,7 @@ async fn all_that_an_address_asks_for_is_paced_before_the_database_is_asked_who_
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_proxy_that_is_named_each_address_has_a_pace_of_its_own() {
     let site = pacing(|config| AccessConfig {
-        trusted_proxies: vec!["10.0.0.1".parse().unwrap()],
+        trusted_proxies: vec!["10.0.0.1/32".parse().unwrap()],
         ..config
     })
     .await;

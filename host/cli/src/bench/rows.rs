@@ -28,7 +28,7 @@ const SHOWING_GROWTH: u32 = 50_000;
 const WOKEN: usize = 1_000;
 
 impl Bench {
-    async fn start(&self, workflow: &str, input: &str) -> Result<RunId> {
+    pub(super) async fn start(&self, workflow: &str, input: &str) -> Result<RunId> {
         Ok(self
             .client
             .start_by_name(

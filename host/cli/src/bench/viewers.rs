@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use dacapo_client::RunId;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,16 +20,19 @@ use super::rows::run_lanes;
 use super::samples::{Samples, middle};
 use super::worker::processor_time;
 
+/// Stands for a run that waits.
+const RUN: &str = "{run}";
+
 /// Pages that are open in somebody's browser, and ask for what has changed as browsers do. Each is left for the next one after a while.
 const PAGES: [&str; 10] = [
     "/runs",
-    "/runs",
+    "/runs/{run}",
     "/runs?status=completed",
     "/runs?status=suspended",
     "/",
     "/",
     "/queues",
-    "/queues",
+    "/runs/{run}/logs",
     "/workers",
     "/deployments",
 ];
@@ -39,8 +43,14 @@ const LOOKS_PER_PAGE: u32 = 5;
 /// Between two looks at a page that does not ask by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Streams of the list of runs.
-const STREAMS: usize = 5;
+/// What programs follow.
+const STREAMS: [&str; 5] = [
+    "/api/v1/runs/stream",
+    "/api/v1/runs/stream",
+    "/api/v1/runs/stream?status=completed",
+    "/api/v1/runs/{run}/stream",
+    "/api/v1/runs/{run}/logs/stream",
+];
 
 /// What programs ask for in turn, once a second each.
 const QUESTIONS: [&str; 5] = [
@@ -70,12 +80,13 @@ impl Bench {
         let said = server.says("listening on ").await?;
         let site = said.split(';').next().unwrap_or_default().to_owned();
         let pid = server.pid().to_string();
+        let run = self.start("wait-event", "null").await?;
         let (mut alone, mut watched, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let (mut times, mut processors, mut seconds) = (Vec::new(), Duration::ZERO, 0.0);
         for round in 0..rounds {
             // In turn, and each first in its turn, so that both see the same machine.
             for with_viewers in [round % 2 == 1, round % 2 == 0] {
-                let viewers = with_viewers.then(|| Viewers::come(&site));
+                let viewers = with_viewers.then(|| Viewers::come(&site, run));
                 let used = processor_time(&pid);
                 let elapsed =
                     run_lanes(&self.client, IN_FLIGHT, each, "three-steps", "null").await?;
@@ -97,6 +108,7 @@ impl Bench {
             server.check()?;
         }
         server.kill().await?;
+        self.client.cancel(run).await?;
         let looks = times.len() as f64;
         let share = processors.as_secs_f64() / seconds;
         let samples: Samples = times.into_iter().collect();
@@ -141,7 +153,11 @@ struct Seen {
 }
 
 impl Viewers {
-    fn come(site: &str) -> Self {
+    fn come(site: &str, run: RunId) -> Self {
+        let run = run.to_string();
+        let of_run = |paths: &[&str]| -> Vec<String> {
+            paths.iter().map(|path| path.replace(RUN, &run)).collect()
+        };
         let seen = Arc::new(Seen::default());
         let viewer = || Viewer {
             site: site.to_owned(),
@@ -150,10 +166,10 @@ impl Viewers {
         };
         let mut at_work = JoinSet::new();
         for first in 0..PAGES.len() {
-            at_work.spawn(viewer().browse(first));
+            at_work.spawn(viewer().browse(of_run(&PAGES), first));
         }
-        for _ in 0..STREAMS {
-            at_work.spawn(viewer().listen());
+        for path in of_run(&STREAMS) {
+            at_work.spawn(viewer().listen(path));
         }
         for first in 0..QUESTIONS.len() {
             at_work.spawn(viewer().ask(first));
@@ -189,10 +205,10 @@ struct Viewer {
 
 impl Viewer {
     /// Goes from page to page, and stays on each for some looks.
-    async fn browse(self, first: usize) -> Result<()> {
+    async fn browse(self, pages: Vec<String>, first: usize) -> Result<()> {
         // Not all at the same moment.
-        tokio::time::sleep(LOOK_EVERY.mul_f64(first as f64 / PAGES.len() as f64)).await;
-        for page in PAGES.iter().cycle().skip(first) {
+        tokio::time::sleep(LOOK_EVERY.mul_f64(first as f64 / pages.len() as f64)).await;
+        for page in pages.iter().cycle().skip(first) {
             let mut poll = poll(&self.look(page).await?);
             for _ in 0..LOOKS_PER_PAGE {
                 let every = poll.as_ref().map_or(LOOK_EVERY, |poll| poll.every);
@@ -214,8 +230,8 @@ impl Viewer {
         Ok(())
     }
 
-    async fn listen(self) -> Result<()> {
-        let response = self.get("/api/v1/runs/stream").await?;
+    async fn listen(self, path: String) -> Result<()> {
+        let response = self.get(&path).await?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.context("a stream broke off")?;

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use dacapo_client::{Access, Client, ClientError, Deed, DeedOutcome, Known, Role, Via};
 use futures_util::StreamExt;
+use ipnet::IpNet;
 
 use super::oidc::Oidc;
 use super::slow::Failures;
@@ -35,7 +36,7 @@ struct Shared {
     tls: bool,
     /// Whether everybody on this machine gets in while there are no tokens.
     open_on_loopback: bool,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<IpNet>,
     session: Duration,
     oidc: Option<Oidc>,
     failures: Failures,
@@ -122,7 +123,8 @@ impl Gate {
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
-        self.shared.trusted_proxies.contains(&address)
+        let mut trusted = self.shared.trusted_proxies.iter();
+        trusted.any(|network| network.contains(&address))
     }
 
     /// Whether nobody between the browser and us can read what they say.

@@ -185,7 +185,7 @@ pub(crate) async fn show(
         "deployment.html",
         context! {
             proof,
-            may_prove => visitor.may_deploy() && visitor.sees_all(),
+            may_prove => visitor.may_deploy() && visitor.sees_all() && dashboard.app.code().is_some(),
             proven_max => PROVEN_MAX,
             version => details.version,
             workflows => details.workflows.iter().map(types_of).collect::<Vec<_>>(),

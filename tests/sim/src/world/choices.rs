@@ -268,7 +268,10 @@ impl World<'_> {
             Action::Grant(at) => self.grant(at),
             Action::Advance => self.advance(),
             Action::Kill(at) => {
-                let mut its = self.links.values().filter(|link| link.owner == Owner::Worker(at));
+                let mut its = self
+                    .links
+                    .values()
+                    .filter(|link| link.owner == Owner::Worker(at));
                 let how = match its.any(|link| !link.requests.is_empty()) {
                     true => KILLED_ASKING,
                     false => KILLED,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dacapo_client::Client;
 use dacapo_server::{AccessConfig, AccessError, Gate, OidcConfig, OidcRule, Server, Tls};
+use ipnet::IpNet;
 
 use crate::arguments::duration;
 use crate::error::{Failed, Kind, Result, chain};
@@ -24,9 +25,10 @@ pub(crate) struct AccessArgs {
     /// The key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Believe this address about whom it asks for and over what (X-Forwarded-For, X-Forwarded-Proto); may be repeated
-    #[arg(long = "trusted-proxy", value_name = "ADDRESS")]
-    trusted_proxies: Vec<IpAddr>,
+    /// Believe this address, or this network (10.0.0.0/8), about whom it asks for and over what (X-Forwarded-For, X-Forwarded-Proto); may be
+    /// repeated
+    #[arg(long = "trusted-proxy", value_name = "ADDRESS", value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
     /// How long a browser stays signed in
     #[arg(long, default_value = "12h", value_parser = duration, value_name = "DURATION")]
     session: Duration,
@@ -49,6 +51,14 @@ pub(crate) struct AccessArgs {
     /// ,no-payloads behind it for those who see none; may be repeated, and the highest role counts
     #[arg(long = "oidc-role", value_name = "RULE")]
     oidc_roles: Vec<OidcRule>,
+}
+
+/// An address, or a network.
+fn network(text: &str) -> std::result::Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
+        "expected an address, such as 10.0.0.1, or a network, such as 10.0.0.0/8".to_owned()
+    })
 }
 
 impl AccessArgs {
