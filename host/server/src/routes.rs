@@ -139,10 +139,10 @@ mod tests {
                 Need::Nothing => assert!(path.starts_with("/assets/"), "{path}"),
                 Need::Role(role, _) if is_ask => assert_eq!(role, Role::Operate, "{path}"),
                 // What the API takes for the same.
-                Need::Role(role, name) if path == "/audit" => {
+                Need::Role(role, name) if path == "/audit" || path.ends_with("/proof") => {
                     let known = api::operations().iter().find(|known| known.id == name);
                     assert_eq!(known.map(|known| known.role), Some(role), "{path}");
-                    assert_eq!(role, Role::Admin);
+                    assert!(role >= Role::Deploy, "{path}");
                 }
                 Need::Role(role, _) => assert_eq!(role, Role::Read, "{path}"),
             }

@@ -72,12 +72,13 @@ fn no_seed_loses_or_repeats_anything() {
         "{played} seeds in {:?}; workers died: {deaths:?}",
         began.elapsed()
     );
-    // SQL steps are not played. With a flush under way workers die at any moment.
+    if played < SEEDS {
+        return;
+    }
+    // SQL steps are not played.
     let never = Failpoint::ALL
         .into_iter()
-        .filter(|failpoint| {
-            !Failpoint::OF_SQL_STEPS.contains(failpoint) && *failpoint != Failpoint::FlushSent
-        })
+        .filter(|failpoint| !Failpoint::OF_SQL_STEPS.contains(failpoint))
         .map(Failpoint::name)
         .chain([KILLED, KILLED_ASKING])
         .filter(|name| !deaths.contains_key(name));

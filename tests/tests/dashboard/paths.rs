@@ -421,7 +421,7 @@ async fn schedules_queues_workers_and_deployments_are_seen_and_steered() {
     browser.sees("alive").await;
     browser.open("/deployments").await;
     browser.click_text("td a", "shop:orders #1").await;
-    browser.sees("dacapo deploy --check").await;
+    browser.sees("dacapo deploy --upgrade proven").await;
     browser.sees("shop:orders/orders.place").await;
     browser.open("/workflows").await;
     browser.sees("orders.place").await;
