@@ -75,7 +75,7 @@ fn no_seed_loses_or_repeats_anything() {
     if played < SEEDS {
         return;
     }
-    // SQL steps are not played.
+    // Few runs have SQL steps.
     let never = Failpoint::ALL
         .into_iter()
         .filter(|failpoint| !Failpoint::OF_SQL_STEPS.contains(failpoint))
