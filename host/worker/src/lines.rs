@@ -526,7 +526,8 @@ mod tests {
                     }
                 }
                 want_claim |= lines.next_look(now).is_some_and(|at| at <= now);
-                if want_claim {
+                // A claim that took all it had room for is followed by another at once.
+                while want_claim {
                     let claim = lines.claim(3, now).unwrap();
                     let from = claim.sources[0].1.map_or(0, Timestamp::as_micros);
                     looks += u32::from(from == 0);
