@@ -71,9 +71,14 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         looks=dbos_looks,
     )
     eager = {"pollSeconds": 0.001}
+    absurd_looks = Looks(
+        ended="select count(*) from absurd.t_bench where state = 'completed'",
+        waiting="select count(*) from absurd.t_bench where state = 'sleeping'",
+        steps="select count(*) from absurd.c_bench",
+    )
     absurd = Absurd(
         name="absurd",
-        title="Absurd",
+        title="Absurd (Node)",
         program="absurd.mjs",
         peers=peers,
         postgres_programs=postgres_programs,
@@ -81,11 +86,19 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         settings={"concurrency": 64, "batch": 32, "pool": 16, "pollSeconds": 0.05},
         settings_for={"once": eager, "event": eager, "idle": {"pollSeconds": 0.25}},
         runs_per_second=200,
-        looks=Looks(
-            ended="select count(*) from absurd.t_bench where state = 'completed'",
-            waiting="select count(*) from absurd.t_bench where state = 'sleeping'",
-            steps="select count(*) from absurd.c_bench",
-        ),
+        looks=absurd_looks,
+    )
+    absurd_python = Absurd(
+        name="absurd-python",
+        title="Absurd (Python)",
+        program="absurd_py.py",
+        peers=peers,
+        postgres_programs=postgres_programs,
+        packages=Packages(pip=["absurd-sdk==0.5.1", "absurdctl==0.5.1"]),
+        settings={"workers": 16, "concurrency": 4, "pollSeconds": 0.05},
+        settings_for={"drain": {"processes": 2}, "once": eager, "event": eager, "idle": {"workers": 1, "pollSeconds": 0.25}},
+        runs_per_second=100,
+        looks=absurd_looks,
     )
     graphile_worker = Peer(
         name="graphile-worker",
@@ -111,7 +124,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         runs_per_second=5000,
         looks=Looks(ended="select count(*) from pgboss.job where state = 'completed'"),
     )
-    return [dacapo, absurd, pg_workflows, dbos_node, dbos_python, graphile_worker, pg_boss]
+    return [dacapo, absurd, absurd_python, pg_workflows, dbos_node, dbos_python, graphile_worker, pg_boss]
 
 
 def dacapo(command: Path, client: Path, component: Path, cache: Path) -> Dacapo:

@@ -281,10 +281,6 @@ pub async fn register(
 pub struct Heartbeat {
     /// The database's time.
     pub now: Timestamp,
-    /// Runs of its own with a signal, if it has looked at them.
-    pub signalled: Vec<RunId>,
-    /// All runs that it holds, if it has looked at them.
-    pub held: Vec<RunId>,
     /// Somebody's lease is over.
     pub expired: bool,
     /// Something is ready to be claimed.
@@ -331,8 +327,6 @@ pub struct Looks {
     pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
     /// Timers and deadlines.
     pub timers: Timers,
-    /// Whether the runs that it holds are looked at.
-    pub own: bool,
 }
 
 /// Which timers are looked at.
@@ -359,15 +353,12 @@ pub async fn heartbeat(
         &lines as _,
         &floors as _,
         looks.timers.from.map(Time) as _,
-        millis(looks.timers.ahead),
-        looks.own
+        millis(looks.timers.ahead)
     )
     .fetch_optional(&mut connection.0)
     .await?;
     Ok(row.map(|row| Heartbeat {
         now: row.now.0,
-        signalled: row.signalled.into_iter().map(RunId).collect(),
-        held: row.held.into_iter().map(RunId).collect(),
         expired: row.expired,
         ready: row.ready,
         children: row.children,
@@ -398,6 +389,76 @@ pub async fn heartbeat(
         resumed: row.resumed,
         promotes: row.promotes,
     }))
+}
+
+/// Where it is looked for what was missed.
+#[derive(Debug, Clone, Default)]
+pub struct LookBack {
+    /// Lines, each with the place before which it is looked at.
+    pub lines: Vec<(Option<i32>, Timestamp)>,
+    /// How far ahead of now timers and deadlines are looked for, all of them, and the runs that the worker holds; none: neither these nor those.
+    pub everything: Option<Duration>,
+}
+
+/// What was found there.
+#[derive(Debug)]
+pub struct LookedBack {
+    /// By line, the first place that a run stands at.
+    pub firsts: Vec<Option<Timestamp>>,
+    /// Runs of the worker with a signal.
+    pub signalled: Vec<RunId>,
+    /// All runs that it holds.
+    pub held: Vec<RunId>,
+    /// When the first suspended run is due.
+    pub next_due: Option<Timestamp>,
+    /// When the first deadline passes.
+    pub next_deadline: Option<Timestamp>,
+}
+
+/// Looks at what stands before the places where claims and heartbeats begin. See `sql/worker/look_back.sql`.
+pub async fn look_back(
+    store: &Store,
+    worker: WorkerId,
+    looks: &LookBack,
+) -> Result<LookedBack, StoreError> {
+    ask_back(store.pool(), worker, looks).await
+}
+
+/// The same on this connection.
+pub async fn look_back_on(
+    connection: &mut StoreConnection,
+    worker: WorkerId,
+    looks: &LookBack,
+) -> Result<LookedBack, StoreError> {
+    ask_back(&mut connection.0, worker, looks).await
+}
+
+async fn ask_back(
+    executor: impl sqlx::PgExecutor<'_>,
+    worker: WorkerId,
+    looks: &LookBack,
+) -> Result<LookedBack, StoreError> {
+    let lines = looks.lines.iter();
+    let (lines, places): (Vec<Option<i32>>, Vec<Time>) =
+        lines.map(|(queue, place)| (*queue, Time(*place))).unzip();
+    let row = sqlx::query_file!(
+        "sql/worker/look_back.sql",
+        &lines as _,
+        &places as _,
+        looks.everything.is_some(),
+        worker.0,
+        millis(looks.everything.unwrap_or_default())
+    )
+    .fetch_one(executor)
+    .await?;
+    let times = row.firsts.into_iter();
+    Ok(LookedBack {
+        firsts: times.map(|first| first.map(|at| at.0)).collect(),
+        signalled: row.signalled.into_iter().map(RunId).collect(),
+        held: row.held.into_iter().map(RunId).collect(),
+        next_due: row.next_due.map(|due| due.0),
+        next_deadline: row.next_deadline.map(|at| at.0),
+    })
 }
 
 /// Closes all fences of a worker but one: waits for its flushes under way, and disarms those that come later.

@@ -539,6 +539,10 @@ impl Journal for MemoryJournal {
 
     async fn look(&self) {}
 
+    fn has_looked_since(&self, _at: Timestamp) -> bool {
+        true
+    }
+
     async fn find_workflow(
         &self,
         name: &str,

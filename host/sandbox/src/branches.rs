@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dacapo_model::{Failure, Kind, Recorded, RecordedState, StepKey, Workflow};
+use dacapo_model::{Failure, Kind, Recorded, RecordedState, StepKey, Timestamp, Workflow};
 use tokio::task::JoinSet;
 
 use crate::ending::Ending;
@@ -32,6 +32,8 @@ pub(crate) struct Branches {
     playing: JoinSet<(StepKey, Played)>,
     /// What the run comes to as soon as no branch is played any more.
     ending: Option<Ending>,
+    /// A branch's time has come, and what came in by then could not be found out.
+    has_looked_in_vain: bool,
 }
 
 /// All that it takes to play a branch.
@@ -73,6 +75,7 @@ impl Branches {
             parked: BTreeMap::new(),
             playing: JoinSet::new(),
             ending: None,
+            has_looked_in_vain: false,
         }
     }
 
@@ -272,6 +275,9 @@ impl Branches {
             return Some(Ending::Stopped(stop));
         }
         // Whatever came in since they began to wait.
+        if self.waits_for_a_look() {
+            self.player.go.journal.look().await;
+        }
         self.unpark_awaited(history);
         if !self.ready.is_empty() {
             return None;
@@ -303,6 +309,8 @@ impl Branches {
             .filter_map(|parked| parked.wake_at)
             .min();
         let now = self.player.go.journal.now();
+        // What is due already is looked at anew now and then.
+        let next_due = next_due.filter(|due| !self.has_looked_in_vain || *due > now);
         let due = next_due.map_or(LOOK_EVERY, |due| {
             let micros = due.as_micros().saturating_sub(now.as_micros());
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -316,6 +324,16 @@ impl Branches {
             self.player.go.journal.look().await;
         }
         self.unpark_awaited(history);
+        self.has_looked_in_vain = self.waits_for_a_look();
+    }
+
+    /// Whether a branch is due for which something may have come in time that nobody knows.
+    fn waits_for_a_look(&self) -> bool {
+        let go = &self.player.go;
+        self.parked.values().any(|parked| {
+            let is_due = |due: Timestamp| due <= go.journal.now();
+            parked.wake_at.is_some_and(is_due) && !is_over(go, parked)
+        })
     }
 
     fn unpark_awaited(&mut self, history: &History) {
@@ -389,9 +407,16 @@ fn is_awaited(go: &Go, history: &History, branch: &StepKey, parked: &Suspension)
         return true;
     }
     parked.reason == SuspendReason::Paused
-        || parked.wake_at.is_some_and(|due| due <= go.journal.now())
+        || is_over(go, parked)
         || go.journal.has_event(&parked.events)
         || parked.events.iter().any(|event| is_known_end(go, event))
+}
+
+/// Whether its time has come, and what came in by then is known if that matters.
+fn is_over(go: &Go, parked: &Suspension) -> bool {
+    parked.wake_at.is_some_and(|due| {
+        due <= go.journal.now() && (parked.events.is_empty() || go.journal.has_looked_since(due))
+    })
 }
 
 /// Whether the event is the end of a child that another branch has been told of.

@@ -44,8 +44,11 @@ pub trait Journal: Send + Sync + 'static {
     fn has_event(&self, names: &[String]) -> bool;
 
     /// Looks whether something came in, so that [`Journal::take_event`] and [`Journal::boundary`] know of it. Called while some branches of
-    /// a run wait for events and others are played.
+    /// a run wait for events and others are played, and before a wait is over because of its time.
     async fn look(&self);
+
+    /// Whether all is known that came in by this time, which has passed: it was looked since.
+    fn has_looked_since(&self, at: Timestamp) -> bool;
 
     /// The deployed workflow that goes by this name; the inner error says why there is none.
     ///

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
-use dacapo_store::{Claimed, Looks, Store, StoreConnection, StoreError, Timers, in_time};
+use dacapo_store::{Claimed, LookBack, Looks, Store, StoreConnection, StoreError, Timers, in_time};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -23,6 +23,7 @@ use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
 use crate::lines::Lines;
+use crate::look_back::LooksBack;
 use crate::metrics::Counted;
 use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
 use crate::scheduler::Agenda;
@@ -36,13 +37,6 @@ const TAKE_UP_MAX: u32 = 500;
 const PROMOTE_MAX: u32 = 100;
 /// Claims between two vacuums of the queue's tables.
 const CLAIMS_PER_VACUUM: u64 = 5_000;
-/// Shortest time between two vacuums.
-const VACUUM_PAUSE: Duration = Duration::from_secs(3);
-/// Heartbeats look at lines and timers from where nothing is known to be before; every so often at all of them. That takes long while somebody holds an old
-/// snapshot, so the next one comes after so many times as long as the last one took.
-const WHOLE_REST: u32 = 200;
-/// But no later than that.
-const WHOLE_REST_MAX: Duration = Duration::from_secs(10);
 
 /// Timers that are due a little before the earliest that is known may be committed a little after it.
 const LATE_TIMERS_MICROS: i64 = 200_000;
@@ -65,6 +59,8 @@ pub(crate) struct Inbox {
     pub(crate) agenda: Arc<Agenda>,
     /// Rung for whoever tells parents of their children.
     pub(crate) relatives: Arc<Notify>,
+    /// Rung for whoever vacuums the tables of the queue.
+    pub(crate) vacuum: Arc<Notify>,
     told: Mutex<Told>,
 }
 
@@ -202,10 +198,8 @@ pub(crate) struct Coordinator {
     next_deadline: Option<Timestamp>,
     /// No timer and no deadline is known to be before this; none: nobody has looked.
     timers_from: Option<Timestamp>,
-    /// When a heartbeat looks at everything again.
-    next_whole: Instant,
+    looks_back: LooksBack,
     claims_since_vacuum: u64,
-    next_vacuum: Instant,
     /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
     takeovers_from: Instant,
     took_over_once: bool,
@@ -258,9 +252,8 @@ impl Coordinator {
             next_due: None,
             next_deadline: None,
             timers_from: None,
-            next_whole: now,
+            looks_back: LooksBack::new(now),
             claims_since_vacuum: 0,
-            next_vacuum: now,
             takeovers_from: now,
             took_over_once: false,
         }
@@ -305,8 +298,8 @@ impl Coordinator {
                     self.connection = None;
                     self.takeovers_from = Instant::now() + 2 * self.config.heartbeat;
                     self.next_heartbeat = Instant::now();
-                    // A claim whose answer was lost is found by a whole one.
-                    self.next_whole = self.next_heartbeat;
+                    // So that a claim whose answer was lost is found.
+                    self.looks_back.miss(self.next_heartbeat);
                     tokio::select! {
                         biased;
                         () = self.incarnation.over() => {}
@@ -377,6 +370,7 @@ impl Coordinator {
         {
             self.expire(connection).await?;
         }
+        self.look_back();
         if self.incarnation.is_draining() {
             return Ok(self
                 .next_heartbeat
@@ -388,11 +382,10 @@ impl Coordinator {
             again |= self.take_up;
         }
         again |= self.admit(connection).await?;
-        self.want_claim |= self.next_look().is_some_and(|at| at <= Instant::now());
+        self.want_claim |= self.lines.is_new() && !self.standstill;
         if self.want_claim {
             again |= self.claim(connection).await?;
         }
-        self.vacuum();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
         if let Some(at) = self.next_look() {
@@ -429,13 +422,14 @@ impl Coordinator {
             self.lines.look_at(queue);
         }
         if told.missed {
-            self.next_whole = Instant::now();
+            self.looks_back.miss(Instant::now());
         }
         if told.changed {
             // It tells how they stand.
             self.lines.look_everywhere();
             self.next_heartbeat = Instant::now();
         }
+        self.looked_back();
         self.hand_back.extend(told.hand_back);
         for run in told.finished {
             if let Some(played) = self.playing.remove(&run)
@@ -456,8 +450,15 @@ impl Coordinator {
         } else {
             told.look_at
         };
-        for run in look_at {
-            self.look(run).await?;
+        let mut looks = look_at.into_iter();
+        while let Some(run) = looks.next() {
+            if let Err(error) = self.look(run).await {
+                // Nobody may say it again.
+                for run in std::iter::once(run).chain(looks) {
+                    self.inbox.look_at(run);
+                }
+                return Err(error);
+            }
         }
         if !self.hand_back.is_empty() {
             dacapo_store::hand_back(connection, self.incarnation.id, self.fence, &self.hand_back)
@@ -468,34 +469,28 @@ impl Coordinator {
     }
 
     async fn look(&self, run: RunId) -> Result<(), TickError> {
-        if let Some(Playing { session, .. }) = self.playing.get(&run) {
-            match self.incarnation.look(run).await? {
-                Some(look) => session.take_look(look),
-                None => session.stop(Stop::LeaseLost),
-            }
+        if let Some(Playing { session, .. }) = self.playing.get(&run)
+            && !session.look_again().await?
+        {
+            session.stop(Stop::LeaseLost);
         }
         Ok(())
     }
 
     async fn heartbeat(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
-        let (asked, asked_at) = (Instant::now(), self.incarnation.clock.now());
-        let is_whole = asked >= self.next_whole;
+        let asked_at = self.incarnation.clock.now();
         let looks = Looks {
-            sources: self.lines.heard_from(is_whole),
+            sources: self.lines.heard_from(),
             timers: Timers {
-                from: self.timers_from.filter(|_| !is_whole),
+                from: self.timers_from,
                 ahead: self.ahead(),
             },
-            own: is_whole,
         };
         let (id, lease) = (self.incarnation.id, self.config.lease);
         let beat = dacapo_store::heartbeat(connection, id, lease, &looks)
             .await?
             .ok_or(TickError::Fenced)?;
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
-        if is_whole {
-            self.next_whole = asked + (WHOLE_REST * asked.elapsed()).min(WHOLE_REST_MAX);
-        }
         let earliest = [beat.next_due, beat.next_deadline].into_iter().flatten();
         let earliest = earliest.fold(asked_at, Timestamp::min).as_micros();
         self.timers_from = Some(Timestamp::from_micros(
@@ -534,22 +529,56 @@ impl Coordinator {
         }
         self.due(beat.next_due);
         self.next_deadline = beat.next_deadline;
-        // Only this loop claims, so what is held and not played was claimed by a statement whose answer was lost.
-        self.hand_back.extend(
-            beat.held
-                .into_iter()
-                .filter(|run| !self.playing.contains_key(run)),
-        );
-        if !self.hand_back.is_empty() {
-            self.inbox.bell.notify_one();
-        }
-        for run in beat.signalled {
-            self.look(run).await?;
-        }
         if (beat.expired || !self.took_over_once) && Instant::now() >= self.takeovers_from {
             self.take_over(connection, beat.expired).await?;
         }
         Ok(())
+    }
+
+    /// Begins to look for what was missed, if that is due. See [`LooksBack`].
+    fn look_back(&mut self) {
+        let now = Instant::now();
+        let everything = self.looks_back.wants_everything(now);
+        let is_due = everything || self.next_look().is_some_and(|at| at <= now);
+        if is_due && !self.looks_back.is_under_way() {
+            let looks = LookBack {
+                lines: self.lines.look_back(everything, now),
+                everything: everything.then(|| self.ahead()),
+            };
+            self.looks_back
+                .begin(&self.incarnation, &self.store, &self.inbox, looks);
+        }
+    }
+
+    /// What was found by the look that was under way, if it has ended.
+    fn looked_back(&mut self) {
+        let Some(look) = self.looks_back.ended() else {
+            return;
+        };
+        let now = Instant::now();
+        let Some(found) = look.found else {
+            self.lines.look_failed(&look.lines, now);
+            return;
+        };
+        let has_found = self
+            .lines
+            .looked_back(&look.lines, &found.firsts, now, look.took);
+        self.want_claim |= has_found && !self.standstill;
+        if !look.everything {
+            return;
+        }
+        self.due(found.next_due);
+        self.next_deadline = earlier(self.next_deadline, found.next_deadline);
+        if let Some(first) = earlier(found.next_due, found.next_deadline) {
+            self.timers_from = self.timers_from.map(|from| from.min(first));
+        }
+        // Only this loop claims, so what is held and not played was claimed by a statement whose answer was lost.
+        let held = found.held.into_iter();
+        self.hand_back
+            .extend(held.filter(|run| !self.playing.contains_key(run)));
+        for run in found.signalled {
+            self.inbox.look_at(run);
+        }
     }
 
     async fn take_over(
@@ -631,9 +660,9 @@ impl Coordinator {
         }
     }
 
-    /// When a line is to be looked at from its beginning, if there is room for what stands there.
+    /// When it is to be looked in front of a line's floor, if nobody looks already. Also if there is no room now: whoever stands there comes first when there is.
     fn next_look(&self) -> Option<Instant> {
-        if self.room() == 0 || self.standstill {
+        if self.standstill || self.looks_back.is_under_way() {
             return None;
         }
         self.lines.next_look(Instant::now())
@@ -673,7 +702,7 @@ impl Coordinator {
             return Ok(false);
         }
         let asked_at = self.incarnation.clock.now();
-        let Some(claim) = self.lines.claim(limit, Instant::now()) else {
+        let Some(claim) = self.lines.claim(limit) else {
             self.want_claim = false;
             return Ok(false);
         };
@@ -681,8 +710,7 @@ impl Coordinator {
         let asked = Instant::now();
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
-        let took = asked.elapsed();
-        metrics.claim_seconds.record(took);
+        metrics.claim_seconds.record(asked.elapsed());
         if claimed.leased.is_empty() {
             metrics.claims_none.increment(1);
         } else {
@@ -694,8 +722,11 @@ impl Coordinator {
         let found = claimed.leased.len() + claimed.put_aside.len();
         let full = found >= limit as usize;
         self.claims_since_vacuum += found as u64;
-        self.lines
-            .claimed(&claim, &claimed, asked_at, Instant::now(), took);
+        if self.claims_since_vacuum >= CLAIMS_PER_VACUUM {
+            self.claims_since_vacuum = 0;
+            self.inbox.vacuum.notify_one();
+        }
+        self.lines.claimed(&claim, &claimed, asked_at);
         // What was put aside has made room for another one.
         for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
             self.lines.look_at(queue);
@@ -705,11 +736,8 @@ impl Coordinator {
                 .clock
                 .set(one.claimed_at.max(self.incarnation.clock.now()));
             // The heartbeat might tell of it too late.
-            self.next_deadline = match (self.next_deadline, one.deadline) {
-                (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
-                (mine, theirs) => mine.or(theirs),
-            };
-            self.start(one);
+            self.next_deadline = earlier(self.next_deadline, one.deadline);
+            self.start(one, asked_at);
         }
         self.want_claim = full;
         self.more_ready = full;
@@ -718,14 +746,11 @@ impl Coordinator {
 
     /// Some run is due at this time.
     fn due(&mut self, at: Option<Timestamp>) {
-        self.next_due = match (self.next_due, at) {
-            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
-            (mine, theirs) => mine.or(theirs),
-        };
+        self.next_due = earlier(self.next_due, at);
     }
 
     /// Plays a run on the threads for guests.
-    fn start(&mut self, mut claimed: Claimed) {
+    fn start(&mut self, mut claimed: Claimed, asked_at: Timestamp) {
         if self.playing.contains_key(&claimed.run) {
             // Suspended and ready again so quickly, or its flush's outcome is still being found out: two sessions of one run
             // would both go on with it.
@@ -733,7 +758,11 @@ impl Coordinator {
             return;
         }
         self.incarnation.metrics.claimed(&claimed);
-        let session = Arc::new(Session::new(&mut claimed, Arc::clone(&self.incarnation)));
+        let session = Arc::new(Session::new(
+            &mut claimed,
+            Arc::clone(&self.incarnation),
+            asked_at,
+        ));
         let run = claimed.run;
         let playing = Playing {
             session: Arc::clone(&session),
@@ -766,20 +795,6 @@ impl Coordinator {
             },
             &self.guests,
         );
-    }
-
-    fn vacuum(&mut self) {
-        if self.claims_since_vacuum < CLAIMS_PER_VACUUM || Instant::now() < self.next_vacuum {
-            return;
-        }
-        self.claims_since_vacuum = 0;
-        self.next_vacuum = Instant::now() + VACUUM_PAUSE;
-        let store = self.store.clone();
-        self.incarnation.in_background(async move {
-            if let Err(error) = dacapo_store::vacuum_queue(&store).await {
-                tracing::debug!(%error, "the queue was not vacuumed");
-            }
-        });
     }
 
     /// The worker was fenced: nothing of its runs may be written, and all of them must be gone before it begins anew.
@@ -821,17 +836,23 @@ impl Coordinator {
     /// The same on a server that has another history than the one that it has worked with: what it holds there may be more than what it plays.
     async fn leave_other(mut self) -> Result<(), StoreError> {
         let mut connection = self.store.connect().await?;
-        let (id, lease) = (self.incarnation.id, self.config.lease);
-        let looks = Looks {
-            own: true,
-            ..Looks::default()
+        let looks = LookBack {
+            lines: Vec::new(),
+            everything: Some(Duration::ZERO),
         };
-        if let Some(beat) = dacapo_store::heartbeat(&mut connection, id, lease, &looks).await? {
-            let held = beat.held.into_iter();
-            self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
-        }
+        let worker = self.incarnation.id;
+        let found = dacapo_store::look_back_on(&mut connection, worker, &looks).await?;
+        let held = found.held.into_iter();
+        self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
         self.connection = Some(connection);
         self.leave().await
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

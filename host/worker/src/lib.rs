@@ -31,6 +31,7 @@ mod health;
 mod incarnation;
 mod io;
 mod lines;
+mod look_back;
 mod metrics;
 mod play;
 mod proof;
@@ -42,6 +43,7 @@ mod session;
 pub mod sim;
 mod sql;
 mod traces;
+mod vacuum;
 mod writer;
 
 use std::error::Error;
@@ -69,6 +71,7 @@ use crate::relatives::Relatives;
 use crate::retention::Retention;
 use crate::scheduler::Scheduler;
 use crate::sql::SqlDatabases;
+use crate::vacuum::Vacuum;
 use crate::writer::Writer;
 
 pub use crate::config::{ConfigError, SqlUrl, WorkerConfig};
@@ -274,6 +277,8 @@ async fn work(
     let _scheduler = AbortOnDrop(caller.spawn(scheduler.run()));
     let relatives = Relatives::new(store.clone(), Arc::clone(&inbox.relatives));
     let _relatives = AbortOnDrop(caller.spawn(relatives.run()));
+    let vacuum = Vacuum::new(store.clone(), Arc::clone(&inbox.vacuum));
+    let _vacuum = AbortOnDrop(caller.spawn(vacuum.run()));
     let _retention =
         AbortOnDrop(caller.spawn(Retention::new(store.clone(), config.audit_kept).run()));
     let _newer = AbortOnDrop(caller.spawn(unblock_newer(store.clone())));

@@ -15,13 +15,16 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Rows that became ready a little before the last claimed one may be committed a little after it.
 const LATE_COMMITS_MICROS: i64 = 200_000;
 
-/// How long a line is left alone after it was looked at from its beginning. Such a look walks over all entries of rows that are gone but still
+/// How long a line is left alone after it was looked at in front of where claims begin. Such a look walks over all entries of rows that are gone but still
 /// visible to somebody's old snapshot. Each one that finds nothing makes the rest twice as long, up to the longest.
 const REST_MIN: Duration = Duration::from_millis(50);
-/// So long a run may wait at most that became ready in front of where the line is looked at, while there is room for it.
+/// So long, and as long as two looks take, a run may wait at most that became ready in front of where claims begin, while there is room for it.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// A look that took long is followed by a rest of so many times as long, whatever it found, up to the longest.
 const REST_FOR_LOOK: u32 = 20;
+
+/// A claim looks in front of its floor itself, where somebody said that something is there, if the last look took no longer than this.
+const CHEAP: Duration = Duration::from_millis(10);
 
 /// The lines that a worker takes runs from.
 #[derive(Debug)]
@@ -39,21 +42,22 @@ pub(crate) struct Lines {
     /// When they may have it, where that is known.
     again: BTreeMap<i32, Timestamp>,
     has_paused_workflows: bool,
-    /// How long the last claim took that looked at no line from its beginning.
-    usual: Duration,
 }
 
-/// How far a source was looked at. Most runs become ready behind all others; those with a priority, those whose start was committed late, and those of
-/// a server whose clock was set back do not. So after each look from the floor on, one from the beginning follows, when the rest is over.
+/// How far a source was read. Most runs become ready behind all others; those with a priority, those whose start was committed late, and those of
+/// a server whose clock was set back do not. So after each claim it is looked for those in front of the floor, when the rest is over. Of priorities it is
+/// told: the next claim begins at the beginning then, unless it would walk over much that is gone.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    /// The next claim looks from here on; none: from the beginning.
+    /// The next claim begins here; none: at the beginning.
     floor: Option<Timestamp>,
     /// Something may stand in front of the floor.
     is_to_look: bool,
-    /// When it was looked at from its beginning.
+    /// Somebody said so.
+    is_told: bool,
+    /// When that was looked for.
     looked_at: Option<Instant>,
-    /// How much longer that took than a claim does otherwise.
+    /// How long it took.
     took: Duration,
     rest: Duration,
 }
@@ -62,7 +66,8 @@ impl Default for Place {
     fn default() -> Self {
         Self {
             floor: None,
-            is_to_look: true,
+            is_to_look: false,
+            is_told: false,
             looked_at: None,
             took: Duration::ZERO,
             rest: REST_MIN,
@@ -71,23 +76,20 @@ impl Default for Place {
 }
 
 impl Place {
-    /// When it may be looked at from its beginning; none: at any time.
+    /// When it may be looked in front of the floor again; none: at any time.
     fn look_after(&self) -> Option<Instant> {
         let rest = self.rest.max(self.took * REST_FOR_LOOK).min(REST_MAX);
         self.looked_at.map(|at| at + rest)
     }
 
-    fn may_look(&self, now: Instant) -> bool {
-        self.look_after().is_none_or(|after| after <= now)
+    /// Where the next claim begins.
+    fn from(&self) -> Option<Timestamp> {
+        self.floor.filter(|_| !self.is_told || self.took > CHEAP)
     }
 
-    /// From where the next claim looks.
-    fn from(&self, now: Instant) -> Option<Timestamp> {
-        if self.is_to_look && self.may_look(now) {
-            None
-        } else {
-            self.floor
-        }
+    /// When it is to be looked there; none: not as far as is known.
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        (self.is_to_look && self.floor.is_some()).then(|| self.look_after().unwrap_or(now))
     }
 }
 
@@ -105,7 +107,6 @@ impl Lines {
             wanted: BTreeSet::new(),
             again: BTreeMap::new(),
             has_paused_workflows: false,
-            usual: Duration::ZERO,
         }
     }
 
@@ -215,24 +216,91 @@ impl Lines {
         self.places.get(&source).copied().unwrap_or_default()
     }
 
-    /// From where on a heartbeat looks whether anything is ready. A whole one looks from the beginning of each line.
-    pub(crate) fn heard_from(&self, is_whole: bool) -> Vec<(Option<i32>, Option<Timestamp>)> {
+    /// From where on a heartbeat looks whether anything is ready.
+    pub(crate) fn heard_from(&self) -> Vec<(Option<i32>, Option<Timestamp>)> {
         self.served()
-            .map(|source| (source, self.place(source).floor.filter(|_| !is_whole)))
+            .map(|source| (source, self.place(source).floor))
             .collect()
     }
 
-    /// When a line is to be looked at from its beginning next; none: not as far as is known.
+    /// Some line was not read yet at all.
+    pub(crate) fn is_new(&self) -> bool {
+        self.served()
+            .any(|source| self.place(source).floor.is_none())
+    }
+
+    /// When it is to be looked in front of the floors next; none: not as far as is known.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
         self.served()
-            .map(|source| self.place(source))
-            .filter(|place| place.is_to_look)
-            .map(|place| place.look_after().unwrap_or(now))
+            .filter_map(|source| self.place(source).next_look(now))
             .min()
     }
 
+    /// The lines that are to be looked at in front of their floors now, with these; with `everything` all lines.
+    pub(crate) fn look_back(
+        &mut self,
+        everything: bool,
+        now: Instant,
+    ) -> Vec<(Option<i32>, Timestamp)> {
+        let served: Vec<Option<i32>> = self.served().collect();
+        let mut looks = Vec::new();
+        for source in served {
+            let Some(place) = self.places.get_mut(&source) else {
+                continue;
+            };
+            if let Some(floor) = place.floor
+                && (everything || place.next_look(now).is_some_and(|at| at <= now))
+            {
+                // Whatever comes from now on may be missed.
+                place.is_to_look = false;
+                place.is_told = false;
+                looks.push((source, floor));
+            }
+        }
+        looks
+    }
+
+    /// What was found there, by line the first place that a run stands at, by a look that took so long. True: there is something to claim.
+    pub(crate) fn looked_back(
+        &mut self,
+        looks: &[(Option<i32>, Timestamp)],
+        firsts: &[Option<Timestamp>],
+        now: Instant,
+        took: Duration,
+    ) -> bool {
+        let mut has_found = false;
+        for ((source, _), first) in looks.iter().zip(firsts) {
+            // What was paused meanwhile is read from its beginning when it goes on.
+            let Some(place) = self.places.get_mut(source) else {
+                continue;
+            };
+            place.looked_at = Some(now);
+            place.took = took;
+            place.rest = match first {
+                Some(_) => REST_MIN,
+                None => (place.rest * 2).min(REST_MAX),
+            };
+            if let Some(first) = *first {
+                place.floor = place.floor.map(|floor| floor.min(first));
+                has_found = true;
+            }
+        }
+        has_found
+    }
+
+    /// Nobody knows what stands there: a look has failed.
+    pub(crate) fn look_failed(&mut self, looks: &[(Option<i32>, Timestamp)], now: Instant) {
+        for (source, _) in looks {
+            if let Some(place) = self.places.get_mut(source) {
+                place.is_to_look = true;
+                place.looked_at = Some(now);
+                place.rest = REST_MAX;
+            }
+        }
+    }
+
     /// The next claim; none if there is nothing to claim from.
-    pub(crate) fn claim(&mut self, max: u32, now: Instant) -> Option<Claim> {
+    pub(crate) fn claim(&mut self, max: u32) -> Option<Claim> {
         let mut ids: Vec<Option<i32>> = self.served().collect();
         if ids.is_empty() {
             return None;
@@ -243,7 +311,7 @@ impl Lines {
         ids.rotate_left(first);
         let sources = ids
             .into_iter()
-            .map(|id| (id, self.place(id).from(now)))
+            .map(|id| (id, self.place(id).from()))
             .collect();
         Some(Claim {
             max,
@@ -252,58 +320,32 @@ impl Lines {
         })
     }
 
-    /// What a claim has brought that was made at `asked_at` by the database's clock and answered `now`, which took so long.
-    pub(crate) fn claimed(
-        &mut self,
-        claim: &Claim,
-        runs: &ClaimedRuns,
-        asked_at: Timestamp,
-        now: Instant,
-        took: Duration,
-    ) {
-        if claim.sources.iter().all(|(_, from)| from.is_some()) {
-            self.usual = took;
-        }
-        let took = took.saturating_sub(self.usual);
+    /// What a claim has brought that was made at `asked_at` by the database's clock.
+    pub(crate) fn claimed(&mut self, claim: &Claim, runs: &ClaimedRuns, asked_at: Timestamp) {
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
-        // By source: the first and the last place in line that something was found at.
-        let mut found: HashMap<Option<i32>, (Timestamp, Timestamp)> = HashMap::new();
+        // By source, the last place in line that something was found at.
+        let mut lasts: HashMap<Option<i32>, Timestamp> = HashMap::new();
         for (source, at) in leased.chain(runs.put_aside.iter().copied()) {
-            let (first, last) = found.entry(source).or_insert((at, at));
-            *first = at.min(*first);
+            let last = lasts.entry(source).or_insert(at);
             *last = at.max(*last);
         }
         let is_full = runs.leased.len() + runs.put_aside.len() >= claim.max as usize;
         // Behind the one that took the last room none was read.
         let read = if is_full {
             let mut sources = claim.sources.iter();
-            let last = sources.rposition(|(source, _)| found.contains_key(source));
+            let last = sources.rposition(|(source, _)| lasts.contains_key(source));
             last.map_or(0, |last| last + 1)
         } else {
             claim.sources.len()
         };
         for (source, from) in claim.sources.iter().take(read) {
             let place = self.places.entry(*source).or_default();
-            let found = found.get(source);
-            if from.is_some() {
-                place.is_to_look = true;
-            } else {
-                let is_in_front =
-                    found.is_some_and(|(first, _)| place.floor.is_some_and(|floor| *first < floor));
-                place.rest = if is_in_front {
-                    REST_MIN
-                } else {
-                    (place.rest * 2).min(REST_MAX)
-                };
-                place.looked_at = Some(now);
-                place.took = took;
-                place.is_to_look = false;
-                place.floor = Some(a_little_before(asked_at));
-            }
-            if let Some((_, last)) = found {
-                // A run with a priority below zero stands further behind than those that come now.
-                place.floor = Some(a_little_before(asked_at.min(*last)));
-            }
+            place.is_to_look |= from.is_some() || place.is_told;
+            place.is_told &= from.is_some();
+            // A run with a priority below zero stands further behind than those that come now.
+            let end = lasts.get(source).filter(|_| is_full);
+            let end = end.map_or(asked_at, |last| asked_at.min(*last));
+            place.floor = Some(a_little_before(end));
         }
     }
 
@@ -311,6 +353,7 @@ impl Lines {
     pub(crate) fn look_first(&mut self) {
         for place in self.places.values_mut() {
             place.is_to_look = true;
+            place.is_told = true;
             place.rest = REST_MIN;
         }
     }
@@ -339,7 +382,7 @@ mod tests {
     }
 
     fn sources(lines: &mut Lines) -> Vec<Option<i32>> {
-        let claim = lines.claim(10, Instant::now()).unwrap();
+        let claim = lines.claim(10).unwrap();
         claim.sources.into_iter().map(|(id, _)| id).collect()
     }
 
@@ -356,7 +399,7 @@ mod tests {
     #[test]
     fn only_what_is_served_and_not_paused_is_claimed() {
         let mut lines = Lines::new(Some(vec!["b".to_owned()]));
-        assert!(lines.claim(10, Instant::now()).is_none());
+        assert!(lines.claim(10).is_none());
         lines.beat(vec![queue(1, "a"), queue(2, "b")], false);
         assert_eq!(sources(&mut lines), [Some(2)]);
         lines.look_at(1);
@@ -366,155 +409,200 @@ mod tests {
             ..queue(2, "b")
         };
         lines.beat(vec![queue(1, "a"), paused], false);
-        assert!(lines.claim(10, Instant::now()).is_none() && lines.is_paused(2));
+        assert!(lines.claim(10).is_none() && lines.is_paused(2));
     }
 
     fn at(micros: i64) -> Timestamp {
         Timestamp::from_micros(micros)
     }
 
-    /// A claim at this time, which finds runs in no named queue at these places.
-    fn claim_at(lines: &mut Lines, now: Instant, asked_at: i64, found: &[i64]) -> Option<i64> {
-        let claim = lines.claim(10, now).unwrap();
+    /// A claim of up to ten at this time, which finds runs in no named queue at these places. Answers where it began.
+    fn claim_at(lines: &mut Lines, asked_at: i64, found: &[i64]) -> Option<i64> {
+        let claim = lines.claim(10).unwrap();
         let put_aside = found.iter().map(|place| (None, at(*place))).collect();
         let found = ClaimedRuns {
             leased: Vec::new(),
             put_aside,
         };
-        lines.claimed(&claim, &found, at(asked_at), now, Duration::ZERO);
+        lines.claimed(&claim, &found, at(asked_at));
         let from = claim.sources.iter().find(|(source, _)| source.is_none());
         from.unwrap().1.map(Timestamp::as_micros)
     }
 
+    /// A look in front of the floor of the runs in no named queue, that finds this. Answers in front of what it looked.
+    fn look(lines: &mut Lines, now: Instant, took: Duration, first: Option<i64>) -> Option<i64> {
+        let looks = lines.look_back(false, now);
+        let firsts = [first.map(at)];
+        let has_found = lines.looked_back(&looks, &firsts, now, took);
+        assert_eq!(has_found, !looks.is_empty() && first.is_some());
+        looks.first().map(|(_, floor)| floor.as_micros())
+    }
+
     #[test]
-    fn a_line_is_looked_at_from_its_beginning_after_rests_that_grow_while_nothing_is_found() {
+    fn it_is_looked_in_front_of_a_line_after_rests_that_grow_while_nothing_is_found() {
         let mut lines = Lines::new(None);
         let mut now = Instant::now();
-        assert_eq!(lines.next_look(now), Some(now));
-        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[9_000_000]), None);
-        // Nothing has happened since.
+        assert!(lines.is_new());
+        assert_eq!(claim_at(&mut lines, 10_000_000, &[9_000_000]), None);
+        // All of it was read, and nothing has happened since.
+        assert!(!lines.is_new());
         assert_eq!(lines.next_look(now), None);
-        for rest in [100, 200, 400, 800, 1000, 1000] {
+        for rest in [0, 100, 200, 400, 800, 1000, 1000] {
             let rest = Duration::from_millis(rest);
-            let floor = claim_at(&mut lines, now, 11_000_000, &[]);
-            assert!(floor.is_some());
+            assert_eq!(claim_at(&mut lines, 10_000_000, &[]), Some(9_800_000));
             assert_eq!(lines.next_look(now), Some(now + rest));
-            let almost = now + rest - Duration::from_millis(1);
-            assert_eq!(claim_at(&mut lines, almost, 11_000_000, &[]), floor);
+            if rest > Duration::ZERO {
+                let almost = now + rest - Duration::from_millis(1);
+                assert_eq!(look(&mut lines, almost, Duration::ZERO, None), None);
+            }
             now += rest;
-            assert_eq!(claim_at(&mut lines, now, 11_000_000, &[]), None);
+            let floor = look(&mut lines, now, Duration::ZERO, None);
+            assert_eq!(floor, Some(9_800_000));
             assert_eq!(lines.next_look(now), None);
         }
-        // What was found stood in front of where it was looked at.
-        claim_at(&mut lines, now, 12_000_000, &[]);
+        // What stands in front is claimed next, and only once.
+        claim_at(&mut lines, 12_000_000, &[]);
         now += REST_MAX;
-        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[500]), None);
-        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[]), Some(-199_500));
+        look(&mut lines, now, Duration::ZERO, Some(500));
+        assert_eq!(claim_at(&mut lines, 12_000_000, &[500]), Some(500));
+        assert_eq!(claim_at(&mut lines, 12_000_000, &[]), Some(11_800_000));
         assert_eq!(lines.next_look(now), Some(now + REST_MIN));
+    }
+
+    #[test]
+    fn what_becomes_ready_while_it_is_looked_is_looked_for_again() {
+        let mut lines = Lines::new(None);
+        let now = Instant::now();
+        claim_at(&mut lines, 10_000_000, &[]);
+        claim_at(&mut lines, 10_000_000, &[]);
+        let looks = lines.look_back(false, now);
+        lines.look_first();
+        lines.looked_back(&looks, &[None], now, Duration::ZERO);
+        assert!(lines.next_look(now).is_some());
+        // Nobody knows what a look would have found that has failed.
+        let looks = lines.look_back(false, now + REST_MAX);
+        assert_eq!(lines.next_look(now), None);
+        lines.look_failed(&looks, now);
+        assert_eq!(lines.next_look(now), Some(now + REST_MAX));
+        // One at everything asks for no reason.
+        let looks = lines.look_back(true, now);
+        lines.looked_back(&looks, &[None], now, Duration::ZERO);
+        assert_eq!(lines.look_back(false, now + REST_MAX), []);
+        assert_eq!(lines.look_back(true, now), looks);
     }
 
     #[test]
     fn what_may_stand_in_front_of_others_is_looked_for_after_the_shortest_rest() {
         let mut lines = Lines::new(None);
         let mut now = Instant::now();
+        claim_at(&mut lines, 10_000_000, &[]);
         for _ in 0..5 {
-            claim_at(&mut lines, now, 10_000_000, &[]);
-            claim_at(&mut lines, now, 10_000_000, &[]);
+            claim_at(&mut lines, 10_000_000, &[]);
             now = lines.next_look(now).unwrap();
+            look(&mut lines, now, Duration::ZERO, None);
         }
-        claim_at(&mut lines, now, 10_000_000, &[]);
         lines.look_first();
         assert_eq!(lines.next_look(now), Some(now + REST_MIN));
         // One that comes alone is not kept waiting at all.
         now += REST_MAX;
-        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), None);
+        assert!(look(&mut lines, now, Duration::ZERO, None).is_some());
         assert_eq!(lines.next_look(now), None);
-        now += REST_MIN;
+        now += REST_MIN * 2;
         lines.look_first();
-        assert_eq!(lines.next_look(now), Some(now));
-        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), None);
+        assert!(lines.next_look(now).is_some_and(|at| at <= now));
+    }
+
+    #[test]
+    fn a_claim_reads_from_the_beginning_if_somebody_stands_in_front_and_the_walk_is_short() {
+        let mut lines = Lines::new(None);
+        let now = Instant::now();
+        let floor = Some(9_800_000);
+        claim_at(&mut lines, 10_000_000, &[]);
+        lines.look_first();
+        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), None);
+        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), floor);
+        // How long the walk is by now is found out all the same.
+        assert!(look(&mut lines, now, CHEAP * 2, None).is_some());
+        lines.look_first();
+        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), floor);
+        look(&mut lines, now + REST_MAX, CHEAP * 2, Some(500));
+        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), Some(500));
     }
 
     #[test]
     fn a_look_that_took_long_is_followed_by_a_rest_whatever_was_found() {
         let mut lines = Lines::new(None);
-        let now = Instant::now();
-        let mut look = |took: u64| {
-            lines.look_everywhere();
-            let claim = lines.claim(10, now).unwrap();
-            let found = ClaimedRuns {
-                leased: Vec::new(),
-                put_aside: vec![(None, at(500))],
-            };
-            let took = Duration::from_millis(took);
-            lines.claimed(&claim, &found, at(10_000_000), now, took);
+        claim_at(&mut lines, 10_000_000, &[]);
+        let mut now = Instant::now();
+        let mut rest = |took: u64| {
+            now += REST_MAX;
+            lines.look_first();
+            look(&mut lines, now, Duration::from_millis(took), Some(500));
             lines.look_first();
             lines.next_look(now).unwrap() - now
         };
-        assert_eq!(look(1), REST_MIN);
-        assert_eq!(look(10), Duration::from_millis(200));
-        assert_eq!(look(100), REST_MAX);
+        assert_eq!(rest(1), REST_MIN);
+        assert_eq!(rest(10), Duration::from_millis(200));
+        assert_eq!(rest(100), REST_MAX);
     }
 
     #[test]
-    fn lines_behind_the_one_that_took_all_room_are_still_to_be_looked_at() {
+    fn lines_behind_the_one_that_took_all_room_are_still_to_be_read() {
         let mut lines = Lines::new(None);
         lines.beat(vec![queue(1, "a")], false);
-        let now = Instant::now();
-        let claim = lines.claim(1, now).unwrap();
+        let claim = lines.claim(1).unwrap();
         assert_eq!(claim.sources, [(None, None), (Some(1), None)]);
         let found = ClaimedRuns {
             leased: Vec::new(),
             put_aside: vec![(None, at(10_000_000))],
         };
-        lines.claimed(&claim, &found, at(11_000_000), now, Duration::ZERO);
-        let claim = lines.claim(1, now).unwrap();
-        assert_eq!(
-            claim.sources,
-            [(Some(1), None), (None, Some(at(9_800_000)))]
-        );
-        assert_eq!(lines.next_look(now), Some(now));
+        lines.claimed(&claim, &found, at(11_000_000));
+        assert!(lines.is_new());
+        // What was read up to here goes on here.
+        let claim = lines.claim(1).unwrap();
+        let floor = Some(at(9_800_000));
+        assert_eq!(claim.sources, [(Some(1), None), (None, floor)]);
     }
 
     #[test]
-    fn a_queue_that_is_new_or_goes_on_is_looked_at_from_its_beginning_at_once() {
+    fn a_queue_that_is_new_or_goes_on_is_read_from_its_beginning_at_once() {
         let mut lines = Lines::new(None);
-        let now = Instant::now();
-        claim_at(&mut lines, now, 10_000_000, &[]);
-        assert_eq!(lines.next_look(now), None);
+        claim_at(&mut lines, 10_000_000, &[]);
+        assert!(!lines.is_new());
         lines.beat(vec![queue(1, "a")], false);
-        assert_eq!(lines.next_look(now), Some(now));
-        claim_at(&mut lines, now, 10_000_000, &[]);
+        assert!(lines.is_new());
+        claim_at(&mut lines, 10_000_000, &[]);
         lines.beat(vec![queue(1, "a")], false);
         let floor = Some(at(9_800_000));
-        assert_eq!(lines.heard_from(false), [(None, floor), (Some(1), floor)]);
-        assert_eq!(lines.heard_from(true), [(None, None), (Some(1), None)]);
+        assert_eq!(lines.heard_from(), [(None, floor), (Some(1), floor)]);
         let paused = QueueBeat {
             paused: true,
             ..queue(1, "a")
         };
         lines.beat(vec![paused], false);
-        assert_eq!(lines.heard_from(false), [(None, floor)]);
+        assert_eq!(lines.heard_from(), [(None, floor)]);
         lines.beat(vec![queue(1, "a")], false);
-        assert_eq!(lines.heard_from(false), [(None, floor), (Some(1), None)]);
-        assert_eq!(lines.next_look(now), Some(now));
+        assert_eq!(lines.heard_from(), [(None, floor), (Some(1), None)]);
+        assert!(lines.is_new());
     }
 
-    /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest
-    /// whatever else is claimed meanwhile and however long looks from the beginning take.
+    type Looks = Vec<(Option<i32>, Timestamp)>;
+
+    /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest and
+    /// two looks, whatever else is claimed meanwhile.
     #[test]
     fn no_run_waits_for_longer_than_the_longest_rest_wherever_it_stands() {
-        // The loop below may come by a little late.
-        let longest = REST_MAX + Duration::from_millis(20);
         for seed in 0..200 {
             let mut rng = StdRng::seed_from_u64(seed);
             let begin = Instant::now();
             let mut lines = Lines::new(None);
             let mut ready: BTreeMap<i64, Instant> = BTreeMap::new();
             let mut now = begin;
-            let (mut want_claim, mut looks) = (true, 0);
-            let usual = Duration::from_millis(1);
+            let (mut want_claim, mut count) = (true, 0);
             let walk = [0, 5, 20, 300].map(Duration::from_millis)[(seed % 4) as usize];
+            // The loop below may come by a little late, when a look begins and when it ends.
+            let longest = REST_MAX + 2 * walk + 3 * Duration::from_millis(20);
+            let mut looking: Option<(Looks, [Option<Timestamp>; 1], Instant)> = None;
             while now < begin + Duration::from_secs(20) {
                 let micros = 1_000_000_000 + i64::try_from((now - begin).as_micros()).unwrap();
                 if rng.random_ratio(1, 6) {
@@ -525,13 +613,15 @@ mod tests {
                         lines.look_first();
                     }
                 }
-                want_claim |= lines.next_look(now).is_some_and(|at| at <= now);
+                if let Some((looks, firsts, begun)) =
+                    looking.take_if(|(_, _, begun)| *begun + walk <= now)
+                {
+                    want_claim |= lines.looked_back(&looks, &firsts, now, now - begun);
+                }
                 // A claim that took all it had room for is followed by another at once.
-                while want_claim {
-                    let claim = lines.claim(3, now).unwrap();
+                while want_claim || lines.is_new() {
+                    let claim = lines.claim(3).unwrap();
                     let from = claim.sources[0].1.map_or(0, Timestamp::as_micros);
-                    looks += u32::from(from == 0);
-                    let took = if from == 0 { usual + walk } else { usual };
                     let found: Vec<i64> = ready
                         .range(from..)
                         .map(|(place, _)| *place)
@@ -546,7 +636,15 @@ mod tests {
                         leased: Vec::new(),
                         put_aside: found.into_iter().map(|place| (None, at(place))).collect(),
                     };
-                    lines.claimed(&claim, &found, at(micros), now, took);
+                    lines.claimed(&claim, &found, at(micros));
+                }
+                if looking.is_none() && lines.next_look(now).is_some_and(|at| at <= now) {
+                    let looks = lines.look_back(false, now);
+                    let (_, floor) = looks[0];
+                    let first = ready.range(..floor.as_micros()).next();
+                    let firsts = [first.map(|(place, _)| at(*place))];
+                    looking = Some((looks, firsts, now));
+                    count += 1;
                 }
                 let late = ready.values().min().map(|since| now - *since);
                 assert!(
@@ -557,10 +655,7 @@ mod tests {
             }
             let rest = (walk * REST_FOR_LOOK).clamp(REST_MIN, REST_MAX);
             let most = 20_000 / rest.as_millis() + 2;
-            assert!(
-                u128::from(looks) <= most,
-                "seed {seed}: {looks} looks, each {walk:?}"
-            );
+            assert!(count <= most, "seed {seed}: {count} looks, each {walk:?}");
         }
     }
 

@@ -83,6 +83,8 @@ struct State {
     newest_event: u32,
     inbox_seq: i32,
     signal: Option<String>,
+    /// All that came in by then is known.
+    looked_at: Timestamp,
     /// Time never goes back within a run.
     latest: Timestamp,
     /// Why nothing of this run may be written any more.
@@ -113,7 +115,12 @@ enum Written {
 }
 
 impl Session {
-    pub(crate) fn new(claimed: &mut Claimed, incarnation: Arc<Incarnation>) -> Self {
+    /// The run was claimed by a statement that began at `asked_at` or later.
+    pub(crate) fn new(
+        claimed: &mut Claimed,
+        incarnation: Arc<Incarnation>,
+        asked_at: Timestamp,
+    ) -> Self {
         let inbox = std::mem::take(&mut claimed.inbox);
         let state = State {
             records: Vec::new(),
@@ -128,6 +135,7 @@ impl Session {
             taken: BTreeMap::new(),
             inbox_seq: claimed.inbox_seq,
             signal: claimed.signal.take(),
+            looked_at: asked_at,
             latest: claimed.claimed_at,
             stop: None,
             refused: None,
@@ -195,9 +203,20 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the database holds for the run, when the worker has looked again.
-    pub(crate) fn take_look(&self, look: Look) {
+    /// Looks at what the database holds for the run. False: the worker does not hold it any more.
+    pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
+        let asked_at = self.incarnation.clock.now();
+        let look = self.incarnation.look(self.run).await?;
+        let is_held = look.is_some();
+        if let Some(look) = look {
+            self.take_look(look, asked_at);
+        }
+        Ok(is_held)
+    }
+
+    fn take_look(&self, look: Look, asked_at: Timestamp) {
         let mut state = self.state();
+        state.looked_at = state.looked_at.max(asked_at);
         let newest = state.newest_event;
         state
             .inbox
@@ -616,10 +635,13 @@ impl Journal for Session {
     }
 
     async fn look(&self) {
-        // What cannot be looked at now is looked at when the run is given up, at the latest.
-        if let Ok(Some(look)) = self.incarnation.look(self.run).await {
-            self.take_look(look);
+        if let Err(error) = self.look_again().await {
+            tracing::debug!(run = %self.run, %error, "cannot look into a run's inbox");
         }
+    }
+
+    fn has_looked_since(&self, at: Timestamp) -> bool {
+        self.state().looked_at >= at
     }
 
     async fn begin_sql(&self, step: SqlStep) -> Result<Box<dyn SqlTransaction>, SqlRefusal> {
@@ -667,12 +689,9 @@ impl Journal for Session {
                 }
                 Ok(Suspended::Gone)
             }
-            Written::Yes { gone: false } => match self.incarnation.look(self.run).await {
-                Ok(Some(look)) => {
-                    self.take_look(look);
-                    Ok(Suspended::Woken)
-                }
-                Ok(None) => {
+            Written::Yes { gone: false } => match self.look_again().await {
+                Ok(true) => Ok(Suspended::Woken),
+                Ok(false) => {
                     self.stop(Stop::LeaseLost);
                     Err(Stop::LeaseLost)
                 }

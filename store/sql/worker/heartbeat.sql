@@ -2,22 +2,15 @@
 -- Called by: a worker's heartbeat tick. Zero rows: the worker was fenced; it must stop its runs and register anew.
 -- While somebody holds an old snapshot, rows that are gone stay in the indexes, and whoever reads one from its beginning walks over them. So the lines $3
 -- are read from their places $4 on (a line is a named queue, or null: the runs that are in none), timers and deadlines from $5 on (null: all), and no
--- further ahead than $6 milliseconds. Its own runs are looked at only with $7. The caller goes back to the very beginning, and looks at its runs, now and then.
+-- further ahead than $6 milliseconds. What stands before that is looked for beside (look_back.sql).
 -- Locks: the worker row. Indexes: worker_pkey, fence_pkey, task_ready_in_order, task_ready_by_queue, task_suspended_by_time, deadline_by_time,
--- schedule_by_time, run_pkey, task_suspended_in_queue, singleton_waiting, singleton_one_holder; it reads the whole of `worker`, `queue`, `paused_workflow`, `child_end`,
--- `child_cancel` and `task_leased`, which are small.
-with mine as materialized (
-    select run_id, signal from dacapo.task_leased where worker_id = $1 and $7::boolean
-)
+-- schedule_by_time, run_pkey, task_suspended_in_queue, singleton_waiting, singleton_one_holder; it reads the whole of `worker`, `queue`, `paused_workflow`, `child_end`
+-- and `child_cancel`, which are small.
 update dacapo.worker
 set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
 where id = $1 and not exists (select from dacapo.fence where worker_id = $1 and not open)
 returning
     clock_timestamp() as "now!: Time",
-    -- Runs of its own with a signal; none without $7.
-    array(select run_id from mine where signal is not null) as "signalled!",
-    -- All runs that it holds: one that it does not play is a claim whose answer was lost. None without $7.
-    array(select run_id from mine) as "held!",
     -- Whether somebody's lease is over.
     exists (select from dacapo.worker as other where other.lease_until < clock_timestamp()) as "expired!",
     -- Whether anything is ready to be claimed.

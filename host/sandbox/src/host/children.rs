@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::dacapo::workflow::children::{Host, HostOptions};
 use super::bindings::dacapo::workflow::types;
+use super::waits::{WaitEnd, wait_end};
 use crate::ending::{BlockCode, BlockReason};
 use crate::go::Child;
 use crate::guest::{Asked, Guest, Slot, cancelled};
@@ -256,8 +257,10 @@ impl Guest {
                     }
                 }
             }
-            if row.due.is_some_and(|due| self.journal.now() >= due) {
-                break (Outcome::TimedOut, None);
+            match wait_end(&*self.journal, row.due).await {
+                WaitEnd::NotYet => {}
+                WaitEnd::LookAgain => continue,
+                WaitEnd::Over => break (Outcome::TimedOut, None),
             }
             if slot.open.as_ref().is_none_or(|open| open.plan != row.plan) {
                 self.record_open(&mut slot, row.clone(), None);

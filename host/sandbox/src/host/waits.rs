@@ -8,7 +8,7 @@ use super::bindings::dacapo::workflow::waits::Host;
 use crate::ending::{BlockCode, BlockReason};
 use crate::guest::{Asked, Guest, OpenRow, Slot, cancelled, nothing};
 use crate::interrupt::Interrupt;
-use crate::journal::{Event, SuspendReason};
+use crate::journal::{Event, Journal, SuspendReason};
 
 /// Events that one wait may name.
 const EVENTS_MAX: usize = 100;
@@ -108,6 +108,35 @@ fn named(event: Event) -> Payload {
     Payload::from_trusted(format!("[{name},{}]", event.payload))
 }
 
+/// How a wait for events stands to its time.
+pub(crate) enum WaitEnd {
+    /// Its time has not come, or what came in by then cannot be known now.
+    NotYet,
+    /// Its time has come, and what came in by then is known since this moment.
+    LookAgain,
+    /// Nothing came in time.
+    Over,
+}
+
+/// Whether a wait for events is over because of its time. It is not before all is known that came in by then, whoever was told of it.
+pub(crate) async fn wait_end(journal: &dyn Journal, due: Option<Timestamp>) -> WaitEnd {
+    match due {
+        Some(due) if journal.now() >= due => {
+            if journal.has_looked_since(due) {
+                return WaitEnd::Over;
+            }
+            journal.look().await;
+            if journal.has_looked_since(due) {
+                WaitEnd::LookAgain
+            } else {
+                // Who gives the run up finds out.
+                WaitEnd::NotYet
+            }
+        }
+        _ => WaitEnd::NotYet,
+    }
+}
+
 impl Guest {
     /// A wait for an event that nobody could send would never end.
     fn check_declared(&self, event: &str) -> Result<(), Interrupt> {
@@ -141,8 +170,10 @@ impl Guest {
                 let seq = event.seq;
                 break (Outcome::Ok(payload(event)), Some(seq));
             }
-            if row.due.is_some_and(|due| self.journal.now() >= due) {
-                break (Outcome::TimedOut, None);
+            match wait_end(&*self.journal, row.due).await {
+                WaitEnd::NotYet => {}
+                WaitEnd::LookAgain => continue,
+                WaitEnd::Over => break (Outcome::TimedOut, None),
             }
             // The code may name other events than it did when the wait was reached.
             if slot.open.as_ref().is_none_or(|open| open.plan != row.plan) {

@@ -126,6 +126,22 @@ async fn an_event_in_time_counts_even_if_it_is_looked_at_late() {
 }
 
 #[tokio::test]
+async fn what_came_in_time_is_looked_for_before_a_wait_is_over() {
+    for fails in [0, 1, 3] {
+        let run = Run::new("durable.wait-timeout", "5000");
+        assert_eq!(run.go().await, Ending::Suspended);
+        run.journal.send_unseen("go", "\"in time\"", fails);
+        run.journal.advance(60_000);
+        // What cannot be known now is known to whoever plays the run next.
+        for _ in 0..fails {
+            assert_eq!(run.go().await, Ending::Suspended);
+        }
+        assert_eq!(output(run.go().await), r#""\"in time\"""#);
+        assert_eq!(run.journal.keys(), ["go#1 wait ok"]);
+    }
+}
+
+#[tokio::test]
 async fn a_time_out_of_nothing_is_over_at_once() {
     let run = Run::new("durable.wait-timeout", "0");
     assert_eq!(output(run.go().await), "null");

@@ -18,6 +18,13 @@ pub struct MemoryJournal {
     state: Mutex<State>,
 }
 
+/// An event that has come in, and nobody knows until it is looked.
+struct Unseen {
+    /// So many looks are made in vain.
+    fails: u32,
+    event: (String, Event),
+}
+
 struct State {
     now_ms: i64,
     rows: Vec<Recorded>,
@@ -29,6 +36,7 @@ struct State {
     /// What happened, in short, in order.
     trace: Vec<String>,
     events: Vec<(String, Event)>,
+    unseen: Option<Unseen>,
     taken: Vec<u32>,
     /// Names of the events that instances wanted to take.
     asked: Vec<String>,
@@ -43,6 +51,19 @@ struct State {
     nudges: u32,
 }
 
+impl State {
+    fn receive(&mut self, name: &str, json: &str) -> (String, Event) {
+        let event = Event {
+            seq: self.next_seq,
+            name: name.to_owned(),
+            payload: Payload::from_trusted(json.to_owned()),
+            received_at: Timestamp::from_millis(self.now_ms),
+        };
+        self.next_seq += 1;
+        (name.to_owned(), event)
+    }
+}
+
 impl MemoryJournal {
     pub fn new() -> MemoryJournal {
         MemoryJournal {
@@ -55,6 +76,7 @@ impl MemoryJournal {
                 failed_attempts: Vec::new(),
                 trace: Vec::new(),
                 events: Vec::new(),
+                unseen: None,
                 taken: Vec::new(),
                 asked: Vec::new(),
                 next_seq: 1,
@@ -128,14 +150,15 @@ impl MemoryJournal {
     /// An event comes in now.
     pub fn send(&self, name: &str, json: &str) {
         let mut state = self.lock();
-        let event = Event {
-            seq: state.next_seq,
-            name: name.to_owned(),
-            payload: Payload::from_trusted(json.to_owned()),
-            received_at: Timestamp::from_millis(state.now_ms),
-        };
-        state.next_seq += 1;
-        state.events.push((name.to_owned(), event));
+        let event = state.receive(name, json);
+        state.events.push(event);
+    }
+
+    /// An event that nobody knows of until it is looked, and after so many looks that fail.
+    pub fn send_unseen(&self, name: &str, json: &str, fails: u32) {
+        let mut state = self.lock();
+        let event = state.receive(name, json);
+        state.unseen = Some(Unseen { fails, event });
     }
 
     /// What the next durable calls are told, one each; nothing after that.
@@ -310,7 +333,26 @@ impl Journal for MemoryJournal {
         state.events.iter().any(|(known, _)| names.contains(known))
     }
 
-    async fn look(&self) {}
+    async fn look(&self) {
+        let mut state = self.lock();
+        let Some(Unseen { fails, event }) = &mut state.unseen else {
+            return;
+        };
+        match fails.checked_sub(1) {
+            Some(left) => *fails = left,
+            None => {
+                let event = event.clone();
+                state.unseen = None;
+                state.events.push(event);
+            }
+        }
+    }
+
+    fn has_looked_since(&self, at: Timestamp) -> bool {
+        let state = self.lock();
+        let unseen = state.unseen.as_ref();
+        unseen.is_none_or(|Unseen { event, .. }| event.1.received_at > at)
+    }
 
     async fn find_workflow(
         &self,
