@@ -273,7 +273,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--snapshot-minutes",
         type=float,
         default=10,
-        help="how long another session holds a snapshot open, a quarter of the time at most [default: %(default)s]",
+        help="how long another session holds a snapshot open, half of the time at most [default: %(default)s]",
     )
     parser.add_argument(
         "--retention-seconds",

@@ -58,10 +58,10 @@ class Plan:
 
     @staticmethod
     def of(minutes: float, snapshot_minutes: float) -> "Plan":
-        """The snapshot is opened after three tenths of the time, and for a quarter of it at most."""
+        """The snapshot is opened after three tenths of the time, and for half of it at most."""
         length = minutes * 60
         begin = length * 0.3
-        return Plan(length, begin, begin + min(snapshot_minutes * 60, length / 4))
+        return Plan(length, begin, begin + min(snapshot_minutes * 60, length / 2))
 
     def phase(self, at: float) -> str:
         if at < self.snapshot_begin:

@@ -270,13 +270,13 @@ impl Branches {
             let message = "a fault in the host ended the run: its branches neither run nor wait";
             return Some(Ending::Failed(Failure::new("internal", message)));
         }
-        let signal = self.player.go.journal.boundary();
-        if let Some(Signal::Stop(stop)) = signal {
-            return Some(Ending::Stopped(stop));
-        }
         // Whatever came in since they began to wait.
         if self.waits_for_a_look() {
             self.player.go.journal.look().await;
+        }
+        let signal = self.player.go.journal.boundary();
+        if let Some(Signal::Stop(stop)) = signal {
+            return Some(Ending::Stopped(stop));
         }
         self.unpark_awaited(history);
         if !self.ready.is_empty() {
@@ -303,14 +303,14 @@ impl Branches {
         if self.parked.is_empty() || paused {
             return LOOK_EVERY;
         }
+        let now = self.player.go.journal.now();
         let next_due = self
             .parked
             .values()
             .filter_map(|parked| parked.wake_at)
+            // What is due already, and nobody could be asked for, is looked at anew now and then.
+            .filter(|due| !self.has_looked_in_vain || *due > now)
             .min();
-        let now = self.player.go.journal.now();
-        // What is due already is looked at anew now and then.
-        let next_due = next_due.filter(|due| !self.has_looked_in_vain || *due > now);
         let due = next_due.map_or(LOOK_EVERY, |due| {
             let micros = due.as_micros().saturating_sub(now.as_micros());
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))

@@ -370,8 +370,8 @@ impl Coordinator {
         {
             self.expire(connection).await?;
         }
-        self.look_back();
         if self.incarnation.is_draining() {
+            self.look_back();
             return Ok(self
                 .next_heartbeat
                 .saturating_duration_since(Instant::now()));
@@ -386,6 +386,8 @@ impl Coordinator {
         if self.want_claim {
             again |= self.claim(connection).await?;
         }
+        // A claim that reads from the beginning spares one.
+        self.look_back();
         let now = Instant::now();
         let mut rest = self.next_heartbeat.saturating_duration_since(now);
         if let Some(at) = self.next_look() {
@@ -541,9 +543,16 @@ impl Coordinator {
         let everything = self.looks_back.wants_everything(now);
         let is_due = everything || self.next_look().is_some_and(|at| at <= now);
         if is_due && !self.looks_back.is_under_way() {
-            let looks = LookBack {
-                lines: self.lines.look_back(everything, now),
-                everything: everything.then(|| self.ahead()),
+            let looks = if everything {
+                LookBack {
+                    lines: self.lines.all_looks(),
+                    everything: Some(self.ahead()),
+                }
+            } else {
+                LookBack {
+                    lines: self.lines.due_looks(now),
+                    everything: None,
+                }
             };
             self.looks_back
                 .begin(&self.incarnation, &self.store, &self.inbox, looks);
@@ -560,9 +569,10 @@ impl Coordinator {
             self.lines.look_failed(&look.lines, now);
             return;
         };
+        let took = (!look.everything).then_some(look.took);
         let has_found = self
             .lines
-            .looked_back(&look.lines, &found.firsts, now, look.took);
+            .looked_back(&look.lines, &found.firsts, now, took);
         self.want_claim |= has_found && !self.standstill;
         if !look.everything {
             return;
@@ -710,7 +720,8 @@ impl Coordinator {
         let asked = Instant::now();
         let claimed =
             dacapo_store::claim(connection, self.incarnation.id, self.fence, &claim).await?;
-        metrics.claim_seconds.record(asked.elapsed());
+        let took = asked.elapsed();
+        metrics.claim_seconds.record(took);
         if claimed.leased.is_empty() {
             metrics.claims_none.increment(1);
         } else {
@@ -726,7 +737,8 @@ impl Coordinator {
             self.claims_since_vacuum = 0;
             self.inbox.vacuum.notify_one();
         }
-        self.lines.claimed(&claim, &claimed, asked_at);
+        self.lines
+            .claimed(&claim, &claimed, asked_at, Instant::now(), took);
         // What was put aside has made room for another one.
         for queue in claimed.put_aside.iter().filter_map(|(queue, _)| *queue) {
             self.lines.look_at(queue);
@@ -817,8 +829,16 @@ impl Coordinator {
         for playing in self.playing.values() {
             playing.session.stop(Stop::Drained);
         }
-        let mut runs: Vec<RunId> = self.playing.keys().copied().collect();
-        runs.append(&mut self.hand_back);
+        // What it holds may be more than what it plays: claims whose answers were lost.
+        let looks = LookBack {
+            lines: Vec::new(),
+            everything: Some(Duration::ZERO),
+        };
+        let worker = self.incarnation.id;
+        let found = dacapo_store::look_back_on(&mut connection, worker, &looks).await?;
+        let mut runs: BTreeSet<RunId> = self.playing.keys().copied().collect();
+        runs.extend(self.hand_back.drain(..).chain(found.held));
+        let runs: Vec<RunId> = runs.into_iter().collect();
         if !runs.is_empty() {
             // A flush that comes after the hand-back would write into a run that is somebody else's.
             dacapo_store::close_own_fences(&mut connection, self.incarnation.id, self.fence)
@@ -833,18 +853,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The same on a server that has another history than the one that it has worked with: what it holds there may be more than what it plays.
+    /// The same on a server that has another history than the one that it has worked with.
     async fn leave_other(mut self) -> Result<(), StoreError> {
-        let mut connection = self.store.connect().await?;
-        let looks = LookBack {
-            lines: Vec::new(),
-            everything: Some(Duration::ZERO),
-        };
-        let worker = self.incarnation.id;
-        let found = dacapo_store::look_back_on(&mut connection, worker, &looks).await?;
-        let held = found.held.into_iter();
-        self.hand_back = held.filter(|run| !self.playing.contains_key(run)).collect();
-        self.connection = Some(connection);
+        self.connection = Some(self.store.connect().await?);
         self.leave().await
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Lines {
     /// When they may have it, where that is known.
     again: BTreeMap<i32, Timestamp>,
     has_paused_workflows: bool,
+    /// How long the last claim took that began at the floors.
+    usual: Duration,
 }
 
 /// How far a source was read. Most runs become ready behind all others; those with a priority, those whose start was committed late, and those of
@@ -57,9 +59,11 @@ struct Place {
     is_told: bool,
     /// When that was looked for.
     looked_at: Option<Instant>,
-    /// How long it took.
+    /// How much longer than others it, or a claim that walked over what is in front, took.
     took: Duration,
     rest: Duration,
+    /// Where the floor was before it was set back to what a look has found.
+    set_back_from: Option<Timestamp>,
 }
 
 impl Default for Place {
@@ -71,6 +75,7 @@ impl Default for Place {
             looked_at: None,
             took: Duration::ZERO,
             rest: REST_MIN,
+            set_back_from: None,
         }
     }
 }
@@ -107,6 +112,7 @@ impl Lines {
             wanted: BTreeSet::new(),
             again: BTreeMap::new(),
             has_paused_workflows: false,
+            usual: Duration::ZERO,
         }
     }
 
@@ -236,20 +242,23 @@ impl Lines {
             .min()
     }
 
-    /// The lines that are to be looked at in front of their floors now, with these; with `everything` all lines.
-    pub(crate) fn look_back(
-        &mut self,
-        everything: bool,
-        now: Instant,
-    ) -> Vec<(Option<i32>, Timestamp)> {
+    /// The lines that are to be looked at in front of their floors now, with these.
+    pub(crate) fn due_looks(&mut self, now: Instant) -> Vec<(Option<i32>, Timestamp)> {
+        self.looks(|place| place.next_look(now).is_some_and(|at| at <= now))
+    }
+
+    /// All lines that have floors, with these.
+    pub(crate) fn all_looks(&mut self) -> Vec<(Option<i32>, Timestamp)> {
+        self.looks(|_| true)
+    }
+
+    fn looks(&mut self, which: impl Fn(&Place) -> bool) -> Vec<(Option<i32>, Timestamp)> {
         let served: Vec<Option<i32>> = self.served().collect();
         let mut looks = Vec::new();
         for source in served {
-            let Some(place) = self.places.get_mut(&source) else {
-                continue;
-            };
-            if let Some(floor) = place.floor
-                && (everything || place.next_look(now).is_some_and(|at| at <= now))
+            if let Some(place) = self.places.get_mut(&source)
+                && let Some(floor) = place.floor
+                && which(place)
             {
                 // Whatever comes from now on may be missed.
                 place.is_to_look = false;
@@ -260,13 +269,14 @@ impl Lines {
         looks
     }
 
-    /// What was found there, by line the first place that a run stands at, by a look that took so long. True: there is something to claim.
+    /// What was found there, by line the first place that a run stands at, by a look that took so long (none: it has looked at more than that). True: there
+    /// is something to claim.
     pub(crate) fn looked_back(
         &mut self,
         looks: &[(Option<i32>, Timestamp)],
         firsts: &[Option<Timestamp>],
         now: Instant,
-        took: Duration,
+        took: Option<Duration>,
     ) -> bool {
         let mut has_found = false;
         for ((source, _), first) in looks.iter().zip(firsts) {
@@ -275,14 +285,15 @@ impl Lines {
                 continue;
             };
             place.looked_at = Some(now);
-            place.took = took;
-            place.rest = match first {
-                Some(_) => REST_MIN,
-                None => (place.rest * 2).min(REST_MAX),
-            };
-            if let Some(first) = *first {
-                place.floor = place.floor.map(|floor| floor.min(first));
+            place.took = took.unwrap_or(place.took);
+            // A claim that finds it makes the rest short again. It may be locked, and be there for long.
+            place.rest = (place.rest * 2).min(REST_MAX);
+            if let (Some(first), Some(floor)) = (*first, place.floor) {
                 has_found = true;
+                if first < floor {
+                    place.floor = Some(first);
+                    place.set_back_from = Some(floor);
+                }
             }
         }
         has_found
@@ -320,31 +331,59 @@ impl Lines {
         })
     }
 
-    /// What a claim has brought that was made at `asked_at` by the database's clock.
-    pub(crate) fn claimed(&mut self, claim: &Claim, runs: &ClaimedRuns, asked_at: Timestamp) {
+    /// What a claim has brought that was made at `asked_at` by the database's clock and answered `now`, which took so long.
+    pub(crate) fn claimed(
+        &mut self,
+        claim: &Claim,
+        runs: &ClaimedRuns,
+        asked_at: Timestamp,
+        now: Instant,
+        took: Duration,
+    ) {
+        let walks = |(source, from): &(Option<i32>, Option<Timestamp>)| {
+            from.is_none() || self.place(*source).set_back_from.is_some()
+        };
+        if !claim.sources.iter().any(walks) {
+            self.usual = took;
+        }
+        let took = took.saturating_sub(self.usual);
         let leased = runs.leased.iter().map(|run| (run.queue, run.ready_at));
-        // By source, the last place in line that something was found at.
-        let mut lasts: HashMap<Option<i32>, Timestamp> = HashMap::new();
+        // By source, the first and the last place in line that something was found at.
+        let mut found: HashMap<Option<i32>, (Timestamp, Timestamp)> = HashMap::new();
         for (source, at) in leased.chain(runs.put_aside.iter().copied()) {
-            let last = lasts.entry(source).or_insert(at);
+            let (first, last) = found.entry(source).or_insert((at, at));
+            *first = at.min(*first);
             *last = at.max(*last);
         }
         let is_full = runs.leased.len() + runs.put_aside.len() >= claim.max as usize;
         // Behind the one that took the last room none was read.
         let read = if is_full {
             let mut sources = claim.sources.iter();
-            let last = sources.rposition(|(source, _)| lasts.contains_key(source));
+            let last = sources.rposition(|(source, _)| found.contains_key(source));
             last.map_or(0, |last| last + 1)
         } else {
             claim.sources.len()
         };
         for (source, from) in claim.sources.iter().take(read) {
             let place = self.places.entry(*source).or_default();
+            let found = found.get(source);
+            let set_back_from = place.set_back_from.take();
+            let usual_floor = set_back_from.or(place.floor.filter(|_| from.is_none()));
+            if from.is_none() || set_back_from.is_some() {
+                place.looked_at = Some(now);
+                place.took = took;
+            }
+            if found
+                .zip(usual_floor)
+                .is_some_and(|((first, _), floor)| *first < floor)
+            {
+                place.rest = REST_MIN;
+            }
             place.is_to_look |= from.is_some() || place.is_told;
             place.is_told &= from.is_some();
             // A run with a priority below zero stands further behind than those that come now.
-            let end = lasts.get(source).filter(|_| is_full);
-            let end = end.map_or(asked_at, |last| asked_at.min(*last));
+            let end = found.filter(|_| is_full);
+            let end = end.map_or(asked_at, |(_, last)| asked_at.min(*last));
             place.floor = Some(a_little_before(end));
         }
     }
@@ -417,23 +456,23 @@ mod tests {
     }
 
     /// A claim of up to ten at this time, which finds runs in no named queue at these places. Answers where it began.
-    fn claim_at(lines: &mut Lines, asked_at: i64, found: &[i64]) -> Option<i64> {
+    fn claim_at(lines: &mut Lines, now: Instant, asked_at: i64, found: &[i64]) -> Option<i64> {
         let claim = lines.claim(10).unwrap();
         let put_aside = found.iter().map(|place| (None, at(*place))).collect();
         let found = ClaimedRuns {
             leased: Vec::new(),
             put_aside,
         };
-        lines.claimed(&claim, &found, at(asked_at));
+        lines.claimed(&claim, &found, at(asked_at), now, Duration::ZERO);
         let from = claim.sources.iter().find(|(source, _)| source.is_none());
         from.unwrap().1.map(Timestamp::as_micros)
     }
 
     /// A look in front of the floor of the runs in no named queue, that finds this. Answers in front of what it looked.
     fn look(lines: &mut Lines, now: Instant, took: Duration, first: Option<i64>) -> Option<i64> {
-        let looks = lines.look_back(false, now);
+        let looks = lines.due_looks(now);
         let firsts = [first.map(at)];
-        let has_found = lines.looked_back(&looks, &firsts, now, took);
+        let has_found = lines.looked_back(&looks, &firsts, now, Some(took));
         assert_eq!(has_found, !looks.is_empty() && first.is_some());
         looks.first().map(|(_, floor)| floor.as_micros())
     }
@@ -443,29 +482,27 @@ mod tests {
         let mut lines = Lines::new(None);
         let mut now = Instant::now();
         assert!(lines.is_new());
-        assert_eq!(claim_at(&mut lines, 10_000_000, &[9_000_000]), None);
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[9_000_000]), None);
         // All of it was read, and nothing has happened since.
         assert!(!lines.is_new());
         assert_eq!(lines.next_look(now), None);
-        for rest in [0, 100, 200, 400, 800, 1000, 1000] {
+        for rest in [50, 100, 200, 400, 800, 1000, 1000] {
             let rest = Duration::from_millis(rest);
-            assert_eq!(claim_at(&mut lines, 10_000_000, &[]), Some(9_800_000));
+            assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), Some(9_800_000));
             assert_eq!(lines.next_look(now), Some(now + rest));
-            if rest > Duration::ZERO {
-                let almost = now + rest - Duration::from_millis(1);
-                assert_eq!(look(&mut lines, almost, Duration::ZERO, None), None);
-            }
+            let almost = now + rest - Duration::from_millis(1);
+            assert_eq!(look(&mut lines, almost, Duration::ZERO, None), None);
             now += rest;
             let floor = look(&mut lines, now, Duration::ZERO, None);
             assert_eq!(floor, Some(9_800_000));
             assert_eq!(lines.next_look(now), None);
         }
         // What stands in front is claimed next, and only once.
-        claim_at(&mut lines, 12_000_000, &[]);
+        claim_at(&mut lines, now, 12_000_000, &[]);
         now += REST_MAX;
         look(&mut lines, now, Duration::ZERO, Some(500));
-        assert_eq!(claim_at(&mut lines, 12_000_000, &[500]), Some(500));
-        assert_eq!(claim_at(&mut lines, 12_000_000, &[]), Some(11_800_000));
+        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[500]), Some(500));
+        assert_eq!(claim_at(&mut lines, now, 12_000_000, &[]), Some(11_800_000));
         assert_eq!(lines.next_look(now), Some(now + REST_MIN));
     }
 
@@ -473,31 +510,31 @@ mod tests {
     fn what_becomes_ready_while_it_is_looked_is_looked_for_again() {
         let mut lines = Lines::new(None);
         let now = Instant::now();
-        claim_at(&mut lines, 10_000_000, &[]);
-        claim_at(&mut lines, 10_000_000, &[]);
-        let looks = lines.look_back(false, now);
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        let looks = lines.due_looks(now);
         lines.look_first();
-        lines.looked_back(&looks, &[None], now, Duration::ZERO);
+        lines.looked_back(&looks, &[None], now, None);
         assert!(lines.next_look(now).is_some());
         // Nobody knows what a look would have found that has failed.
-        let looks = lines.look_back(false, now + REST_MAX);
+        let looks = lines.due_looks(now + REST_MAX);
         assert_eq!(lines.next_look(now), None);
         lines.look_failed(&looks, now);
         assert_eq!(lines.next_look(now), Some(now + REST_MAX));
         // One at everything asks for no reason.
-        let looks = lines.look_back(true, now);
-        lines.looked_back(&looks, &[None], now, Duration::ZERO);
-        assert_eq!(lines.look_back(false, now + REST_MAX), []);
-        assert_eq!(lines.look_back(true, now), looks);
+        let looks = lines.all_looks();
+        lines.looked_back(&looks, &[None], now, None);
+        assert_eq!(lines.due_looks(now + REST_MAX), []);
+        assert_eq!(lines.all_looks(), looks);
     }
 
     #[test]
     fn what_may_stand_in_front_of_others_is_looked_for_after_the_shortest_rest() {
         let mut lines = Lines::new(None);
         let mut now = Instant::now();
-        claim_at(&mut lines, 10_000_000, &[]);
+        claim_at(&mut lines, now, 10_000_000, &[]);
         for _ in 0..5 {
-            claim_at(&mut lines, 10_000_000, &[]);
+            claim_at(&mut lines, now, 10_000_000, &[]);
             now = lines.next_look(now).unwrap();
             look(&mut lines, now, Duration::ZERO, None);
         }
@@ -517,23 +554,23 @@ mod tests {
         let mut lines = Lines::new(None);
         let now = Instant::now();
         let floor = Some(9_800_000);
-        claim_at(&mut lines, 10_000_000, &[]);
+        claim_at(&mut lines, now, 10_000_000, &[]);
         lines.look_first();
-        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), None);
-        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), floor);
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), None);
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), floor);
         // How long the walk is by now is found out all the same.
-        assert!(look(&mut lines, now, CHEAP * 2, None).is_some());
+        assert!(look(&mut lines, now + REST_MIN, CHEAP * 2, None).is_some());
         lines.look_first();
-        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), floor);
-        look(&mut lines, now + REST_MAX, CHEAP * 2, Some(500));
-        assert_eq!(claim_at(&mut lines, 10_000_000, &[]), Some(500));
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), floor);
+        look(&mut lines, now + REST_MAX * 2, CHEAP * 2, Some(500));
+        assert_eq!(claim_at(&mut lines, now, 10_000_000, &[]), Some(500));
     }
 
     #[test]
     fn a_look_that_took_long_is_followed_by_a_rest_whatever_was_found() {
         let mut lines = Lines::new(None);
-        claim_at(&mut lines, 10_000_000, &[]);
         let mut now = Instant::now();
+        claim_at(&mut lines, now, 10_000_000, &[]);
         let mut rest = |took: u64| {
             now += REST_MAX;
             lines.look_first();
@@ -556,7 +593,13 @@ mod tests {
             leased: Vec::new(),
             put_aside: vec![(None, at(10_000_000))],
         };
-        lines.claimed(&claim, &found, at(11_000_000));
+        lines.claimed(
+            &claim,
+            &found,
+            at(11_000_000),
+            Instant::now(),
+            Duration::ZERO,
+        );
         assert!(lines.is_new());
         // What was read up to here goes on here.
         let claim = lines.claim(1).unwrap();
@@ -567,11 +610,12 @@ mod tests {
     #[test]
     fn a_queue_that_is_new_or_goes_on_is_read_from_its_beginning_at_once() {
         let mut lines = Lines::new(None);
-        claim_at(&mut lines, 10_000_000, &[]);
+        let now = Instant::now();
+        claim_at(&mut lines, now, 10_000_000, &[]);
         assert!(!lines.is_new());
         lines.beat(vec![queue(1, "a")], false);
         assert!(lines.is_new());
-        claim_at(&mut lines, 10_000_000, &[]);
+        claim_at(&mut lines, now, 10_000_000, &[]);
         lines.beat(vec![queue(1, "a")], false);
         let floor = Some(at(9_800_000));
         assert_eq!(lines.heard_from(), [(None, floor), (Some(1), floor)]);
@@ -602,6 +646,8 @@ mod tests {
             let walk = [0, 5, 20, 300].map(Duration::from_millis)[(seed % 4) as usize];
             // The loop below may come by a little late, when a look begins and when it ends.
             let longest = REST_MAX + 2 * walk + 3 * Duration::from_millis(20);
+            // Where claims have begun that did not walk over much.
+            let mut usual_floor = 0;
             let mut looking: Option<(Looks, [Option<Timestamp>; 1], Instant)> = None;
             while now < begin + Duration::from_secs(20) {
                 let micros = 1_000_000_000 + i64::try_from((now - begin).as_micros()).unwrap();
@@ -616,12 +662,18 @@ mod tests {
                 if let Some((looks, firsts, begun)) =
                     looking.take_if(|(_, _, begun)| *begun + walk <= now)
                 {
-                    want_claim |= lines.looked_back(&looks, &firsts, now, now - begun);
+                    want_claim |= lines.looked_back(&looks, &firsts, now, Some(now - begun));
                 }
                 // A claim that took all it had room for is followed by another at once.
                 while want_claim || lines.is_new() {
                     let claim = lines.claim(3).unwrap();
                     let from = claim.sources[0].1.map_or(0, Timestamp::as_micros);
+                    let took = if from < usual_floor {
+                        walk
+                    } else {
+                        Duration::ZERO
+                    };
+                    usual_floor = from.max(usual_floor);
                     let found: Vec<i64> = ready
                         .range(from..)
                         .map(|(place, _)| *place)
@@ -636,10 +688,10 @@ mod tests {
                         leased: Vec::new(),
                         put_aside: found.into_iter().map(|place| (None, at(place))).collect(),
                     };
-                    lines.claimed(&claim, &found, at(micros));
+                    lines.claimed(&claim, &found, at(micros), now, took);
                 }
                 if looking.is_none() && lines.next_look(now).is_some_and(|at| at <= now) {
-                    let looks = lines.look_back(false, now);
+                    let looks = lines.due_looks(now);
                     let (_, floor) = looks[0];
                     let first = ready.range(..floor.as_micros()).next();
                     let firsts = [first.map(|(place, _)| at(*place))];

@@ -22,14 +22,15 @@ const REST_FOR_FAILURE: Duration = Duration::from_secs(1);
 pub(crate) struct LooksBack {
     under_way: Option<UnderWay>,
     next_everything: Instant,
-    /// How long one may take; twice as long after each that has taken longer.
+    /// How long one at lines may take; twice as long after each that has taken longer.
     patience: Duration,
+    /// And one at everything.
+    patience_for_everything: Duration,
 }
 
 struct UnderWay {
     looks: LookBack,
-    asked: Instant,
-    answer: oneshot::Receiver<Result<LookedBack, StoreError>>,
+    answer: oneshot::Receiver<(Result<LookedBack, StoreError>, Duration)>,
 }
 
 /// A look that has ended.
@@ -49,6 +50,7 @@ impl LooksBack {
             under_way: None,
             next_everything: now,
             patience: PATIENCE,
+            patience_for_everything: PATIENCE,
         }
     }
 
@@ -74,41 +76,48 @@ impl LooksBack {
         inbox: &Arc<Inbox>,
         looks: LookBack,
     ) {
-        let asked = Instant::now();
-        if looks.everything.is_some() {
+        let everything = looks.everything.is_some();
+        if everything {
             // Until it has ended.
-            self.next_everything = asked + PATIENCE_MAX + REST_MAX;
+            self.next_everything = Instant::now() + PATIENCE_MAX + REST_MAX;
         }
         let (tell, answer) = oneshot::channel();
         let (store, inbox, worker) = (store.clone(), Arc::clone(inbox), incarnation.id);
-        let (asks, patience) = (looks.clone(), self.patience);
+        let (asks, patience) = (looks.clone(), *self.patience_for(everything));
         incarnation.in_background(async move {
+            let asked = Instant::now();
             let found = dacapo_store::look_back(&store, worker, &asks);
+            let found = in_time(patience, found).await;
             // The loop may be gone.
-            let _ = tell.send(in_time(patience, found).await);
+            let _ = tell.send((found, asked.elapsed()));
             inbox.bell.notify_one();
         });
-        self.under_way = Some(UnderWay {
-            looks,
-            asked,
-            answer,
-        });
+        self.under_way = Some(UnderWay { looks, answer });
+    }
+
+    fn patience_for(&mut self, everything: bool) -> &mut Duration {
+        if everything {
+            &mut self.patience_for_everything
+        } else {
+            &mut self.patience
+        }
     }
 
     /// The one that was under way, once it has ended.
     pub(crate) fn ended(&mut self) -> Option<Ended> {
         let under_way = self.under_way.as_mut()?;
-        let answer = match under_way.answer.try_recv() {
-            Ok(answer) => answer.map_err(Some),
+        let (answer, took) = match under_way.answer.try_recv() {
+            Ok((answer, took)) => (answer.map_err(Some), took),
             Err(oneshot::error::TryRecvError::Empty) => return None,
-            Err(oneshot::error::TryRecvError::Closed) => Err(None),
+            Err(oneshot::error::TryRecvError::Closed) => (Err(None), Duration::ZERO),
         };
-        let UnderWay { looks, asked, .. } = self.under_way.take()?;
-        let (now, took) = (Instant::now(), asked.elapsed());
+        let UnderWay { looks, .. } = self.under_way.take()?;
+        let now = Instant::now();
         let everything = looks.everything.is_some();
+        let patience = self.patience_for(everything);
         let found = match answer {
             Ok(found) => {
-                self.patience = PATIENCE;
+                *patience = PATIENCE;
                 if everything {
                     let rest = (REST_FOR_LOOK * took).clamp(REST_MIN, REST_MAX);
                     // Something may have been missed since it began.
@@ -118,7 +127,7 @@ impl LooksBack {
             }
             Err(error) => {
                 if error.as_ref().is_some_and(StoreError::is_late) {
-                    self.patience = (self.patience * 2).min(PATIENCE_MAX);
+                    *patience = (*patience * 2).min(PATIENCE_MAX);
                 }
                 let error = error.as_ref().map(StoreError::reason);
                 tracing::debug!(error, "it was not looked for what was missed");

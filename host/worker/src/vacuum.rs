@@ -13,6 +13,8 @@ use crate::coordinator::PATIENCE_MAX;
 const REST_MIN: Duration = Duration::from_secs(3);
 /// One that took long is followed by a rest of so many times as long: while somebody holds an old snapshot it reads more each time, and may take away nothing.
 const REST_FOR_VACUUM: u32 = 20;
+/// But no longer than this.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// Vacuums whenever it is rung, with rests in between: a task of each worker beside its control loop.
 pub(crate) struct Vacuum {
@@ -35,7 +37,7 @@ impl Vacuum {
             if let Err(error) = vacuumed {
                 tracing::debug!(%error, "the queue was not vacuumed");
             }
-            tokio::time::sleep(REST_MIN.max(REST_FOR_VACUUM * begun.elapsed())).await;
+            tokio::time::sleep((REST_FOR_VACUUM * begun.elapsed()).clamp(REST_MIN, REST_MAX)).await;
         }
     }
 }
