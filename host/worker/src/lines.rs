@@ -18,10 +18,13 @@ const LATE_COMMITS_MICROS: i64 = 200_000;
 /// How long a line is left alone after it was looked at in front of where claims begin. Such a look walks over all entries of rows that are gone but still
 /// visible to somebody's old snapshot. Each one that finds nothing makes the rest twice as long, up to the longest.
 const REST_MIN: Duration = Duration::from_millis(50);
-/// So long, and as long as two looks take, a run may wait at most that became ready in front of where claims begin, while there is room for it.
+/// So long, and as long as two looks take, a run may wait at most that became ready in front of where claims begin and of which somebody told so, while there
+/// is room for it.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// A look that took long is followed by a rest of so many times as long, whatever it found, up to the longest.
+/// A look that took long is followed by a rest of so many times as long, whatever it found.
 const REST_FOR_LOOK: u32 = 20;
+/// But no longer than this, if nobody told of anything.
+const REST_FOR_LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// A claim looks in front of its floor itself, where somebody said that something is there, if the last look took no longer than this.
 const CHEAP: Duration = Duration::from_millis(10);
@@ -83,7 +86,12 @@ impl Default for Place {
 impl Place {
     /// When it may be looked in front of the floor again; none: at any time.
     fn look_after(&self) -> Option<Instant> {
-        let rest = self.rest.max(self.took * REST_FOR_LOOK).min(REST_MAX);
+        let longest = if self.is_told {
+            REST_MAX
+        } else {
+            REST_FOR_LOOK_MAX
+        };
+        let rest = self.rest.max(self.took * REST_FOR_LOOK).min(longest);
         self.looked_at.map(|at| at + rest)
     }
 
@@ -581,6 +589,12 @@ mod tests {
         assert_eq!(rest(1), REST_MIN);
         assert_eq!(rest(10), Duration::from_millis(200));
         assert_eq!(rest(100), REST_MAX);
+        // If nobody has told of anything.
+        claim_at(&mut lines, now, 10_000_000, &[]);
+        now += REST_MAX;
+        assert!(look(&mut lines, now, Duration::from_millis(100), None).is_some());
+        assert!(claim_at(&mut lines, now, 10_000_000, &[]).is_some());
+        assert_eq!(lines.next_look(now), Some(now + REST_MAX * 2));
     }
 
     #[test]
@@ -632,20 +646,23 @@ mod tests {
 
     type Looks = Vec<(Option<i32>, Timestamp)>;
 
-    /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest and
-    /// two looks, whatever else is claimed meanwhile.
+    /// Runs that become ready anywhere in line, and are notified, sometimes also as those that stand in front, are claimed within the longest rest that they are
+    /// to wait and two looks, whatever else is claimed meanwhile.
     #[test]
     fn no_run_waits_for_longer_than_the_longest_rest_wherever_it_stands() {
         for seed in 0..200 {
             let mut rng = StdRng::seed_from_u64(seed);
             let begin = Instant::now();
             let mut lines = Lines::new(None);
-            let mut ready: BTreeMap<i64, Instant> = BTreeMap::new();
+            // Since when, and how long at most.
+            let mut ready: BTreeMap<i64, (Instant, Duration)> = BTreeMap::new();
             let mut now = begin;
             let (mut want_claim, mut count) = (true, 0);
             let walk = [0, 5, 20, 300].map(Duration::from_millis)[(seed % 4) as usize];
             // The loop below may come by a little late, when a look begins and when it ends.
-            let longest = REST_MAX + 2 * walk + 3 * Duration::from_millis(20);
+            let late = 2 * walk + 3 * Duration::from_millis(20);
+            let told = REST_MAX + late;
+            let untold = (walk * REST_FOR_LOOK).clamp(REST_MAX, REST_FOR_LOOK_MAX) + late;
             // Where claims have begun that did not walk over much.
             let mut usual_floor = 0;
             let mut looking: Option<(Looks, [Option<Timestamp>; 1], Instant)> = None;
@@ -653,11 +670,13 @@ mod tests {
                 let micros = 1_000_000_000 + i64::try_from((now - begin).as_micros()).unwrap();
                 if rng.random_ratio(1, 6) {
                     let behind = [0, 0, 0, 1_000, 300_000, 60_000_000][rng.random_range(0..6)];
-                    ready.entry(micros - behind).or_insert(now);
                     want_claim = true;
-                    if behind > 1_000 && rng.random_ratio(1, 2) {
+                    let is_told = behind > 1_000 && rng.random_ratio(1, 2);
+                    if is_told {
                         lines.look_first();
                     }
+                    let longest = if is_told { told } else { untold };
+                    ready.entry(micros - behind).or_insert((now, longest));
                 }
                 if let Some((looks, firsts, begun)) =
                     looking.take_if(|(_, _, begun)| *begun + walk <= now)
@@ -680,7 +699,7 @@ mod tests {
                         .take(3)
                         .collect();
                     for place in &found {
-                        let since = ready.remove(place).unwrap();
+                        let (since, longest) = ready.remove(place).unwrap();
                         assert!(now - since <= longest, "seed {seed}: {:?}", now - since);
                     }
                     want_claim = found.len() == 3;
@@ -698,11 +717,9 @@ mod tests {
                     looking = Some((looks, firsts, now));
                     count += 1;
                 }
-                let late = ready.values().min().map(|since| now - *since);
-                assert!(
-                    late.is_none_or(|late| late <= longest),
-                    "seed {seed}: {late:?}"
-                );
+                for (since, longest) in ready.values() {
+                    assert!(now - *since <= *longest, "seed {seed}: {:?}", now - *since);
+                }
                 now += Duration::from_millis(rng.random_range(1..20));
             }
             let rest = (walk * REST_FOR_LOOK).clamp(REST_MIN, REST_MAX);
