@@ -123,7 +123,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "timers-wake-the-paused",
         about: "a paused run goes on when a time comes that it waits for",
-        first: Some(1),
+        first: Some(798),
         of: Of::Statements,
         text: "and wake_at <= (select now from clock) and not paused",
         by: "and wake_at <= (select now from clock)",
