@@ -70,8 +70,8 @@ pub use migrate::{
 };
 pub use moves::{Move, Moved, WholeRun, look_whole, move_runs, runs_in_flight};
 pub use queue::{
-    Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, LookBack, LookedBack, Looks,
-    QueueBeat, RenewedFence, TakeOver, Timers, Woken, claim, close_expired_fences,
+    BeatScope, Claim, Claimed, ClaimedRuns, Expired, Heartbeat, InboxEvent, Look, LookBack,
+    LookedBack, QueueBeat, RenewedFence, TakeOver, Timers, Woken, claim, close_expired_fences,
     close_own_fences, expire, hand_back, heartbeat, look, look_back, look_back_on, note_alone,
     read_journal_once, register, renew_fence, retire, take_over, vacuum_queue, wake_due,
 };

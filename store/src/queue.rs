@@ -322,7 +322,7 @@ pub struct QueueBeat {
 
 /// Where a heartbeat looks for what is to be done.
 #[derive(Debug, Clone, Default)]
-pub struct Looks {
+pub struct BeatScope {
     /// Lines, as in [`Claim::sources`].
     pub sources: Vec<(Option<i32>, Option<Timestamp>)>,
     /// Timers and deadlines.
@@ -343,17 +343,17 @@ pub async fn heartbeat(
     connection: &mut StoreConnection,
     worker: WorkerId,
     lease: Duration,
-    looks: &Looks,
+    scope: &BeatScope,
 ) -> Result<Option<Heartbeat>, StoreError> {
-    let (lines, floors) = lines_of(&looks.sources);
+    let (lines, floors) = lines_of(&scope.sources);
     let row = sqlx::query_file!(
         "sql/worker/heartbeat.sql",
         worker.0,
         millis(lease),
         &lines as _,
         &floors as _,
-        looks.timers.from.map(Time) as _,
-        millis(looks.timers.ahead)
+        scope.timers.from.map(Time) as _,
+        millis(scope.timers.ahead)
     )
     .fetch_optional(&mut connection.0)
     .await?;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use dacapo_model::{RunId, Timestamp};
 use dacapo_sandbox::Stop;
-use dacapo_store::{Claimed, LookBack, Looks, Store, StoreConnection, StoreError, Timers, in_time};
+use dacapo_store::{
+    BeatScope, Claimed, LookBack, Store, StoreConnection, StoreError, Timers, in_time,
+};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -23,7 +25,7 @@ use crate::failpoint::Failpoint;
 use crate::health::Health;
 use crate::incarnation::Incarnation;
 use crate::lines::Lines;
-use crate::look_back::LooksBack;
+use crate::lookout::Lookout;
 use crate::metrics::Counted;
 use crate::play::{Left, Stage, blocked, deadline_passed, finish, play};
 use crate::scheduler::Agenda;
@@ -198,7 +200,7 @@ pub(crate) struct Coordinator {
     next_deadline: Option<Timestamp>,
     /// No timer and no deadline is known to be before this; none: nobody has looked.
     timers_from: Option<Timestamp>,
-    looks_back: LooksBack,
+    lookout: Lookout,
     claims_since_vacuum: u64,
     /// Takeovers wait until this worker has had its database for a while: after an outage every lease seems to be over.
     takeovers_from: Instant,
@@ -252,7 +254,7 @@ impl Coordinator {
             next_due: None,
             next_deadline: None,
             timers_from: None,
-            looks_back: LooksBack::new(now),
+            lookout: Lookout::new(now),
             claims_since_vacuum: 0,
             takeovers_from: now,
             took_over_once: false,
@@ -299,7 +301,7 @@ impl Coordinator {
                     self.takeovers_from = Instant::now() + 2 * self.config.heartbeat;
                     self.next_heartbeat = Instant::now();
                     // So that a claim whose answer was lost is found.
-                    self.looks_back.miss(self.next_heartbeat);
+                    self.lookout.miss(self.next_heartbeat);
                     tokio::select! {
                         biased;
                         () = self.incarnation.over() => {}
@@ -424,7 +426,7 @@ impl Coordinator {
             self.lines.look_at(queue);
         }
         if told.missed {
-            self.looks_back.miss(Instant::now());
+            self.lookout.miss(Instant::now());
         }
         if told.changed {
             // It tells how they stand.
@@ -481,7 +483,7 @@ impl Coordinator {
 
     async fn heartbeat(&mut self, connection: &mut StoreConnection) -> Result<(), TickError> {
         let asked_at = self.incarnation.clock.now();
-        let looks = Looks {
+        let scope = BeatScope {
             sources: self.lines.heard_from(),
             timers: Timers {
                 from: self.timers_from,
@@ -489,7 +491,7 @@ impl Coordinator {
             },
         };
         let (id, lease) = (self.incarnation.id, self.config.lease);
-        let beat = dacapo_store::heartbeat(connection, id, lease, &looks)
+        let beat = dacapo_store::heartbeat(connection, id, lease, &scope)
             .await?
             .ok_or(TickError::Fenced)?;
         self.next_heartbeat = Instant::now() + self.config.heartbeat;
@@ -537,12 +539,12 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Begins to look for what was missed, if that is due. See [`LooksBack`].
+    /// Begins to look for what was missed, if that is due. See [`Lookout`].
     fn look_back(&mut self) {
         let now = Instant::now();
-        let everything = self.looks_back.wants_everything(now);
+        let everything = self.lookout.wants_everything(now);
         let is_due = everything || self.next_look().is_some_and(|at| at <= now);
-        if is_due && !self.looks_back.is_under_way() {
+        if is_due && !self.lookout.is_under_way() {
             let looks = if everything {
                 LookBack {
                     lines: self.lines.all_looks(),
@@ -554,14 +556,14 @@ impl Coordinator {
                     everything: None,
                 }
             };
-            self.looks_back
+            self.lookout
                 .begin(&self.incarnation, &self.store, &self.inbox, looks);
         }
     }
 
     /// What was found by the look that was under way, if it has ended.
     fn looked_back(&mut self) {
-        let Some(look) = self.looks_back.ended() else {
+        let Some(look) = self.lookout.ended() else {
             return;
         };
         let now = Instant::now();
@@ -672,7 +674,7 @@ impl Coordinator {
 
     /// When it is to be looked in front of a line's floor, if nobody looks already. Also if there is no room now: whoever stands there comes first when there is.
     fn next_look(&self) -> Option<Instant> {
-        if self.standstill || self.looks_back.is_under_way() {
+        if self.standstill || self.lookout.is_under_way() {
             return None;
         }
         self.lines.next_look(Instant::now())

@@ -31,7 +31,7 @@ mod health;
 mod incarnation;
 mod io;
 mod lines;
-mod look_back;
+mod lookout;
 mod metrics;
 mod play;
 mod proof;
@@ -319,8 +319,8 @@ async fn work(
                 threads.journal.handle().spawn(writer.run())
             })
             .collect();
-        let looks = dacapo_store::Looks::default();
-        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease, &looks);
+        let scope = dacapo_store::BeatScope::default();
+        let beat = dacapo_store::heartbeat(&mut connection, id, config.lease, &scope);
         if let Ok(Some(beat)) = in_time(ANSWER_MAX, beat).await {
             incarnation.clock.set(beat.now);
         }

@@ -3,7 +3,7 @@
 -- Called by: the claim tick of a worker that knows of no named queues and no paused workflows. Zero rows: nothing is ready, the worker's
 -- fence is closed, or somebody has paused a workflow or everything, of which the worker will hear.
 -- $4 is a lower bound of `ready_at` from which the index is read, so that a claim does not walk over entries of rows that are
--- gone but still visible to somebody's old snapshot; the caller goes back to '-infinity' now and then.
+-- gone but still visible to somebody's old snapshot; what stands in front of it `look_back.sql` looks for.
 -- Locks: the connection's own fence row (share), the task_ready rows (skipping those locked by others).
 -- Indexes: task_ready_in_order, run_pkey, step_pkey, attempt_pkey, event_pkey.
 -- A task row that is visible has not moved since, so its journal in the same snapshot is whole; what was sent to the run

@@ -2,7 +2,7 @@
 -- in line first. A source is a named queue, or null: the runs that are in none. Runs whose workflow is paused are put aside instead.
 -- Called by: the claim tick of a worker that knows of named queues or paused workflows. Zero rows: nothing is ready, all is at a standstill, or the worker's fence is closed.
 -- $5 are lower bounds of `ready_at` from which the indexes are read, so that a claim does not walk over entries of rows that are
--- gone but still visible to somebody's old snapshot; the caller goes back to the very first now and then.
+-- gone but still visible to somebody's old snapshot; what stands in front of them `look_back.sql` looks for.
 -- Locks: the connection's own fence row (share), the task_ready rows (skipping those locked by others).
 -- Indexes: task_ready_in_order, task_ready_by_queue, run_pkey, step_pkey, attempt_pkey, event_pkey.
 -- A task row that is visible has not moved since, so its journal in the same snapshot is whole; what was sent to the run

@@ -87,7 +87,6 @@ impl Theatre {
             ("synchronous_commit", "off"),
             ("full_page_writes", "off"),
             ("autovacuum", "off"),
-            ("deadlock_timeout", server::DEADLOCK_TIMEOUT),
             ("max_connections", "300"),
             ("shared_buffers", "64MB"),
             ("jit", "off"),
@@ -95,8 +94,10 @@ impl Theatre {
         let options = ClusterOptions {
             data_dir: directory.join("data"),
             settings: settings
+                .into_iter()
+                .chain(server::SAYS_WHO_WAITS)
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
+                .collect(),
             binaries: None,
         };
         let component = std::fs::read(guest)

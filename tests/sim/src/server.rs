@@ -7,16 +7,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::GUESTS;
 use crate::wire;
 
-/// A statement that is still under way after this long may be waiting for a lock.
-const SLOW: Duration = Duration::from_millis(4);
+/// How long is read from a session before it is looked at what it has said so far.
+const A_MOMENT: Duration = Duration::from_millis(4);
 
-/// The server looks for a deadlock after a wait of this long; a little later it has found any.
-pub(crate) const DEADLOCK_TIMEOUT: &str = "10ms";
-const DEADLOCKS_FOUND: Duration = Duration::from_millis(16);
+/// A statement that is neither carried out nor said to wait for a lock after so many moments will not be.
+const MOMENTS: u32 = 10_000;
+
+/// What makes the server say of each statement whether it waits for a lock, as soon as it has looked whether that is a deadlock. How long it
+/// takes to do so makes no difference then.
+pub(crate) const SAYS_WHO_WAITS: [(&str, &str); 4] = [
+    ("deadlock_timeout", "10ms"),
+    ("log_lock_waits", "on"),
+    ("client_min_messages", "log"),
+    ("lc_messages", "C"),
+];
+
+/// How statements end the sessions of others, and how they are made to: so that nothing depends on how soon those are gone.
+const ENDS: (&str, &str) = (
+    "pg_terminate_backend(pid)",
+    "pg_terminate_backend(pid, 60000)",
+);
 
 /// Where Postgres is, and what is known of it.
 pub(crate) struct Server {
@@ -57,6 +73,10 @@ struct Session {
     awaited: usize,
     answers: Vec<Vec<u8>>,
     answer: Vec<u8>,
+    /// It has said that it waits for a lock, and that this is no deadlock.
+    waits: bool,
+    /// Its process is stopped meanwhile.
+    stopped: bool,
     /// Somebody has ended it.
     is_over: bool,
 }
@@ -110,7 +130,7 @@ impl Server {
         }
         let mut stream = UnixStream::connect(&self.socket)
             .with_context(|| format!("cannot connect to {}", self.socket.display()))?;
-        stream.set_read_timeout(Some(SLOW))?;
+        stream.set_read_timeout(Some(A_MOMENT))?;
         stream.write_all(hello)?;
         self.sessions.push(Session {
             stream,
@@ -124,6 +144,8 @@ impl Server {
             awaited: 1,
             answers: Vec::new(),
             answer: Vec::new(),
+            waits: false,
+            stopped: false,
             is_over: false,
         });
         let at = self.sessions.len() - 1;
@@ -192,11 +214,11 @@ impl Server {
         let change = self.change.as_ref().filter(|(what, _)| sql.contains(what));
         let changed = change.map(|(what, by)| sql.replace(what, by));
         self.has_changed |= changed.is_some();
-        let sql = changed.as_deref().unwrap_or(sql);
-        let key = (sql.to_owned(), types.to_vec());
+        let sql = changed.as_deref().unwrap_or(sql).replace(ENDS.0, ENDS.1);
+        let key = (sql.clone(), types.to_vec());
         *self.known.entry(key).or_insert_with(|| {
             self.statements.push(Statement {
-                sql: sql.to_owned(),
+                sql,
                 types: types.to_vec(),
                 described: None,
             });
@@ -283,7 +305,17 @@ impl Server {
         {
             return Err(error.into());
         }
-        self.look(session, true)
+        self.look(session)
+    }
+
+    /// Processes of guests' statements that are stopped are not any more: one that is to end could not.
+    pub(crate) fn wake_guests(&mut self) -> Result<()> {
+        for session in &mut self.sessions {
+            if wire::user(&session.hello) == GUESTS {
+                session.go_on()?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a request that waited for a lock has gone on.
@@ -291,26 +323,24 @@ impl Server {
         if self.is_blocked(session)? {
             return Ok(Went::Blocked);
         }
-        self.look(session, false)
+        self.sessions[session].go_on()?;
+        self.look(session)
     }
 
-    fn look(&mut self, session: usize, is_new: bool) -> Result<Went> {
-        let mut waited = false;
-        loop {
+    /// Waits until a request is answered or has said that it waits for a lock. Then its process is stopped: of several that can go on at once one does
+    /// so after the other, and not whichever is faster.
+    fn look(&mut self, session: usize) -> Result<Went> {
+        for _ in 0..MOMENTS {
             if self.sessions[session].read()? {
                 return Ok(Went::Done(self.sessions[session].last_answer()));
             }
-            if !self.is_blocked(session)? {
-                continue;
+            // What it says of a wait that is over may come after that.
+            if self.sessions[session].waits && self.is_blocked(session)? {
+                self.sessions[session].stop()?;
+                return Ok(Went::Blocked);
             }
-            if is_new && !waited {
-                // If it is a deadlock, it is one since just now.
-                waited = true;
-                std::thread::sleep(DEADLOCKS_FOUND);
-                continue;
-            }
-            return Ok(Went::Blocked);
         }
+        bail!("a statement is neither carried out nor does it wait for a lock");
     }
 
     fn is_blocked(&mut self, session: usize) -> Result<bool> {
@@ -375,12 +405,35 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The server waits for all its processes when it ends.
+        for session in &mut self.sessions {
+            let _ = session.go_on();
+        }
+    }
+}
+
 /// What a statement is called on every session.
 pub(crate) fn name_of(statement: usize) -> String {
     format!("s{statement}")
 }
 
 impl Session {
+    fn stop(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.process), Signal::SIGSTOP)?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.stopped) {
+            kill(Pid::from_raw(self.process), Signal::SIGCONT)?;
+        }
+        self.waits = false;
+        Ok(())
+    }
+
     /// Reads for a moment. True: all that was awaited is there.
     fn read(&mut self) -> Result<bool> {
         let mut buffer = [0; 16 << 10];
@@ -388,7 +441,10 @@ impl Session {
             while let Some(length) = wire::first_length(&self.bytes) {
                 let message: Vec<u8> = self.bytes.drain(..length).collect();
                 let tag = message[0];
-                if tag == b'Z' {
+                if let Some(said) = wire::logged(&message) {
+                    self.waits = said.contains(" still waiting for ");
+                } else if tag == b'Z' {
+                    self.waits = false;
                     self.status = message[5];
                     self.awaited = self.awaited.saturating_sub(1);
                     let mut answer = std::mem::take(&mut self.answer);
@@ -441,7 +497,7 @@ impl Session {
     /// Waits until all is there.
     fn wait(&mut self) -> Result<Vec<u8>> {
         // A server that is busy with others may take its time.
-        for _ in 0..10_000 {
+        for _ in 0..MOMENTS {
             if self.read()? {
                 return Ok(self.last_answer());
             }
@@ -488,6 +544,11 @@ pub(crate) fn writes(sql: &str) -> bool {
                 rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_')
                     .starts_with('(')
             }))
+}
+
+/// Whether a statement ends the sessions of others.
+pub(crate) fn ends_sessions(sql: &str) -> bool {
+    sql.contains("pg_terminate_backend")
 }
 
 /// Whether a statement writes what a worker's runs have handed over.

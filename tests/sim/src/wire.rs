@@ -220,21 +220,29 @@ pub(crate) fn first_length(bytes: &[u8]) -> Option<usize> {
 
 /// The code and the text of an error in an answer, if there is one.
 pub(crate) fn error_in(answer: &[u8]) -> Option<(String, String)> {
-    let (_, mut body) = messages(answer).find(|(tag, _)| *tag == b'E')?;
-    let (mut code, mut said) = (String::new(), String::new());
-    while let Some((&field, rest)) = body.split_first() {
-        if field == 0 {
-            break;
-        }
+    let (_, body) = messages(answer).find(|(tag, _)| *tag == b'E')?;
+    let field = |wanted| field(body, wanted).unwrap_or_default();
+    Some((field(b'C'), field(b'M')))
+}
+
+/// What a message says if it is one of those that a server writes to its log, and to its clients only if it is told to.
+pub(crate) fn logged(message: &[u8]) -> Option<String> {
+    let (tag, body) = messages(message).next()?;
+    (tag == b'N' && field(body, b'V')? == "LOG").then(|| field(body, b'M').unwrap_or_default())
+}
+
+/// A field of an error or a notice.
+fn field(mut body: &[u8], wanted: u8) -> Option<String> {
+    while let Some((&field, rest)) = body.split_first()
+        && field != 0
+    {
         let (value, rest) = text(rest);
-        match field {
-            b'C' => code = value,
-            b'M' => said = value,
-            _ => {}
+        if field == wanted {
+            return Some(value);
         }
         body = rest;
     }
-    Some((code, said))
+    None
 }
 
 /// The rows of an answer in text form.

@@ -102,7 +102,7 @@ async fn a_fenced_worker_writes_nothing() {
             &mut connection,
             worker,
             Duration::from_secs(5),
-            &dacapo_store::Looks::default()
+            &dacapo_store::BeatScope::default()
         )
         .await
         .unwrap()

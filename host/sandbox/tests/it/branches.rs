@@ -50,6 +50,25 @@ async fn branches_are_played_and_joined_and_a_replay_executes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_in_time_is_looked_for_before_the_wait_of_a_branch_is_over() {
+    for fails in [0, 1, 3] {
+        let run = Run::new(
+            "branches.listeners",
+            r#"{"n": 3, "ms": 5000, "maxParallel": null}"#,
+        );
+        assert_eq!(run.go().await, Ending::Suspended);
+        run.journal.send_unseen("go-1", "\"in time\"", fails);
+        run.journal.advance(60_000);
+        // What cannot be known now is known to whoever plays the run next.
+        for _ in 0..fails {
+            assert_eq!(run.go().await, Ending::Suspended);
+        }
+        assert_eq!(output(run.go().await), r#"["","in time",""]"#);
+        assert!(sorted(&run).contains(&"fan#1/1/go-1#1 wait ok".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fork_of_steps_waits_and_sleeps_goes_on_when_the_last_has_ended() {
     let run = Run::new("branches.joins", "null");
     assert_eq!(run.go().await, Ending::Suspended);

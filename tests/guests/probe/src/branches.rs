@@ -96,7 +96,13 @@ impl Guest for Probe {
 
     fn listeners(plan: Fan) -> Result<Vec<String>, String> {
         Ok(fan(&plan, |number| {
-            wait_for(&format!("go-{number}")).recv()
+            let name = format!("go-{number}");
+            if plan.ms == 0 {
+                return wait_for(&name).recv();
+            }
+            let most = Duration::from_millis(plan.ms);
+            let received: Option<String> = wait_for(&name).timeout(most).recv()?;
+            Ok(received.unwrap_or_default())
         })?)
     }
 

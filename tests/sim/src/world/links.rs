@@ -190,6 +190,9 @@ impl World<'_> {
             _ => {}
         }
         let server = &mut self.theatre.server;
+        if server::ends_sessions(&sql) {
+            server.wake_guests()?;
+        }
         let link = self.links.get_mut(&id).context("a connection is gone")?;
         let mut bytes = Vec::new();
         for part in request.parts {

@@ -19,7 +19,7 @@ const REST_MAX: Duration = Duration::from_secs(10);
 const REST_FOR_FAILURE: Duration = Duration::from_secs(1);
 
 /// The look that is under way, if there is one, and when the next one at everything is due.
-pub(crate) struct LooksBack {
+pub(crate) struct Lookout {
     under_way: Option<UnderWay>,
     next_everything: Instant,
     /// How long one at lines may take; twice as long after each that has taken longer.
@@ -44,7 +44,7 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
-impl LooksBack {
+impl Lookout {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             under_way: None,
