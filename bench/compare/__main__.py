@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from .engines import Engine
 from .figures import WORKLOADS
 from .floor import floor
 from .install import Peers
-from .postgres import Postgres, PostgresError
+from .postgres import SETTINGS, Postgres, PostgresError
 from .report import report
 from .results import Results
 from .session import Session
@@ -60,7 +61,9 @@ def main() -> int:
                 "machine": machine.description(),
                 "postgres": postgres.version(),
                 "fileSystem": machine.file_system(postgres.directory),
+                "server": dict(SETTINGS),
                 "dacapo": dacapo.version() if arguments.dacapo.exists() else "missing",
+                "commit": commit(),
             },
             engines={
                 engine.name: {
@@ -97,6 +100,14 @@ def write(results: Results, to: Path) -> None:
 
     plot(results, to / "report.svg")
     print(f"written to {to}", file=sys.stderr)
+
+
+def commit() -> str | None:
+    """The commit that this is, if it is in a repository; `+` where something is not committed."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    return told.stdout.strip() or None
 
 
 def choose(known: Sequence[Engine], names: list[str] | None) -> list[Engine]:

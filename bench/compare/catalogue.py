@@ -95,7 +95,7 @@ def engines(peers: Peers, postgres_programs: Path, dacapo: Dacapo) -> list[Engin
         peers=peers,
         postgres_programs=postgres_programs,
         packages=Packages(pip=["absurd-sdk==0.5.1", "absurdctl==0.5.1"]),
-        settings={"workers": 16, "concurrency": 4, "pollSeconds": 0.05},
+        settings={"workers": 4, "concurrency": 16, "pollSeconds": 0.05},
         settings_for={"drain": {"processes": 2}, "once": eager, "event": eager, "idle": {"workers": 1, "pollSeconds": 0.25}},
         runs_per_second=100,
         looks=absurd_looks,
@@ -138,6 +138,7 @@ def dacapo(command: Path, client: Path, component: Path, cache: Path) -> Dacapo:
         component=component,
         cache=cache,
         settings_for={"drain": {"runs-max": 1024, "claim-max": 256}},
+        begins_at_once=True,
         runs_per_second=5000,
         looks=Looks(
             ended="select %(started)s - (select count(*) from dacapo.task_ready) - (select count(*) from dacapo.task_leased)"

@@ -46,6 +46,8 @@ class Engine:
     # Settings for all workloads, and what differs for some. `processes` is how many play runs, and the bench's own.
     settings: Settings = field(default_factory=dict)
     settings_for: Mapping[str, Settings] = field(default_factory=dict)
+    # Whether its workers play runs from the moment when they are started, and are told nothing.
+    begins_at_once: bool = False
     # About how many runs are drained in a second, to begin with; measured from then on.
     runs_per_second: float = 200
 

@@ -1,5 +1,6 @@
 """What is read before and after a stretch of work: processor time, statements, WAL, tables, and who else was there."""
 
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,9 +106,15 @@ class Observer:
             at=time.monotonic(),
             engine_seconds=engine_seconds(),
             postgres_seconds=self._postgres.seconds() - machine.process_seconds(self._pid),
-            own_seconds=time.process_time() + machine.process_seconds(self._pid),
+            own_seconds=time.process_time() + _ended_children_seconds() + machine.process_seconds(self._pid),
             machine=machine.Busy.now(),
         )
+
+
+def _ended_children_seconds() -> float:
+    """Processor time of programs that the bench has started and that have ended, such as pgbench."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def percentile(values: Sequence[float], share: float) -> float:

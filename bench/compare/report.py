@@ -1,6 +1,7 @@
 """The report, as text that is a table on a terminal and in Markdown."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from .figures import FIGURES, WORKLOADS, Figure
 from .results import Range, Results
@@ -36,7 +37,7 @@ def table(rows: list[list[str]]) -> list[str]:
 def report(results: Results, targets: list[Target]) -> str:
     """All of it."""
     return (
-        "\n".join([*_about(results), *_targets(targets), *_workloads(results), *_load(results), *_notes(results)])
+        "\n".join([*_about(results), *_targets(targets), *_workloads(results), *_settings(results), *_load(results), *_notes(results)])
         + "\n"
     )
 
@@ -49,7 +50,7 @@ def _about(results: Results) -> Iterator[str]:
     yield (
         f"{about['when']}, {'quick' if about['quick'] else 'full'} run of {about['seconds'] / 60:.0f} minutes. "
         f"{machine['processors']} processors ({machine['processor']}), {machine['memoryMiB'] / 1024:.0f} GiB, {machine['system']}. "
-        f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}. {about['dacapo']}."
+        f"Postgres {about['postgres']}, fsync on, data on {about['fileSystem']}. {about['dacapo']}{_commit(about)}."
     )
     if about.get("stopped"):
         yield "**It was stopped before its end.**"
@@ -58,6 +59,10 @@ def _about(results: Results) -> Iterator[str]:
     yield ""
     yield "Middle of all passes; where there were several, the range is below it. A ratio is of figures of the same pass."
     yield ""
+
+
+def _commit(about: dict[str, Any]) -> str:
+    return f" at {about['commit']}" if about.get("commit") else ""
 
 
 def _targets(targets: list[Target]) -> Iterator[str]:
@@ -104,6 +109,25 @@ def _ratio(results: Results, engine: str, figure: Figure) -> str:
     return f"{number(ratio.middle)} x" if ratio and engine != DACAPO else ""
 
 
+def _settings(results: Results) -> Iterator[str]:
+    yield "## Settings"
+    yield ""
+    server = results.about.get("server", {})
+    if server:
+        yield f"The server: {_named(server)}; all else as it comes."
+        yield ""
+    rows = [["", "from the registry", "settings", "and for some workloads"]]
+    for engine in results.engines.values():
+        for_some = "; ".join(f"{workload}: {_named(its)}" for workload, its in engine["settingsFor"].items())
+        rows.append([engine["title"], ", ".join(engine["packages"]), _named(engine["settings"]), for_some])
+    yield from table(rows)
+    yield ""
+
+
+def _named(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settings.items() if value != "")
+
+
 def _load(results: Results) -> Iterator[str]:
     yield "## Load by others"
     yield ""
@@ -121,6 +145,18 @@ def _load(results: Results) -> Iterator[str]:
         stolen = max(load.stolen for load in loads)
         average = max(load.average for load in loads)
         rows.append([engine["title"], *(f"{value:.2f}" for value in [others.middle, others.most, stolen, average])])
+    yield from table(rows)
+    yield ""
+    yield "The same by part: processors that were busy with others, at most in all passes."
+    yield ""
+    rows = [["", *(engine["title"] for engine in results.engines.values())]]
+    for workload in WORKLOADS:
+        by_engine = [
+            [part.load.others for part in results.parts if (part.workload, part.engine) == (workload, name)]
+            for name in results.engines
+        ]
+        if any(by_engine):
+            rows.append([workload, *(f"{max(others):.2f}" if others else "" for others in by_engine)])
     yield from table(rows)
     yield ""
 

@@ -1,6 +1,7 @@
 """`bench/run soak`: Dacapo at work for a long time, and what grows meanwhile."""
 
 import argparse
+import gzip
 import json
 import signal
 import sys
@@ -48,7 +49,7 @@ MOST_READY = 4_000
 def main() -> int:
     arguments = parse(sys.argv[1:])
     if arguments.report:
-        write(Soak.of_data(json.loads(arguments.report.read_text())), arguments.to)
+        write(Soak.of_data(json.loads(kept(arguments.report))), arguments.to)
         return 0
     # So that everything is stopped by the same way out, and what was seen is kept.
     for stop in (signal.SIGTERM, signal.SIGHUP):
@@ -85,6 +86,11 @@ def main() -> int:
             code = watch(soak, postgres, player, load, arguments.sample_seconds)
             write(soak, arguments.to)
     return code
+
+
+def kept(file: Path) -> bytes:
+    """What was kept of a sitting."""
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
 
 
 def sweep_seconds(plan: Plan) -> float:
@@ -306,7 +312,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--component", type=Path, default=REPOSITORY / "host/cli/assets/bench.wasm", help=argparse.SUPPRESS
     )
     parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="measure nothing, but tell again what a soak.json has kept"
+        "--report", type=Path, metavar="FILE", help="measure nothing, but tell again what a soak.json has kept, or a soak.json.gz"
     )
     parser.add_argument(
         "--data",

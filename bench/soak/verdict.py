@@ -24,7 +24,13 @@ SLOWER_MAX = 1.5
 # Relations below this size are not told of.
 TOLD_BYTES = 1_000_000
 
-STATEMENTS_TOLD = 8
+STATEMENTS_TOLD = 12
+
+# Rows of the table by time.
+TIMES_TOLD = 60
+
+# Processors of others that make latencies tell of them more than of Dacapo.
+OTHERS_MAX = 0.1
 
 MIB = 1024 * 1024
 
@@ -141,7 +147,7 @@ class Soak:
 
 def verdict(soak: Soak) -> str:
     """All of it in Markdown."""
-    return "\n".join([*_head(soak), *_phases(soak), *_sizes(soak), *_memory(soak), *_statements(soak)]) + "\n"
+    return "\n".join([*_head(soak), *_phases(soak), *_times(soak), *_sizes(soak), *_memory(soak), *_statements(soak)]) + "\n"
 
 
 def _head(soak: Soak) -> list[str]:
@@ -188,13 +194,12 @@ def _phases(soak: Soak) -> list[str]:
         ("a probe, start to known", lambda s: s.probe),
     ]
     rows: list[tuple[str, Callable[[str], float | None], bool]] = []
+    is_disturbed = median([sample.others_cpu for sample in soak.samples] or [0.0]) > OTHERS_MAX
     for title, of in spreads:
-        rows += [
-            (f"{title}, p99, ms", middle(of, "p99"), True),
-            (f"{title}, p99 of the better quarter, ms", quiet(of, "p99"), True),
-            (f"{title}, p50, ms", middle(of, "p50"), False),
-            (f"{title}, p50 of the better quarter, ms", quiet(of, "p50"), False),
-        ]
+        for part in ("p99", "p50"):
+            rows.append((f"{title}, {part}, ms", middle(of, part), part == "p99"))
+            if is_disturbed:
+                rows.append((f"{title}, {part} of the better quarter, ms", quiet(of, part), part == "p99"))
     rows += [
         ("runs ended per second", average(lambda s: s.ended), False),
         ("runs deleted per second", average(lambda s: s.swept), False),
@@ -208,8 +213,12 @@ def _phases(soak: Soak) -> list[str]:
         "",
         "## While a snapshot is open",
         "",
-        "Latencies are the middle of all samples of a phase; those of the better quarter are what a quarter of them did not exceed,",
-        "so that what others do on the machine counts for less. The rest are means. The first tenth of the sitting is left out.",
+        "Latencies are the middle of all samples of a phase. The rest are means. The first tenth of the sitting is left out.",
+        *(
+            ["Those of the better quarter are what a quarter of the samples did not exceed: others were on the machine."]
+            if is_disturbed
+            else []
+        ),
         "",
         "| | before | during | after | during / before |",
         "|---|---|---|---|---|",
@@ -220,6 +229,39 @@ def _phases(soak: Soak) -> list[str]:
         slower = " **slower**" if is_judged and ratio and ratio > SLOWER_MAX else ""
         shown = ["-" if value is None else _short(value) for value in values]
         lines.append(f"| {title} | {' | '.join(shown)} | {'-' if ratio is None else f'{ratio:.2f}'}{slower} |")
+    return lines
+
+
+def _times(soak: Soak) -> list[str]:
+    """Latencies by minute, or by some of them together in a long sitting."""
+    if not soak.samples:
+        return []
+    together = max(1, -(-int(soak.samples[-1].at) // (60 * TIMES_TOLD)))
+    lines = [
+        "",
+        "## By minute",
+        "",
+        "The middle of the samples of each, in ms, and the most runs that were ready.",
+        "",
+        "| minute | snapshot | ready to claimed, p50 | p99 | started to ended, p99 | most ready |",
+        "|---|---|---|---|---|---|",
+    ]
+    for minute in range(0, int(soak.samples[-1].at // 60) + 1, together):
+        found = [s for s in soak.samples if minute <= s.at / 60 < minute + together]
+        if not found:
+            continue
+        figures = [
+            _or_none(median, [getattr(spread, part) for sample in found if (spread := of(sample))])
+            for of, part in [
+                (lambda s: s.claim, "p50"),
+                (lambda s: s.claim, "p99"),
+                (lambda s: s.whole, "p99"),
+            ]
+        ]
+        shown = ["-" if value is None else _short(value) for value in figures]
+        is_open = "open" if any(sample.snapshot for sample in found) else ""
+        most = max(sample.ready for sample in found)
+        lines.append(f"| {minute + 1} | {is_open} | {' | '.join(shown)} | {most:,} |")
     return lines
 
 

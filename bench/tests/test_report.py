@@ -26,7 +26,16 @@ def results(**engines: list[dict[str, float]]) -> Results:
             "fileSystem": "ext4",
             "dacapo": "dacapo 0.1.0",
         },
-        engines={name: {"title": name.title(), "peer": name not in ("dacapo", "commits", "queue")} for name in engines},
+        engines={
+            name: {
+                "title": name.title(),
+                "peer": name not in ("dacapo", "commits", "queue"),
+                "packages": [f"{name}@1.2.3"],
+                "settings": {"pool": 16},
+                "settingsFor": {"once": {"pool": 1}},
+            }
+            for name in engines
+        },
     )
     for name, passes in engines.items():
         for turn, figures in enumerate(passes):
@@ -119,7 +128,7 @@ class Text(unittest.TestCase):
         kept = Results.of_data(json.loads(json.dumps(found.data(targets(found)))))
         text = report.report(found, targets(found))
         self.assertEqual(report.report(kept, targets(kept)), text)
-        for said in ["100 to 120", "0.100 x", "**Gone is missing**", ">= 20 x"]:
+        for said in ["100 to 120", "0.100 x", "**Gone is missing**", ">= 20 x", "dacapo@1.2.3", "pool = 16", "once: pool = 1"]:
             self.assertIn(said, text)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import unittest
+from dataclasses import replace
 
 from soak.load import TOGETHER, Pacer
 from soak.sample import Cost, Sample, Spread
@@ -94,6 +95,21 @@ class Verdicts(unittest.TestCase):
             "| 5.00 | 20.0 | 5.00 | 4.00 **slower** |", row(verdict(soak(*samples)), "ready to claimed, p99, ms")
         )
         self.assertNotIn("**slower**", verdict(soak(*(sample(at) for at in range(0, 6000, 60)))))
+
+    def test_each_minute_has_its_latencies_and_those_of_a_long_sitting_go_together(self) -> None:
+        short = soak(*(sample(at, p99=20 if PLAN.phase(at) == "during" else 5) for at in range(1700, 2500, 5)))
+        text = verdict(short)
+        self.assertIn("| 30 |  | 1.00 | 5.00 | 5.00 | 1 |", text)
+        self.assertIn("| 31 | open | 1.00 | 20.0 | 5.00 | 1 |", text)
+        long = verdict(soak(*(sample(at) for at in range(0, 6000, 60))))
+        self.assertIn("| 3 |  | 1.00", long)
+        self.assertNotIn("| 2 |  | 1.00", long)
+
+    def test_the_better_quarter_is_told_of_where_others_were_on_the_machine(self) -> None:
+        alone = soak(*(sample(at) for at in range(0, 6000, 60)))
+        self.assertNotIn("better quarter", verdict(alone))
+        disturbed = soak(*(replace(one, others_cpu=0.5) for one in alone.samples))
+        self.assertIn("better quarter", verdict(disturbed))
 
     def test_a_sitting_that_was_broken_off_says_so(self) -> None:
         found = soak(*(sample(at) for at in range(0, 600, 60)))

@@ -1,5 +1,8 @@
 //! Bringing a database to this binary's schema: forward only, safe from many processes at once.
 
+use std::time::Duration;
+
+use sqlx::Executor;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use thiserror::Error;
@@ -7,6 +10,11 @@ use thiserror::Error;
 use crate::{Store, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// A migration that waits for a table keeps all others waiting that come after it. So it waits for no longer than this, and is tried again after
+/// a pause in which they go on.
+const SET_LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a migration did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,13 +166,33 @@ async fn is_same_database(store: &Store, direct: &sqlx::PgPool) -> Result<bool, 
 }
 
 /// Brings the database to this binary's schema. Any number of processes may do so at once: one does the work while the others
-/// wait. Refuses, and touches nothing, when the database belongs to a newer binary or to somebody else.
+/// wait. Refuses, and touches nothing, when the database belongs to a newer binary or to somebody else. Where a transaction of somebody else uses
+/// a table that is to be changed, it tries again until that has ended; runs go on meanwhile.
 pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     let from = match schema_state(store).await? {
         SchemaState::Ready(version) => return Ok(MigrateOutcome::UpToDate(version)),
         SchemaState::Behind(version) => version,
         SchemaState::Empty => 0,
     };
+    while let Err(error) = migrate_once(store).await {
+        if !waits_for_a_lock(&error) {
+            return Err(error);
+        }
+        tracing::warn!(
+            "the migration waits for locks of others, and is tried again: another process migrates, or a transaction that is open uses a table"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+    let to = newest_schema();
+    Ok(if from == to {
+        MigrateOutcome::UpToDate(to)
+    } else {
+        MigrateOutcome::Migrated { from, to }
+    })
+}
+
+/// Carries out what is missing, each migration in a transaction of its own.
+async fn migrate_once(store: &Store) -> Result<(), MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // A newer, compatible binary may have gone further while we waited for the lock.
     migrator.set_ignore_missing(true);
@@ -174,6 +202,9 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
     // elsewhere, would wait for it for ever.
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(SET_LOCK_TIMEOUT).await.map(|_| ()) })
+        })
         .connect_lazy_with(store.direct().clone());
     let same = if store.has_direct() {
         is_same_database(store, &pool).await
@@ -186,11 +217,18 @@ pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
         Err(error) => Err(error.into()),
     };
     pool.close().await;
-    migrated?;
-    let to = newest_schema();
-    Ok(if from == to {
-        MigrateOutcome::UpToDate(to)
-    } else {
-        MigrateOutcome::Migrated { from, to }
-    })
+    migrated
+}
+
+/// Whether somebody else has a lock for longer than is waited for.
+fn waits_for_a_lock(error: &MigrateError) -> bool {
+    use sqlx::migrate::MigrateError as Cause;
+
+    let MigrateError::Failed(Cause::Execute(cause) | Cause::ExecuteMigration(cause, _)) = error
+    else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    // `lock_not_available`
+    code.is_some_and(|code| code == "55P03")
 }

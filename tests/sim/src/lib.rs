@@ -7,6 +7,7 @@
 //! (`world`). After each commit the database is looked at (`ledger`), and at the end each run must have come to what its script says
 //! (`script`).
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod ledger;

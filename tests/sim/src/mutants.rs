@@ -50,7 +50,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "closed-fence-is-good-enough",
         about: "a fence that is closed lets flushes pass until it is gone",
-        first: None,
+        first: Some(373),
         of: Of::Statements,
         text: "connection = $2 and open",
         by: "connection = $2",
@@ -98,7 +98,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "lost-claim-is-kept",
         about: "runs that were claimed by a statement whose answer was lost are not handed back",
-        first: None,
+        first: Some(260),
         of: Of::Statements,
         text: "array(select run_id from mine) as \"held!\"",
         by: "array(select run_id from mine where false) as \"held!\"",
@@ -181,7 +181,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "runs-not-kept",
         about: "a run is deleted as soon as it has ended",
-        first: None,
+        first: Some(1),
         of: Of::Statements,
         text: "where examined.finished_at < statement_timestamp() - rule.keep_seconds * interval '1 second'",
         by: "where examined.finished_at < statement_timestamp()",

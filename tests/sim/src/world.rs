@@ -2,7 +2,7 @@
 //!
 //! All that happens is a choice of the seed: which of the statements that are on their way is carried out next, which answer arrives, how
 //! far the clock moves, who dies. Between two choices every worker does whatever it can do by itself. The server carries out one statement at
-//! a time, but for those that wait for a lock, so nothing depends on who is faster.
+//! a time, but for those that wait for a lock, which are stopped and go on one after the other, so nothing depends on who is faster.
 
 mod choices;
 mod links;

@@ -63,7 +63,7 @@ fn no_seed_loses_or_repeats_anything() {
         let report = stage.theatre().play(seed, false).unwrap();
         assert!(
             report.wrong.is_empty(),
-            "seed {seed} went wrong: {:#?}; play it again: ./x sim --seed {seed}",
+            "seed {seed} went wrong: {:#?}; play it again: ./x sim --seed {seed}; if it goes well alone, behind those before it: ./x sim {seed}",
             report.wrong
         );
         for (name, times) in report.deaths {

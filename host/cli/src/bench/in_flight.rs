@@ -19,8 +19,8 @@ use super::report::{Measure, Target};
 use super::rows::run_lanes;
 use super::samples::middle;
 
-/// Runs at once, and of how many steps each is.
-const IN_FLIGHT: [(u32, u32); 2] = [(64, 200), (1_024, 200)];
+/// Runs at once, and of how many steps each is: so many that the loop takes a second or more.
+const IN_FLIGHT: [(u32, u32); 2] = [(64, 2_000), (1_024, 400)];
 
 /// Connections that the loop writes by, and rows of one statement at most: as a worker has them.
 const WRITERS: usize = 2;

@@ -353,12 +353,15 @@ impl World<'_> {
         let mut writers: Vec<Writer> = committed.into_iter().collect();
         let mut went = Vec::new();
         loop {
-            let waiting: Vec<u32> = self
+            let mut waiting: Vec<u32> = self
                 .links
                 .iter()
                 .filter(|(_, link)| matches!(link.doing, Doing::Waiting { .. }))
                 .map(|(id, _)| *id)
                 .collect();
+            // Any of them may be the first; which one is told by what is there, so that seeds go on as they did.
+            let first = self.choices as usize % waiting.len().max(1);
+            waiting.rotate_left(first);
             let before = went.len();
             for id in waiting {
                 let session = self
