@@ -104,9 +104,11 @@ def write(results: Results, to: Path) -> None:
 
 def commit() -> str | None:
     """The commit that this is, if it is in a repository; `+` where something is not committed."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=REPOSITORY, capture_output=True, text=True
-    )
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    except OSError:
+        return None
     return told.stdout.strip() or None
 
 

@@ -62,7 +62,7 @@ def _about(results: Results) -> Iterator[str]:
 
 
 def _commit(about: dict[str, Any]) -> str:
-    return f" at {about['commit']}" if about.get("commit") else ""
+    return f", and the bench at {about['commit']}" if about.get("commit") else ""
 
 
 def _targets(targets: list[Target]) -> Iterator[str]:

@@ -241,7 +241,7 @@ def _times(soak: Soak) -> list[str]:
         "",
         "## By minute",
         "",
-        "The middle of the samples of each, in ms, and the most runs that were ready.",
+        f"The middle of the samples of {'each' if together == 1 else f'{together} minutes each'}, in ms, and the most runs that were ready.",
         "",
         "| minute | snapshot | ready to claimed, p50 | p99 | started to ended, p99 | most ready |",
         "|---|---|---|---|---|---|",

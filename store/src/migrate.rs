@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::Executor;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use thiserror::Error;
@@ -12,9 +11,10 @@ use crate::{Store, StoreError};
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// A migration that waits for a table keeps all others waiting that come after it. So it waits for no longer than this, and is tried again after
-/// a pause in which they go on.
-const SET_LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
-const PAUSE: Duration = Duration::from_secs(1);
+/// a pause in which they go on; each pause is twice as long as the one before.
+const LOCK_TIMEOUT: [(&str, &str); 1] = [("lock_timeout", "500ms")];
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What a migration did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,28 +167,88 @@ async fn is_same_database(store: &Store, direct: &sqlx::PgPool) -> Result<bool, 
 
 /// Brings the database to this binary's schema. Any number of processes may do so at once: one does the work while the others
 /// wait. Refuses, and touches nothing, when the database belongs to a newer binary or to somebody else. Where a transaction of somebody else uses
-/// a table that is to be changed, it tries again until that has ended; runs go on meanwhile.
+/// a table that is to be changed, it says so and tries again until that has ended: others wait for half a second for each such table at most.
 pub async fn migrate(store: &Store) -> Result<MigrateOutcome, MigrateError> {
-    let from = match schema_state(store).await? {
-        SchemaState::Ready(version) => return Ok(MigrateOutcome::UpToDate(version)),
-        SchemaState::Behind(version) => version,
-        SchemaState::Empty => 0,
-    };
-    while let Err(error) = migrate_once(store).await {
-        if !waits_for_a_lock(&error) {
-            return Err(error);
-        }
-        tracing::warn!(
-            "the migration waits for locks of others, and is tried again: another process migrates, or a transaction that is open uses a table"
-        );
-        tokio::time::sleep(PAUSE).await;
-    }
     let to = newest_schema();
-    Ok(if from == to {
-        MigrateOutcome::UpToDate(to)
-    } else {
-        MigrateOutcome::Migrated { from, to }
-    })
+    let (mut from, mut said, mut pause) = (None, None, PAUSE_MIN);
+    loop {
+        // Another process may have done it while this one waited.
+        let found = match schema_state(store).await? {
+            SchemaState::Ready(version) => {
+                return Ok(match from {
+                    Some(from) if from != to => MigrateOutcome::Migrated { from, to },
+                    _ => MigrateOutcome::UpToDate(version),
+                });
+            }
+            SchemaState::Behind(version) => version,
+            SchemaState::Empty => 0,
+        };
+        let from = *from.get_or_insert(found);
+        let Err(error) = migrate_once(store).await else {
+            return Ok(if from == to {
+                MigrateOutcome::UpToDate(to)
+            } else {
+                MigrateOutcome::Migrated { from, to }
+            });
+        };
+        let Some(waits) = Waits::of(&error) else {
+            return Err(error);
+        };
+        if said != Some(waits) {
+            waits.say();
+            said = Some(waits);
+            pause = PAUSE_MIN;
+        }
+        tokio::time::sleep(pause).await;
+        pause = match waits {
+            Waits::Process => PAUSE_MIN,
+            Waits::Table { .. } => (pause * 2).min(PAUSE_MAX),
+        };
+    }
+}
+
+/// What a migration waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Another process that migrates.
+    Process,
+    /// A table that somebody else uses.
+    Table {
+        /// The migration that is to change it.
+        migration: i64,
+    },
+}
+
+impl Waits {
+    /// None: the error is another one.
+    fn of(error: &MigrateError) -> Option<Self> {
+        use sqlx::migrate::MigrateError as Cause;
+
+        let (cause, waits) = match error {
+            MigrateError::Failed(Cause::Execute(cause)) => (cause, Self::Process),
+            MigrateError::Failed(Cause::ExecuteMigration(cause, migration)) => (
+                cause,
+                Self::Table {
+                    migration: *migration,
+                },
+            ),
+            _ => return None,
+        };
+        let code = cause.as_database_error().and_then(|error| error.code());
+        // `lock_not_available`
+        code.is_some_and(|code| code == "55P03").then_some(waits)
+    }
+
+    fn say(self) {
+        match self {
+            Self::Process => tracing::info!("waiting for another process that migrates"),
+            Self::Table { migration } => tracing::warn!(
+                migration,
+                "a transaction of somebody else uses a table that the migration changes; it is tried again until that has ended. \
+                 `dacapo doctor` names sessions with long transactions"
+            ),
+        }
+    }
 }
 
 /// Carries out what is missing, each migration in a transaction of its own.
@@ -202,10 +262,7 @@ async fn migrate_once(store: &Store) -> Result<(), MigrateError> {
     // elsewhere, would wait for it for ever.
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(SET_LOCK_TIMEOUT).await.map(|_| ()) })
-        })
-        .connect_lazy_with(store.direct().clone());
+        .connect_lazy_with(store.direct().clone().options(LOCK_TIMEOUT));
     let same = if store.has_direct() {
         is_same_database(store, &pool).await
     } else {
@@ -218,17 +275,4 @@ async fn migrate_once(store: &Store) -> Result<(), MigrateError> {
     };
     pool.close().await;
     migrated
-}
-
-/// Whether somebody else has a lock for longer than is waited for.
-fn waits_for_a_lock(error: &MigrateError) -> bool {
-    use sqlx::migrate::MigrateError as Cause;
-
-    let MigrateError::Failed(Cause::Execute(cause) | Cause::ExecuteMigration(cause, _)) = error
-    else {
-        return false;
-    };
-    let code = cause.as_database_error().and_then(|error| error.code());
-    // `lock_not_available`
-    code.is_some_and(|code| code == "55P03")
 }

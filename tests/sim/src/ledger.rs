@@ -50,8 +50,8 @@ pub(crate) struct Run {
     pub(crate) tick: Option<i64>,
 }
 
-/// How long runs are kept once they have ended, in seconds: those that were completed, and others. No sweep deletes any that ended less than the
-/// shortest time ago, so that only the longer one tells whether each is kept for as long as it is to be.
+/// How long runs are kept once they have ended, in seconds: those that were completed, and others. No sweep looks at runs
+/// that were created less than the shortest time ago, so that of short runs only the longer one tells whether they are kept for as long as they are to be.
 pub(crate) const KEPT_S: (i64, i64) = (60, 600);
 
 impl Run {

@@ -71,6 +71,8 @@ pub struct Theatre {
     played: u32,
     /// What mends the function that is changed.
     mends: Option<String>,
+    /// The simulation itself broke in a seed: nobody knows what it has left behind.
+    broken: bool,
     _cluster: Cluster,
     _runtime: tokio::runtime::Runtime,
 }
@@ -128,6 +130,7 @@ impl Theatre {
             clear,
             played: 0,
             mends: None,
+            broken: false,
             _cluster: cluster,
             _runtime: runtime,
         })
@@ -135,6 +138,10 @@ impl Theatre {
 
     /// Plays a seed. With `traced` it is told what happened.
     pub fn play(&mut self, seed: u64, traced: bool) -> Result<Report> {
+        ensure!(
+            !self.broken,
+            "the simulation broke in a seed before; begin anew behind that"
+        );
         world::play(self, seed, traced)
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,10 +31,11 @@ pub(crate) const SAYS_WHO_WAITS: [(&str, &str); 4] = [
 ];
 
 /// How statements end the sessions of others, and how they are made to: so that nothing depends on how soon those are gone.
-const ENDS: (&str, &str) = (
+const ENDS: [&str; 2] = [
     "pg_terminate_backend(pid)",
-    "pg_terminate_backend(pid, 60000)",
-);
+    "pg_terminate_backend(pid, 5000)",
+];
+const ENDS_AND_WAITS: &str = "pg_terminate_backend(pid, 30000)";
 
 /// Where Postgres is, and what is known of it.
 pub(crate) struct Server {
@@ -48,6 +51,7 @@ pub(crate) struct Server {
     /// What is put in the place of what in statements, to see whether that is noticed.
     change: Option<(String, String)>,
     has_changed: bool,
+    waker: Waker,
 }
 
 /// A prepared statement, which all sessions know by the same name.
@@ -113,6 +117,7 @@ impl Server {
             heard: Vec::new(),
             change: None,
             has_changed: false,
+            waker: Waker::new()?,
         };
         let hello = hello(database);
         server.admin = server.take(&hello)?;
@@ -155,7 +160,9 @@ impl Server {
         }
         let key = wire::messages(&greeting).find(|(tag, _)| *tag == b'K');
         let (_, key) = key.context("the server does not say which process serves")?;
-        self.sessions[at].process = i32::from_be_bytes([key[0], key[1], key[2], key[3]]);
+        let process = i32::from_be_bytes([key[0], key[1], key[2], key[3]]);
+        self.sessions[at].process = process;
+        self.waker.knows(process)?;
         self.sessions[at].greeting = greeting;
         // The same plans whether a session is new or was used before.
         self.must(at, "set plan_cache_mode = force_generic_plan")?;
@@ -214,7 +221,11 @@ impl Server {
         let change = self.change.as_ref().filter(|(what, _)| sql.contains(what));
         let changed = change.map(|(what, by)| sql.replace(what, by));
         self.has_changed |= changed.is_some();
-        let sql = changed.as_deref().unwrap_or(sql).replace(ENDS.0, ENDS.1);
+        let sql = ENDS
+            .iter()
+            .fold(changed.as_deref().unwrap_or(sql).to_owned(), |sql, ends| {
+                sql.replace(ends, ENDS_AND_WAITS)
+            });
         let key = (sql.clone(), types.to_vec());
         *self.known.entry(key).or_insert_with(|| {
             self.statements.push(Statement {
@@ -308,11 +319,23 @@ impl Server {
         self.look(session)
     }
 
-    /// Processes of guests' statements that are stopped are not any more: one that is to end could not.
-    pub(crate) fn wake_guests(&mut self) -> Result<()> {
-        for session in &mut self.sessions {
-            if wire::user(&session.hello) == GUESTS {
+    /// Processes of guests' statements that are stopped are not any more: one that is to end could not. Answers which they were.
+    pub(crate) fn wake_guests(&mut self) -> Result<Vec<usize>> {
+        let mut woken = Vec::new();
+        for (at, session) in self.sessions.iter_mut().enumerate() {
+            if session.stopped && wire::user(&session.hello) == GUESTS {
                 session.go_on()?;
+                woken.push(at);
+            }
+        }
+        Ok(woken)
+    }
+
+    /// Stops those of them again that still wait.
+    pub(crate) fn stop_again(&mut self, woken: Vec<usize>) -> Result<()> {
+        for at in woken {
+            if self.is_blocked(at)? {
+                self.sessions[at].stop()?;
             }
         }
         Ok(())
@@ -340,6 +363,7 @@ impl Server {
                 return Ok(Went::Blocked);
             }
         }
+        self.sessions[session].go_on()?;
         bail!("a statement is neither carried out nor does it wait for a lock");
     }
 
@@ -402,6 +426,41 @@ impl Server {
 
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+}
+
+/// Wakes all processes of sessions when this one is gone, even if it is killed: the server could not end with one that is stopped.
+struct Waker {
+    process: Child,
+}
+
+impl Waker {
+    fn new() -> Result<Self> {
+        let process = Command::new("sh")
+            .args([
+                "-c",
+                "while read -r one; do all=\"$all $one\"; done; kill -CONT $all",
+            ])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            // What interrupts this one is not to interrupt that one.
+            .process_group(0)
+            .spawn()
+            .context("cannot start sh")?;
+        Ok(Self { process })
+    }
+
+    fn knows(&mut self, process: i32) -> Result<()> {
+        let stdin = self.process.stdin.as_mut();
+        writeln!(stdin.context("there is nobody to tell")?, "{process}")?;
+        Ok(())
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
     }
 }
 

@@ -221,8 +221,8 @@ pub(crate) fn first_length(bytes: &[u8]) -> Option<usize> {
 /// The code and the text of an error in an answer, if there is one.
 pub(crate) fn error_in(answer: &[u8]) -> Option<(String, String)> {
     let (_, body) = messages(answer).find(|(tag, _)| *tag == b'E')?;
-    let field = |wanted| field(body, wanted).unwrap_or_default();
-    Some((field(b'C'), field(b'M')))
+    let code = field(body, b'C').unwrap_or_default();
+    Some((code, field(body, b'M').unwrap_or_default()))
 }
 
 /// What a message says if it is one of those that a server writes to its log, and to its clients only if it is told to.

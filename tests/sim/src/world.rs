@@ -148,7 +148,10 @@ pub(crate) fn play(theatre: &mut Theatre, seed: u64, traced: bool) -> Result<Rep
     dacapo_sandbox::watch_effects(None);
     let wrong = match played {
         Ok(()) => std::mem::take(&mut world.shared.borrow_mut().wrong),
-        Err(error) => vec![format!("the simulation broke: {error:#}")],
+        Err(error) => {
+            world.theatre.broken = true;
+            vec![format!("the simulation broke: {error:#}")]
+        }
     };
     world.clear()?;
     let deaths = std::mem::take(&mut world.shared.borrow_mut().deaths);

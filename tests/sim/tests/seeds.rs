@@ -92,15 +92,15 @@ fn no_seed_loses_or_repeats_anything() {
 fn seeds_go_the_same_way_each_time() {
     // In the same order of seeds: where Postgres puts rows, and so in which order it finds them, depends on those that were there before, and
     // on when it cleans up.
-    let (mut one, mut another) = (Stage::new("t"), Stage::new("u"));
+    let (mut first, mut second) = (Stage::new("t"), Stage::new("u"));
     for seed in 1..=SEEDS_FOR_ORDER {
         let [one, another] =
-            [&mut one, &mut another].map(|stage| stage.theatre().play(seed, true).unwrap().trace);
+            [&mut first, &mut second].map(|stage| stage.theatre().play(seed, true).unwrap().trace);
         assert!(one.len() > 10, "seed {seed}: {one:#?}");
         let differs = one
             .iter()
             .zip(&another)
-            .position(|(one, other)| one != other);
+            .position(|(line, other)| line != other);
         let differs =
             differs.or((one.len() != another.len()).then_some(one.len().min(another.len())));
         if let Some(at) = differs {

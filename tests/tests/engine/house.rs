@@ -202,6 +202,7 @@ fn unsafe_stands_in_three_documented_places_of_the_host_and_every_other_crate_fo
     let packages = metadata["packages"].as_array().unwrap();
     let ours = packages
         .iter()
+        // The simulation is no default member, and stops and wakes processes.
         .filter(|package| members.contains(&package["id"]) || package["name"] == "dacapo-sim");
     let mut crates = 0;
     for package in ours {

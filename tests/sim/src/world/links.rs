@@ -190,9 +190,10 @@ impl World<'_> {
             _ => {}
         }
         let server = &mut self.theatre.server;
-        if server::ends_sessions(&sql) {
-            server.wake_guests()?;
-        }
+        let woken = match server::ends_sessions(&sql) {
+            true => server.wake_guests()?,
+            false => Vec::new(),
+        };
         let link = self.links.get_mut(&id).context("a connection is gone")?;
         let mut bytes = Vec::new();
         for part in request.parts {
@@ -245,11 +246,10 @@ impl World<'_> {
             }
         }
         let begins = how == How::Slow && self.theatre.server.status(session) == b'I';
-        match self
-            .theatre
-            .server
-            .send(session, &bytes, Some((self.now, begins)))?
-        {
+        let server = &mut self.theatre.server;
+        let went = server.send(session, &bytes, Some((self.now, begins)))?;
+        server.stop_again(woken)?;
+        match went {
             Went::Done(answer) => self.carried_out(id, answer, begins, how, &sql),
             Went::Blocked => {
                 self.note(format!("{id} waits for a lock"));
@@ -359,7 +359,7 @@ impl World<'_> {
                 .filter(|(_, link)| matches!(link.doing, Doing::Waiting { .. }))
                 .map(|(id, _)| *id)
                 .collect();
-            // Any of them may be the first; which one is told by what is there, so that seeds go on as they did.
+            // Any of them may be asked first; which one is told by what is there, so that seeds go on as they did.
             let first = self.choices as usize % waiting.len().max(1);
             waiting.rotate_left(first);
             let before = went.len();
