@@ -50,7 +50,7 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "closed-fence-is-good-enough",
         about: "a fence that is closed lets flushes pass until it is gone",
-        first: Some(373),
+        first: None,
         of: Of::Statements,
         text: "connection = $2 and open",
         by: "connection = $2",
