@@ -527,7 +527,11 @@ impl Session {
                 }
                 Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                    // Interrupted: this process was stopped and goes on.
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) =>
                 {
                     return Ok(false);
                 }
