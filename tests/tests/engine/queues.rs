@@ -102,14 +102,14 @@ async fn no_more_runs_of_a_queue_are_on_their_way_than_its_concurrency_allows() 
         .unwrap();
     assert_eq!(let_in, (0, true));
     first.rollback().await.unwrap();
-    let workers = [worker(&database).await, worker(&database).await];
-    // One that is in no queue waits for none of them.
-    let other = database.start("nothing", "null").await;
-    assert_eq!(database.done(other).await.status, Status::Completed);
     let waiting = database.client.get(runs[7]).await.unwrap();
     assert_eq!(waiting.status, Status::Queued);
     assert_eq!(waiting.waiting_for.unwrap().reason, "queue");
     assert_eq!(waiting.queue.as_deref(), Some("q"));
+    let workers = [worker(&database).await, worker(&database).await];
+    // One that is in no queue waits for none of them.
+    let other = database.start("nothing", "null").await;
+    assert_eq!(database.done(other).await.status, Status::Completed);
     for run in runs {
         assert_eq!(database.done(run).await.status, Status::Completed);
     }
