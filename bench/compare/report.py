@@ -36,10 +36,9 @@ def table(rows: list[list[str]]) -> list[str]:
 
 def report(results: Results, targets: list[Target]) -> str:
     """All of it."""
-    return (
-        "\n".join([*_about(results), *_targets(targets), *_workloads(results), *_settings(results), *_load(results), *_notes(results)])
-        + "\n"
-    )
+    parts = [_workloads(results), _settings(results), _load(results), _notes(results)]
+    lines = [*_about(results), *_targets(targets), *(line for part in parts for line in part)]
+    return "\n".join(lines) + "\n"
 
 
 def _about(results: Results) -> Iterator[str]:

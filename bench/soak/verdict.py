@@ -147,7 +147,8 @@ class Soak:
 
 def verdict(soak: Soak) -> str:
     """All of it in Markdown."""
-    return "\n".join([*_head(soak), *_phases(soak), *_times(soak), *_sizes(soak), *_memory(soak), *_statements(soak)]) + "\n"
+    parts = [_head(soak), _phases(soak), _times(soak), _sizes(soak), _memory(soak), _statements(soak)]
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
 def _head(soak: Soak) -> list[str]:
@@ -237,11 +238,12 @@ def _times(soak: Soak) -> list[str]:
     if not soak.samples:
         return []
     together = max(1, -(-int(soak.samples[-1].at) // (60 * TIMES_TOLD)))
+    of_each = "each" if together == 1 else f"{together} minutes each"
     lines = [
         "",
         "## By minute",
         "",
-        f"The middle of the samples of {'each' if together == 1 else f'{together} minutes each'}, in ms, and the most runs that were ready.",
+        f"The middle of the samples of {of_each}, in ms, and the most runs that were ready.",
         "",
         "| minute | snapshot | ready to claimed, p50 | p99 | started to ended, p99 | most ready |",
         "|---|---|---|---|---|---|",
